@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * NeTracker.h - the layout of everything that the tracker keeps in its maps.
+ *
+ * NeTracker.bpf.c writes these records, NeTracker.view.bpf.c renders them, bpftool prints them through their BTF. Times are
+ * nanoseconds of CLOCK_BOOTTIME unless a field says otherwise; sequence numbers and ports are in host byte order, addresses in
+ * network byte order.
+ */
+#ifndef NETRACKER_H
+#define NETRACKER_H
+
+#include <linux/bpf.h>
+#include <linux/types.h>
+
+/* Connections that completed their handshake and have not ended: the size of conn_map. `make MAX_CONNECTIONS=N` sets it. */
+#ifndef MAX_CONNECTIONS
+#define MAX_CONNECTIONS 262144
+#endif
+
+/* Handshakes under way: SYN_SETS sets of SYN_WAYS slots. Both are powers of two. */
+#define SYN_SETS 8192
+#define SYN_WAYS 8
+
+/* Services with figures of their own; the rest is counted under port 0. */
+#ifndef MAX_SERVICES
+#define MAX_SERVICES 512
+#endif
+
+#define MAX_IFACES 256
+#define IFACE_NAME_LEN 16 /* IFNAMSIZ */
+
+/* What an entry of a set configuration value of 0 means. */
+#define HANDSHAKE_TIMEOUT_S 75 /* Linux sends its last SYN after 63 s: net.ipv4.tcp_syn_retries = 6 */
+#define CLOSE_TIMEOUT_S 120    /* 2 MSL, RFC 9293 section 3.4.2 */
+
+/* How a connection ended: Zeek's conn_state. While it lives, S0, S1, S2, S3 and SH say how far it got. */
+enum conn_state {
+	S0,     /* SYN, no answer */
+	S1,     /* answered; not closed */
+	S2,     /* established, only the originator closed */
+	S3,     /* established, only the responder closed */
+	SF,     /* both directions closed with a FIN */
+	SH,     /* SYN and FIN of the originator, never an answer */
+	REJ,    /* SYN answered by a RST */
+	RSTO,   /* reset by the originator */
+	RSTR,   /* reset by the responder */
+	RSTOS0, /* reset by the originator before any answer */
+	CONN_STATES,
+};
+
+/* Where the first SYN was seen: at the ingress hook (somebody calls us or through us) or at the egress hook. */
+enum direction {
+	DIR_IN,
+	DIR_OUT,
+	DIRECTIONS,
+};
+
+/* The four-tuple, originator first. An IPv4 address is stored as IPv4-mapped IPv6: ::ffff:a.b.c.d (RFC 4291, 2.5.5.2). */
+struct flow_key {
+	__u8 src[16]; /* originator's address */
+	__u8 dst[16]; /* responder's address */
+	__be16 sport; /* originator's port */
+	__be16 dport; /* responder's port */
+};
+
+/* Bits of flow.flags. They are set with atomic OR; who finds a bit clear has the right to do what it stands for. */
+enum flow_flag {
+	ORIG_FIN = 1 << 0, /* the originator's FIN was seen; orig_end holds its sequence number */
+	RESP_FIN = 1 << 1, /* likewise for the responder */
+	ORIG_END = 1 << 2, /* orig_end is known, from a FIN or a RST */
+	RESP_END = 1 << 3,
+	RESP_SEEN = 1 << 4,    /* the responder acknowledged the SYN */
+	ORIG_ACKED = 1 << 5,   /* the originator acknowledged the responder's SYN */
+	RESP_SYN = 1 << 6,     /* the responder's initial sequence number is known */
+	DOUBTFUL = 1 << 7,     /* SYN on the tuple of a live connection: believed once it is answered */
+	PROMOTING = 1 << 8,    /* on its way from syn_map to conn_map */
+	RST_PENDING = 1 << 9,  /* a RST waits for the silence that confirms it; last_ns is its time */
+	RST_BY_ORIG = 1 << 10, /* who sent that RST */
+	WATCHED = 1 << 11,     /* in the watches of its set: packets without SYN, FIN, RST are looked at, and time is limited */
+	IS_OUTBOUND = 1 << 12, /* enum direction is DIR_OUT */
+	HAS_OWNER = 1 << 13,   /* uid and cgroup are known */
+	ENDED = 1 << 14,       /* taken out by somebody, who reports it */
+	HAS_FACTS = 1 << 15,   /* nt_facts holds what this host's socket said when it sent the first FIN */
+	RST_ACKED = 1 << 16,   /* the pending RST told where the other side's data ended */
+};
+
+/* What is known of one connection, in whichever map it is. 80 bytes. */
+struct flow {
+	__u64 start_ns;        /* first SYN */
+	__u64 syn_rtt_ns : 48; /* first SYN -> SYN-ACK; 0: not seen */
+	__u64 syn_retrans : 8; /* SYNs sent again, seen where the first was seen; 255: or more */
+	__u64 iface : 8;       /* index into nt_ifaces of the interface that saw the first SYN; 0: not named */
+	__u64 ack_rtt_ns : 48; /* SYN-ACK -> ACK; 0: not seen */
+	__u64 tag : 16;        /* part of the tuple's hash: tells a reused map element from the one that was looked up */
+	__u64 first_fin_ns;    /* first FIN of either side; 0: none */
+	__u64 last_ns;         /* handshake: last SYN or SYN-ACK; half-closed: last packet; RST_PENDING: that RST */
+	__u32 orig_isn;        /* initial sequence numbers */
+	__u32 resp_isn;
+	__u32 orig_end; /* sequence number of the FIN or RST: (end - isn - 1) bytes were sent, modulo 2^32 */
+	__u32 resp_end;
+	__u32 ifindex; /* interface that saw the first SYN */
+	__u32 flags;   /* enum flow_flag */
+	__u64 cgroup;  /* cgroup id of this host's own socket; 0: none, forwarded, not known */
+	__u32 uid;     /* its owner, if HAS_OWNER */
+	__u32 rst_seq; /* sequence number of the pending RST */
+};
+
+/* Value of conn_map. With its key and the kernel's own header an element takes 192 bytes. */
+struct conn {
+	struct flow flow;
+};
+
+/*
+ * Value of nt_facts: what this host's own socket knows of a connection, from struct tcp_sock by way of bpf_tcp_sock(). The
+ * counts of bytes are those of the socket and 64 bits wide; sequence numbers tell where they stand.
+ */
+struct facts {
+	__u64 bytes_acked; /* sent and acknowledged; may count a SYN and a FIN */
+	__u64 bytes_received;
+	__u64 cgroup; /* of the socket that sends, where it is at hand; else 0 */
+	__u32 uid;
+	__u32 snd_una;
+	__u32 rcv_nxt;
+	__u32 segs_out;
+	__u32 segs_in;
+	__u32 srtt_us;    /* smoothed round-trip time; 0: never measured */
+	__u32 min_rtt_us; /* over the last 5 minutes (net.ipv4.tcp_min_rtt_wlen); ~0: never measured */
+	__u32 retrans;    /* segments sent again, over all */
+	__u32 cwnd;       /* congestion window, segments */
+	__u32 mss;        /* bytes */
+	__u8 of_orig;     /* the socket is the originator's */
+	__u8 has_owner;   /* uid and cgroup are set */
+	__u8 tcp_state;   /* BPF_TCP_ESTABLISHED ... */
+	__u8 known;       /* there is such a socket */
+};
+
+/* One handshake. Free when the tag of its place is 0. */
+struct syn_slot {
+	struct flow flow;
+	struct flow_key key;
+	__u32 orig_nxt; /* sequence number after the SYN and the data in it: the highest that an answer may acknowledge */
+};
+
+/* A connection in conn_map that is half-closed or has a RST pending. */
+struct watch {
+	__u64 due_ns; /* when to look at it next */
+	struct flow_key key;
+};
+
+/*
+ * Value of syn_map: what happens to the tuples whose hash chooses this set, and so the gate for their packets. A place is
+ * free when its tag is 0; else the tag is made of the tuple's hash.
+ */
+struct syn_set {
+	__u32 live;                /* handshakes */
+	__u32 watched;             /* half-closed and reset connections */
+	struct bpf_spin_lock lock; /* guards all of this, and the set's value in nt_due */
+	__u32 tag[SYN_WAYS];
+	__u32 watch_tag[SYN_WAYS];
+	struct syn_slot slot[SYN_WAYS];
+	struct watch watch[SYN_WAYS];
+};
+
+/*
+ * Value of nt_due: for each of 64 sets, when the clock has to look at it; 0: never. Not later than the earliest time limit in the
+ * set; it may be earlier, as nothing is done here when a handshake succeeds.
+ */
+#define DUE_ROW 64
+
+struct due_row {
+	__u64 due_ns[DUE_ROW];
+};
+
+/* The one value of nt_clock: the timer behind all time-outs. */
+struct clock {
+	struct bpf_timer timer;
+	__u64 armed_ns; /* when it goes off; 0: it is not set */
+};
+
+/*
+ * The one value of nt_counters, per CPU. Conservation, after every packet has been handled:
+ * attempts = sum of ended + live handshakes + live connections + syn_evicted + syn_disbelieved + conn_full.
+ */
+struct counters {
+	__u64 attempts;           /* new connections: first SYNs */
+	__u64 established;        /* handshakes completed */
+	__u64 ended[CONN_STATES]; /* records, by final state */
+	__u64 logged;             /* records written to the trace; the rest ended while config.quiet was set */
+	__u64 expired;            /* of the records: ended by a time-out */
+	__u64 replaced;           /* of the records: ended by a new connection on the same tuple */
+	__u64 syn_evicted;        /* loss: handshakes pushed out of a full set of syn_map */
+	__u64 syn_disbelieved;    /* SYNs on the tuple of a live connection that were never answered: no attempt after all */
+	__u64 conn_full;          /* loss: handshakes completed while conn_map was full */
+	__u64 rst_disbelieved;    /* RSTs that a receiver discards, or that later traffic refuted */
+	__u64 synack_disbelieved; /* SYN-ACKs that do not acknowledge the SYN */
+	__u64 no_record_fin;      /* FINs of no connection in the maps: attached too late, or seen again after the end */
+	__u64 no_record_rst;      /* likewise RSTs */
+	__u64 close_evicted;      /* of the records: half-closed connections ended before their time, as their set had no room */
+	__u64 timer_failed;       /* times that the kernel refused to set the timer: the next SYN or FIN tries again */
+	__u64 fragments;          /* non-first fragments of TCP: skipped, they have no TCP header */
+	__u64 malformed_short;    /* TCP header cut off */
+	__u64 malformed_offset;   /* data offset below 5 or beyond the packet */
+	__u64 malformed_flags;    /* SYN with FIN or RST, FIN without ACK, no flag at all */
+};
+
+/* The one value of nt_config. 0 means the default everywhere, which is what plain tc leaves there. */
+struct config {
+	__u32 handshake_timeout; /* seconds from the last SYN; 0: HANDSHAKE_TIMEOUT_S */
+	__u32 close_timeout;     /* seconds from the last packet of a half-closed connection; 0: CLOSE_TIMEOUT_S */
+	__u32 quiet;             /* 1: write no records to the trace; count all the same */
+	__u32 flush;             /* 1: the next frame that is not IP ends every connection in conn_map (used by detach) */
+};
+
+/* Value of nt_ifaces, written by `netracker attach`. Index 0 is never used: it stands for an interface attached by hand. */
+struct iface {
+	char name[IFACE_NAME_LEN];
+	__u32 ifindex;    /* in its namespace; 0: this place is free */
+	__u32 owns_qdisc; /* 1: attach made the clsact qdisc, detach may remove it */
+	__u64 netns;      /* inode of the network namespace */
+	__u64 attached_ns;
+};
+
+/* Key of nt_services. Port 0 of a direction stands for all services that found no place. */
+struct service_key {
+	__u16 port; /* the responder's, host byte order */
+	__u16 dir;  /* enum direction */
+};
+
+/* Log2 histograms of times: bucket i counts times below 2^(HIST_SHIFT + i) ns, the last one also all longer times. */
+#define HIST_SHIFT 10 /* 1.024 us */
+#define HIST_BUCKETS 32
+
+/* Value of nt_services: what happened at one service since the maps were made. All fields grow by atomic addition. */
+struct service {
+	__u64 ended[CONN_STATES];
+	__u64 established;
+	__u64 orig_bytes; /* payload; connections whose figure is unknown add nothing */
+	__u64 resp_bytes;
+	__u64 duration_sum_ns;
+	__u64 handshake_sum_ns;
+	__u64 duration[HIST_BUCKETS];  /* first SYN -> end, of all that ended */
+	__u64 handshake[HIST_BUCKETS]; /* first SYN -> third ACK, of all that were established */
+};
+
+#endif
