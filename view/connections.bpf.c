@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/* connections: the established connections, a line each, for people. Iterates over conn_map. */
+#include "view.h"
+
+SEC("iter/bpf_map_elem")
+int connections(struct bpf_iter__bpf_map_elem *ctx)
+{
+	const struct flow_key *key = ctx->key;
+	const struct conn *conn = ctx->value;
+
+	if (ctx->meta->seq_num == 0)
+		print_table_head(ctx->meta->seq);
+	if (key && conn) {
+		struct flow_key tuple = *key;
+		struct flow flow = conn->flow;
+
+		if (!(flow.flags & ENDED))
+			print_table_row(ctx->meta->seq, &tuple, &flow, state_of_connection(&flow));
+	}
+	return 0;
+}

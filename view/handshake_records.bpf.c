@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/* handshake_records: the connections that are being opened, a line each, for programs. Iterates over syn_map. */
+#include "view.h"
+
+SEC("iter/bpf_map_elem")
+int handshake_records(struct bpf_iter__bpf_map_elem *ctx)
+{
+	const struct syn_set *set = ctx->value;
+	struct syn_slot slot;
+	int i;
+
+	for (i = 0; set && i < SYN_WAYS; i++)
+		if (copy_handshake(set, i, &slot))
+			print_record(ctx->meta->seq, &slot.key, &slot.flow, state_of_handshake(&slot.flow));
+	return 0;
+}

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/* handshakes: the connections that are being opened, a line each, for people. Iterates over syn_map. */
+#include "view.h"
+
+SEC("iter/bpf_map_elem")
+int handshakes(struct bpf_iter__bpf_map_elem *ctx)
+{
+	const struct syn_set *set = ctx->value;
+	struct syn_slot slot;
+	int i;
+
+	if (ctx->meta->seq_num == 0)
+		print_table_head(ctx->meta->seq);
+	for (i = 0; set && i < SYN_WAYS; i++)
+		if (copy_handshake(set, i, &slot))
+			print_table_row(ctx->meta->seq, &slot.key, &slot.flow, state_of_handshake(&slot.flow));
+	return 0;
+}

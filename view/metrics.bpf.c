@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/*
+ * metrics: everything counted, in Prometheus' text format (version 0.0.4). Iterates over nt_plan.
+ *
+ * The format wants the lines of a metric in one group, so the services have to be gone over once for each metric, the same
+ * ones every time. They are in a hash table, which promises neither. Hence nt_plan, an array whose elements mean nothing but
+ * their index, the step: metric by metric, direction by direction, the steps go over all 65536 ports, eight at a time, and
+ * print the services found there, in order of their ports. Eight histograms are the most that is sure to fit the 32 KiB that
+ * a step may print.
+ */
+#include "view.h"
+
+#ifndef VERSION
+#define VERSION "unknown"
+#endif
+
+#define NSEC_PER_SEC 1000000000ULL
+
+#define PORTS_PER_STEP 8
+#define STEPS_PER_DIR (65536 / PORTS_PER_STEP)
+
+/* The metrics that services have, in the order of the text. */
+enum metric {
+	OF_ENDED,
+	OF_BYTES,
+	OF_DURATION,
+	OF_HANDSHAKE,
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SYN_SETS);
+	__type(key, __u32);
+	__type(value, struct syn_set);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} syn_map SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct counters);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} nt_counters SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_SERVICES);
+	__type(key, struct service_key);
+	__type(value, struct service);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} nt_services SEC(".maps");
+
+#define HEAD(seq, name, type, help) BPF_SEQ_PRINTF(seq, "# HELP netracker_" name " " help "\n# TYPE netracker_" name " " type "\n")
+
+#define SINGLE(seq, name, type, help, value)                                                                                     \
+	BPF_SEQ_PRINTF(seq, "# HELP netracker_" name " " help "\n# TYPE netracker_" name " " type "\nnetracker_" name " %llu\n", \
+	               value)
+
+/* ------------------------------------------------------------------------------------------------ of the whole host */
+
+#define MAX_CPUS 8192
+
+/* The kernel decides what a callback is passed. */
+#pragma clang diagnostic ignored "-Wunused-parameter"
+
+static long add_cpu(__u32 cpu, struct counters *sum)
+{
+	__u32 zero = 0, i;
+	const __u64 *counter = bpf_map_lookup_percpu_elem(&nt_counters, &zero, cpu);
+
+	if (!counter)
+		return 1; /* there are no more */
+	for (i = 0; i < sizeof(*sum) / sizeof(__u64); i++)
+		((__u64 *)sum)[i] += counter[i];
+	return 0;
+}
+
+static long add_handshakes(struct bpf_map *map, const __u32 *key, const struct syn_set *set, __u64 *sum)
+{
+	*sum += set->live;
+	return 0;
+}
+
+/*
+ * What conn_map holds, by the law of conservation in NeTracker.h: to count a million entries would keep this CPU from other
+ * work for a tenth of a second. While packets arrive, the counters of different CPUs are of slightly different times.
+ */
+static __always_inline __u64 live_connections(const struct counters *sum, __u64 handshakes)
+{
+	__s64 live = sum->attempts - sum->syn_evicted - sum->syn_disbelieved - sum->conn_full - handshakes, negative;
+	int state;
+
+	for (state = 0; state < CONN_STATES; state++)
+		live -= sum->ended[state];
+
+	/* Not "live > 0 ? live : 0": for a branch the verifier tracks the sums exactly and goes round the loops for ever. */
+	negative = live >> 63;
+	barrier_var(negative);
+	return live & ~negative;
+}
+
+static __always_inline void print_host(struct seq_file *seq)
+{
+	struct counters sum = {};
+	__u64 handshakes = 0;
+
+	bpf_loop(MAX_CPUS, add_cpu, &sum, 0);
+	bpf_for_each_map_elem(&syn_map, add_handshakes, &handshakes, 0);
+
+	HEAD(seq, "build_info", "gauge", "The version that is attached; always 1.");
+	BPF_SEQ_PRINTF(seq, "netracker_build_info{version=\"%s\"} 1\n", VERSION);
+
+	SINGLE(seq, "connections_live", "gauge", "Connections established and not ended.", live_connections(&sum, handshakes));
+	SINGLE(seq, "connections_live_limit", "gauge", "Connections that fit the table.", MAX_CONNECTIONS);
+	SINGLE(seq, "handshakes_live", "gauge", "Connections being opened.", handshakes);
+	SINGLE(seq, "handshakes_live_limit", "gauge", "Handshakes that fit the table.", SYN_SETS * SYN_WAYS);
+
+	SINGLE(seq, "connections_attempted_total", "counter", "First SYNs seen.", sum.attempts);
+	SINGLE(seq, "connections_established_total", "counter", "Handshakes completed.", sum.established);
+	SINGLE(seq, "connections_expired_total", "counter", "Connections ended by a time-out.", sum.expired);
+	SINGLE(seq, "connections_replaced_total", "counter", "Connections ended by a new one with the same addresses and ports.",
+	       sum.replaced);
+	SINGLE(seq, "records_logged_total", "counter", "Ended connections written to the log.", sum.logged);
+
+	HEAD(seq, "connections_lost_total", "counter", "Connections that will have no record, because a table was full.");
+	BPF_SEQ_PRINTF(seq,
+	               "netracker_connections_lost_total{table=\"conn_map\"} %llu\n"
+	               "netracker_connections_lost_total{table=\"syn_map\"} %llu\n",
+	               sum.conn_full, sum.syn_evicted);
+
+	SINGLE(seq, "timers_failed_total", "counter", "Time-outs that the kernel refused to arm.", sum.timer_failed);
+
+	HEAD(seq, "segments_disbelieved_total", "counter",
+	     "Segments that would have changed a connection, but were not its peers'.");
+	BPF_SEQ_PRINTF(seq,
+	               "netracker_segments_disbelieved_total{kind=\"rst\"} %llu\n"
+	               "netracker_segments_disbelieved_total{kind=\"syn\"} %llu\n"
+	               "netracker_segments_disbelieved_total{kind=\"synack\"} %llu\n",
+	               sum.rst_disbelieved, sum.syn_disbelieved, sum.synack_disbelieved);
+
+	HEAD(seq, "segments_unmatched_total", "counter",
+	     "FINs and RSTs of connections opened before the tracker was attached, or ended.");
+	BPF_SEQ_PRINTF(seq,
+	               "netracker_segments_unmatched_total{kind=\"fin\"} %llu\n"
+	               "netracker_segments_unmatched_total{kind=\"rst\"} %llu\n",
+	               sum.no_record_fin, sum.no_record_rst);
+
+	SINGLE(seq, "fragments_skipped_total", "counter", "Fragments without a TCP header, which were not looked at.",
+	       sum.fragments);
+
+	HEAD(seq, "segments_malformed_total", "counter", "Segments that no TCP would accept, which were not looked at.");
+	BPF_SEQ_PRINTF(seq,
+	               "netracker_segments_malformed_total{kind=\"flags\"} %llu\n"
+	               "netracker_segments_malformed_total{kind=\"offset\"} %llu\n"
+	               "netracker_segments_malformed_total{kind=\"short\"} %llu\n",
+	               sum.malformed_flags, sum.malformed_offset, sum.malformed_short);
+}
+
+/* ---------------------------------------------------------------------------------------------------- of a service */
+
+/* The labels that every line of a service has. */
+struct labels {
+	const char *dir;
+	char port[8]; /* "other" for the services that found no place in nt_services */
+};
+
+static __always_inline void print_ended(struct seq_file *seq, const struct labels *labels, const struct service *service)
+{
+	int state;
+
+	for (state = 0; state < CONN_STATES; state++)
+		BPF_SEQ_PRINTF(seq, "netracker_connections_ended_total{dir=\"%s\",port=\"%s\",state=\"%s\"} %llu\n", labels->dir,
+		               labels->port, state_names[state], service->ended[state]);
+}
+
+static __always_inline void print_bytes_total(struct seq_file *seq, const struct labels *labels, const struct service *service)
+{
+	BPF_SEQ_PRINTF(seq,
+	               "netracker_bytes_total{dir=\"%s\",port=\"%s\",to=\"originator\"} %llu\n"
+	               "netracker_bytes_total{dir=\"%s\",port=\"%s\",to=\"responder\"} %llu\n",
+	               labels->dir, labels->port, service->resp_bytes, labels->dir, labels->port, service->orig_bytes);
+}
+
+/* name is pasted into the formats, so this cannot be a function. Prometheus' buckets are cumulative, the tracker's are not. */
+#define PRINT_HISTOGRAM(seq, name, labels, buckets, sum_ns)                                                                        \
+	do {                                                                                                                       \
+		__u64 count = 0, ns = sum_ns;                                                                                      \
+		int i;                                                                                                             \
+                                                                                                                                   \
+		for (i = 0; i < HIST_BUCKETS - 1; i++) {                                                                           \
+			__u64 le = 1ULL << (HIST_SHIFT + i);                                                                       \
+                                                                                                                                   \
+			count += (buckets)[i];                                                                                     \
+			BPF_SEQ_PRINTF(seq, "netracker_" name "_bucket{dir=\"%s\",port=\"%s\",le=\"%llu.%09llu\"} %llu\n",         \
+			               (labels)->dir, (labels)->port, le / NSEC_PER_SEC, le % NSEC_PER_SEC, count);                \
+		}                                                                                                                  \
+		count += (buckets)[HIST_BUCKETS - 1];                                                                              \
+		BPF_SEQ_PRINTF(seq, "netracker_" name "_bucket{dir=\"%s\",port=\"%s\",le=\"+Inf\"} %llu\n", (labels)->dir,         \
+		               (labels)->port, count);                                                                             \
+		BPF_SEQ_PRINTF(seq,                                                                                                \
+		               "netracker_" name "_sum{dir=\"%s\",port=\"%s\"} %llu.%09llu\n"                                      \
+		               "netracker_" name "_count{dir=\"%s\",port=\"%s\"} %llu\n",                                          \
+		               (labels)->dir, (labels)->port, ns / NSEC_PER_SEC, ns % NSEC_PER_SEC, (labels)->dir, (labels)->port, \
+		               count);                                                                                             \
+	} while (0)
+
+static __always_inline void print_head(struct seq_file *seq, enum metric metric)
+{
+	switch (metric) {
+	case OF_ENDED:
+		HEAD(seq, "connections_ended_total", "counter", "Connections ended, by how they ended.");
+		break;
+	case OF_BYTES:
+		HEAD(seq, "bytes_total", "counter", "Payload of ended connections.");
+		break;
+	case OF_DURATION:
+		HEAD(seq, "connection_duration_seconds", "histogram", "From the first SYN to the end of a connection.");
+		break;
+	default:
+		HEAD(seq, "handshake_seconds", "histogram", "From the first SYN to the ACK that establishes a connection.");
+	}
+}
+
+static __always_inline void print_service(struct seq_file *seq, enum metric metric, const struct service_key *key,
+                                          const struct service *service)
+{
+	struct labels labels = { .dir = dir_name(key->dir), .port = "other" };
+
+	if (key->port)
+		BPF_SNPRINTF(labels.port, sizeof(labels.port), "%u", key->port);
+
+	switch (metric) {
+	case OF_ENDED:
+		print_ended(seq, &labels, service);
+		break;
+	case OF_BYTES:
+		print_bytes_total(seq, &labels, service);
+		break;
+	case OF_DURATION:
+		PRINT_HISTOGRAM(seq, "connection_duration_seconds", &labels, service->duration, service->duration_sum_ns);
+		break;
+	default:
+		PRINT_HISTOGRAM(seq, "handshake_seconds", &labels, service->handshake, service->handshake_sum_ns);
+	}
+}
+
+/* -------------------------------------------------------------------------------------------------- of an interface */
+
+/* An interface's name may hold any character but white space, '/' and ':'. In a label, '"' and '\' need a '\' before them. */
+static __always_inline void escape(char to[2 * IFACE_NAME_LEN], const char from[IFACE_NAME_LEN])
+{
+	int i, n = 0;
+
+	for (i = 0; i < IFACE_NAME_LEN && from[i]; i++) {
+		if (from[i] == '"' || from[i] == '\\')
+			to[n++ & (2 * IFACE_NAME_LEN - 1)] = '\\';
+		to[n++ & (2 * IFACE_NAME_LEN - 1)] = from[i];
+	}
+}
+
+static long print_interface(struct bpf_map *map, const __u32 *key, const struct iface *iface, struct seq_file **seq)
+{
+	char name[2 * IFACE_NAME_LEN] = {};
+
+	if (!iface->ifindex)
+		return 0;
+	escape(name, iface->name);
+	BPF_SEQ_PRINTF(*seq, "netracker_interface_info{device=\"%s\",netns=\"%llu\"} 1\n", name, iface->netns);
+	return 0;
+}
+
+static __always_inline void print_interfaces(struct seq_file *seq)
+{
+	HEAD(seq, "interface_info", "gauge", "An interface that the tracker is attached to, and its network namespace; always 1.");
+	bpf_for_each_map_elem(&nt_ifaces, print_interface, &seq, 0);
+}
+
+/* ------------------------------------------------------------------------------------------------------------ steps */
+
+/*
+ * A bit for each port that is known to have a service, so that the others cost no look-up. Services stay, and a bit without
+ * one does no harm: two readers may share this.
+ */
+static __u8 known[DIRECTIONS][STEPS_PER_DIR];
+
+static long note_service(struct bpf_map *map, const struct service_key *key, const void *value, void *ctx)
+{
+	known[key->dir % DIRECTIONS][key->port / PORTS_PER_STEP] |= 1 << key->port % PORTS_PER_STEP;
+	return 0;
+}
+
+SEC("iter/bpf_map_elem")
+int metrics(struct bpf_iter__bpf_map_elem *ctx)
+{
+	struct seq_file *seq = ctx->meta->seq;
+	const __u32 *plan = ctx->key;
+	__u32 step, metric, dir, port, i;
+
+	if (!plan) {
+		print_interfaces(seq);
+		return 0;
+	}
+	step = *plan;
+	metric = step / STEPS_PER_DIR / DIRECTIONS;
+	dir = step / STEPS_PER_DIR % DIRECTIONS;
+	port = step % STEPS_PER_DIR * PORTS_PER_STEP;
+
+	if (step == 0) {
+		bpf_for_each_map_elem(&nt_services, note_service, NULL, 0);
+		print_host(seq);
+	}
+	if (dir == 0 && port == 0)
+		print_head(seq, metric);
+	for (i = 0; i < PORTS_PER_STEP; i++) {
+		struct service_key key = { .port = port + i, .dir = dir };
+		const struct service *service;
+
+		if (!(known[dir][step % STEPS_PER_DIR] & 1 << i))
+			continue;
+		service = bpf_map_lookup_elem(&nt_services, &key);
+		if (service)
+			print_service(seq, metric, &key, service);
+	}
+	return 0;
+}

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/* records: the established connections, a line each, for programs. Iterates over conn_map. */
+#include "view.h"
+
+SEC("iter/bpf_map_elem")
+int records(struct bpf_iter__bpf_map_elem *ctx)
+{
+	const struct flow_key *key = ctx->key;
+	const struct conn *conn = ctx->value;
+
+	if (key && conn) {
+		struct flow_key tuple = *key;
+		struct flow flow = conn->flow;
+
+		if (!(flow.flags & ENDED))
+			print_record(ctx->meta->seq, &tuple, &flow, state_of_connection(&flow));
+	}
+	return 0;
+}
