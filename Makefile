@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+#
+# `make help` lists the targets. Parts with targets of their own are mk/*.mk.
+
+CLANG ?= clang
+LLVM_STRIP ?= llvm-strip
+CLANG_FORMAT ?= clang-format-14
+
+# The directory of asm/types.h, which clang does not search when it compiles for the bpf target.
+BPF_CFLAGS = -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Werror -I/usr/include/$(shell uname -m)-linux-gnu
+# No path of the machine that builds is in the objects, so that everybody who builds gets the same ones.
+BPF_CFLAGS += -fdebug-compilation-dir=.
+BPF_CFLAGS += $(if $(MAX_CONNECTIONS),-DMAX_CONNECTIONS=$(MAX_CONNECTIONS))
+BPF_OBJECTS = $(patsubst %.c,%.o,$(wildcard *.bpf.c view/*.bpf.c))
+
+.PHONY: all deps demo run test lint clean help FORCE
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+
+all: $(BPF_OBJECTS) ## build the BPF objects; MAX_CONNECTIONS=N sets the size of the connection table
+
+# llvm-strip -g takes DWARF away and leaves BTF. The move replaces what root may have built in a user's tree.
+%.bpf.o: %.bpf.c .bpf-flags
+	$(CLANG) $(BPF_CFLAGS) -MMD -MP -MT $@ -MF $*.bpf.d -c $< -o $@.new
+	$(LLVM_STRIP) -g $@.new
+	mv -f $@.new $@
+
+# Changes when the flags do, and only then.
+.bpf-flags: FORCE
+	@echo '$(CLANG) $(BPF_CFLAGS)' | cmp -s - $@ || { rm -f $@; echo '$(CLANG) $(BPF_CFLAGS)' >$@; }
+
+deps: ## install what is missing to build, run and test (Debian, Ubuntu)
+	scripts/deps build run test
+
+demo: ## see it work: two throw-away namespaces, real HTTP connections, nothing left behind (root)
+	@scripts/deps --quiet build run demo
+	@$(MAKE) --no-print-directory all
+	@scripts/demo
+
+run: ## attach to IFACE (without: the default route's interface) and follow the log until Ctrl-C (root)
+	@scripts/deps --quiet build run
+	@$(MAKE) --no-print-directory all
+	@scripts/run $(if $(IFACE),"$(IFACE)")
+
+test: ## run the test suite; TESTS='tests/raw.bats …' runs a part (root)
+	@scripts/deps --quiet build run test
+	@$(MAKE) --no-print-directory all
+	@tests/run $(TESTS)
+
+lint: ## check the shell and C sources: shellcheck, shfmt, clang-format 14
+	scripts/lint
+
+clean: ## remove what was built
+	rm -f $(foreach dir,. view,$(addprefix $(dir)/,*.bpf.o *.bpf.o.new *.bpf.d)) .bpf-flags
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+-include $(BPF_OBJECTS:.o=.d)
+-include $(sort $(wildcard mk/*.mk))

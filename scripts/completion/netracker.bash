@@ -1,0 +1,56 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+#
+# Bash completion for netracker.
+
+_netracker() {
+	local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} verb=${COMP_WORDS[1]-} words=
+	local verbs='attach detach status list log stats metrics config check version help'
+	local states='S0 S1 S2 S3 SF SH REJ RSTO RSTR RSTOS0'
+	local filters='-4 -6 --addr --port --state --iface --owner --max-rows --no-header --wide --json'
+
+	if ((COMP_CWORD == 1)); then
+		words=$verbs
+	else
+		case $before in
+			--netns) words=$(command ip netns 2>/dev/null | cut -d ' ' -f 1) ;;
+			--group) words=$(getent group | cut -d : -f 1) ;;
+			--iface) words=$(_netracker_interfaces) ;;
+			--state) words=$states ;;
+			--sort) words='age src dst port' ;;
+			--addr | --port | --owner | --max-rows | -n | --min-ms | --since) return ;;
+			*)
+				case $verb in
+					attach)
+						words="--quiet --dry-run --group --netns $(comm -23 <(_netracker_interfaces | sort) <(_netracker_attached | sort))"
+						;;
+					detach) words="--all --quiet --dry-run --netns $(_netracker_attached)" ;;
+					status) words='--json' ;;
+					list) words="$filters --sort" ;;
+					log) words="$filters --no-follow --failed --quality --min-ms --since --utc" ;;
+					stats) words='--json --reset' ;;
+					metrics) words='--textfile' ;;
+					config)
+						words='handshake_timeout= close_timeout= log=on log=off'
+						[[ $word == *= ]] || compopt -o nospace
+						;;
+					help) words=$verbs ;;
+				esac
+				;;
+		esac
+	fi
+	# Not compgen -W: it would evaluate what an interface may be called.
+	mapfile -t COMPREPLY < <(printf '%s\n' "$words" | tr ' ' '\n' | PREFIX=$word awk 'length && index($0, ENVIRON["PREFIX"]) == 1')
+}
+
+_netracker_interfaces() {
+	command ip -json link 2>/dev/null | jq --raw-output '.[].ifname' 2>/dev/null
+}
+
+# Only root can tell; then as the tracker itself does.
+_netracker_attached() {
+	((EUID == 0)) || return 0
+	netracker status --json 2>/dev/null | jq --raw-output '.interfaces[].ifname' 2>/dev/null
+}
+
+complete -F _netracker netracker

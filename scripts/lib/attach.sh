@@ -1,0 +1,369 @@
+# shellcheck shell=bash disable=SC2034,SC2153,SC2154 # the libraries share their globals; each is checked alone
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+#
+# attach and detach. Both are all or nothing: attach that fails or is interrupted takes back what it has done; detach, once begun,
+# is carried through.
+
+# What attach has to know of each of its interfaces to take its changes back.
+declare -A IFINDEX=()   # its number
+declare -A BEFORE=()    # our filters that were there before, as our_filters prints them
+declare -A NEW_QDISC=() # set if attach makes the clsact qdisc
+declare -A NEW_ENTRY=() # set if attach writes a new entry in nt_ifaces: its index
+SUPERSEDED=()           # filters to remove once all is in place: DEV HOOK PREF HANDLE
+WAS_ATTACHED=           # non-empty if the maps were in use before
+
+cmd_attach() {
+	local netns='' group='' iface
+	local -a ifaces=()
+	parse_attach_options "$@"
+	((${#ifaces[@]})) || die_usage "which interface? 'ip -brief link' lists them"
+	require root net_admin sys_admin kernel tc bpftool jq util_linux awk object no_lockdown
+	if [[ $netns ]]; then
+		enter_netns "$netns"
+	else
+		enter_netns
+	fi
+	[[ ! $group ]] || getent group -- "$group" >/dev/null || die "$EXIT_FAILED" "no group '$group'; 'getent group' lists them"
+	take_lock
+	mount_file_systems
+	for iface in "${ifaces[@]}"; do
+		check_interface "$iface"
+	done
+	check_layout
+	for iface in "${ifaces[@]}"; do
+		BEFORE[$iface]=$(our_filters "$iface")
+	done
+	WAS_ATTACHED=$(tracked_interfaces)
+
+	((DRY_RUN)) || undo_on_failure
+	make_instance
+	for iface in "${ifaces[@]}"; do
+		attach_interface "$iface"
+	done
+	((DRY_RUN)) || no_way_back
+	remove_superseded
+	pin_views "$group"
+}
+
+# Options of attach and detach, for the caller's variables netns, group, ifaces and all.
+parse_attach_options() {
+	while (($#)); do
+		case $1 in
+			-q | --quiet) ECHO=0 ;;
+			-v | --verbose) ECHO=1 ;;
+			-n | --dry-run) DRY_RUN=1 ;;
+			--netns)
+				need_value "$@"
+				netns=$2
+				shift
+				;;
+			--netns=*) netns=${1#*=} ;;
+			--group | --group=*)
+				[[ $VERB == attach ]] || die_word "$1"
+				if [[ $1 == --group ]]; then
+					need_value "$@"
+					shift
+				fi
+				group=${1#--group=}
+				;;
+			--all)
+				[[ $VERB == detach ]] || die_word "$1"
+				all=1
+				;;
+			--)
+				ifaces+=("${@:2}")
+				break
+				;;
+			-?*) die_word "$1" ;;
+			*) ifaces+=("$1") ;;
+		esac
+		shift
+	done
+	for iface in "${ifaces[@]}"; do
+		is_interface_name "$iface" || die_usage "'$iface' cannot be the name of an interface; 'ip -brief link' lists them"
+	done
+}
+
+# check_interface DEV: it is there, and there is a place for our filters.
+check_interface() {
+	IFINDEX[$1]=$(interface_index "$1")
+	[[ ${IFINDEX[$1]} ]] || die "$EXIT_FAILED" "$1: no such interface; 'ip link' lists them"
+	[[ $(qdisc "$1") != ingress ]] ||
+		die "$EXIT_FAILED" "$1: somebody's ingress qdisc is in the place of clsact; 'tc qdisc show dev $(quoted "$1")' shows it, its owner has to give way"
+}
+
+# attach_interface DEV
+attach_interface() {
+	local dev=$1 hook index owns since entry keep
+	if [[ ! $(qdisc "$dev") ]]; then
+		NEW_QDISC[$dev]=1
+		run "${IN_NETNS[@]}" tc qdisc add dev "$dev" clsact
+	fi
+	entry=$(find_entry "$NETNS" "${IFINDEX[$dev]}" "$dev")
+	read -r index _ owns _ since _ <<<"$entry" || true
+	[[ $entry ]] || index=$(free_entry)
+	[[ $index ]] || die "$EXIT_FAILED" "$dev: the table of interfaces is full; detach one of them"
+	[[ ${BEFORE[$dev]} ]] || since=$(now_ns) owns=0
+	for hook in "${HOOKS[@]}"; do
+		keep=$(up_to_date_filter "$dev" "$hook")
+		if [[ ! $keep ]]; then
+			add_filter "$dev" "$hook"
+			keep=$(new_filter "$dev" "$hook")
+		fi
+		# The maps are there at the latest with the first filter.
+		if [[ $hook == "${HOOKS[0]}" ]]; then
+			[[ $entry ]] || NEW_ENTRY[$dev]=$index
+			write_entry "$index" "$dev" "${IFINDEX[$dev]}" "${NEW_QDISC[$dev]:-${owns:-0}}" "$NETNS" "${since:-$(now_ns)}"
+		fi
+		name_load "${keep##* }" "$index"
+		mapfile -t -O "${#SUPERSEDED[@]}" SUPERSEDED < <(
+			awk -v dev="$dev" -v hook="$hook" -v keep="$keep" '$1 == hook && $1 " " $2 " " $3 " " $4 != keep { print dev, $1, $2, $3 }' \
+				<<<"${BEFORE[$dev]}"
+		)
+	done
+}
+
+# CLOCK_BOOTTIME, as the tracker's records have it.
+now_ns() {
+	local uptime
+	read -r uptime _ </proc/uptime
+	printf '%s0000000\n' "${uptime/./}"
+}
+
+# up_to_date_filter DEV HOOK: print HOOK PREF HANDLE PROGRAM of a filter that runs the object as it is now, on the maps as they are.
+up_to_date_filter() {
+	local filter tags hook pref handle program tag
+	filter=$(grep "^$2 " <<<"${BEFORE[$1]}") || return 0
+	tags=$(object_tags)
+	while read -r hook pref handle program tag; do
+		if [[ $'\n'$tags$'\n' == *$'\n'"$hook $tag"$'\n'* ]] && uses_pinned_maps "$program"; then
+			printf '%s\n' "$hook $pref $handle $program"
+			return 0
+		fi
+	done <<<"$filter"
+}
+
+# new_filter DEV HOOK: print HOOK PREF HANDLE PROGRAM of the one that was not there before.
+new_filter() {
+	((!DRY_RUN)) || return 0
+	our_filters "$1" | awk -v hook="$2" -v before="${BEFORE[$1]}" '
+		BEGIN { n = split(before, line, "\n"); for (i = 1; i <= n; i++) known[line[i]] }
+		$1 == hook && !($0 in known) { print $1, $2, $3, $4; exit }'
+}
+
+remove_superseded() {
+	local filter
+	local -a words
+	for filter in "${SUPERSEDED[@]}"; do
+		read -r -a words <<<"$filter"
+		remove_filter "${words[@]}"
+	done
+}
+
+undo_on_failure() {
+	trap 'undo_attach' EXIT
+	trap 'exit 129' HUP
+	trap 'exit 130' INT
+	trap 'exit 143' TERM
+}
+
+# All is in place and only tidying is left: signals wait no longer, they are over.
+no_way_back() {
+	trap '' HUP INT TERM
+	trap - EXIT
+}
+
+# What is in the kernel now is looked up, not remembered: the interruption may have come at any point. Nothing may stop this.
+undo_attach() {
+	local dev hook pref handle
+	set +e
+	trap '' HUP INT TERM
+	say "not attached; taking back what was done"
+	for dev in "${!BEFORE[@]}"; do
+		while read -r hook pref handle _; do
+			[[ ! $hook ]] || remove_filter "$dev" "$hook" "$pref" "$handle"
+		done < <(our_filters "$dev" | grep --invert-match --line-regexp --fixed-strings -- "${BEFORE[$dev]:- }")
+		[[ ! ${NEW_ENTRY[$dev]-} ]] || clear_entry "${NEW_ENTRY[$dev]}"
+		[[ ! ${NEW_QDISC[$dev]-} ]] || remove_qdisc "$dev"
+	done
+	[[ $WAS_ATTACHED ]] || release
+}
+
+# pin_views GROUP: the iterators make list fast and metrics possible; without them everything else works. They are replaced with the
+# filters, and stay open to the group that could read them, unless GROUP names another.
+pin_views() {
+	local objects group=$1
+	declare -F view_pin >/dev/null && ((!DRY_RUN)) || return 0
+	[[ $group || ! -d $VIEWS ]] || group=$(stat --format=%g -- "$VIEWS")
+	if [[ ! -e $VIEWS/records || ${SUPERSEDED[*]} ]]; then
+		for objects in "$LIBDIR/view" "${LIBDIR%/*/*}/view"; do
+			[[ ! -d $objects ]] || break
+		done
+		view_pin "$objects" || return 0 # it has said why
+	fi
+	[[ ${group:-0} == 0 ]] || view_share "$group"
+}
+
+#
+# detach
+#
+
+TARGETS=() # NETNS IFINDEX ENTRY NAME; ENTRY 0: attached by hand
+LAST=      # non-empty if nobody uses the maps once the targets are gone
+
+# The pin of a program that ends the connections still alive, when no filter is left to see their ends.
+readonly FLUSHER=$VIEWS/flush
+
+# Each run of it ends 1,024 connections; so many runs are one command, and so many commands empty the largest table one can build.
+readonly FLUSH_RUNS=16 FLUSH_ROUNDS=256
+
+cmd_detach() {
+	local netns='' all=0 iface
+	local -a ifaces=()
+	parse_attach_options "$@"
+	((all || ${#ifaces[@]})) || die_usage "which interface? 'netracker status' lists them; --all means every one"
+	((!all || !${#ifaces[@]})) || die_usage "--all and '${ifaces[0]}' exclude each other"
+	require root net_admin sys_admin tc bpftool jq util_linux
+	take_lock
+	if ((all)); then
+		find_all_targets
+	else
+		if [[ $netns ]]; then
+			enter_netns "$netns"
+		else
+			enter_netns
+		fi
+		for iface in "${ifaces[@]}"; do
+			find_target "$iface"
+		done
+	fi
+	((${#TARGETS[@]})) || [[ $(leftovers) ]] || die "$EXIT_NOT_ATTACHED" "not attached to any interface"
+
+	LAST=$(! is_last || echo last)
+	if ((!DRY_RUN)); then
+		trap '' HUP INT TERM
+		trap 'set +e; say "that failed; going on with the rest"; detach_targets' EXIT
+	fi
+	detach_targets
+	trap - EXIT
+}
+
+# find_target DEV: in the namespace at hand, by a filter on it or by its entry.
+find_target() {
+	local ifindex entry
+	ifindex=$(interface_index "$1")
+	entry=$(find_entry "$NETNS" "${ifindex:-0}" "$1")
+	[[ $entry || ($ifindex && $(our_filters "$1")) ]] || die "$EXIT_NOT_ATTACHED" "$1: not attached; 'netracker status' lists what is"
+	entry=${entry%% *}
+	TARGETS+=("$NETNS ${ifindex:-0} ${entry:-0} $1")
+}
+
+# Those of nt_ifaces, and those that were attached by hand, wherever they are.
+find_all_targets() {
+	local index netns ifindex name
+	while read -r index ifindex _ netns _ name; do
+		TARGETS+=("$netns $ifindex $index $name")
+	done < <(interfaces)
+	while read -r netns ifindex; do
+		[[ " ${TARGETS[*]/#/@}" != *"@$netns $ifindex "* ]] || continue
+		enter_netns_by_inode "$netns" || continue
+		name=$(interface_name "$ifindex")
+		[[ ! $name ]] || TARGETS+=("$netns $ifindex 0 $name")
+	done < <(tracked_interfaces)
+}
+
+# Print what a detach that came to nothing, or an attach by hand, may have left.
+leftovers() {
+	pins | grep . || true
+	[[ ! -d $(instance) ]] || instance
+}
+
+# Is there no filter of ours but on the targets?
+is_last() {
+	local netns ifindex
+	while read -r netns ifindex; do
+		[[ " ${TARGETS[*]/#/@}" == *"@$netns $ifindex "* ]] || return 1
+	done < <(tracked_interfaces)
+}
+
+# Idempotent: what is done already is not there to be done again. It may run as a trap, where a bare `return` is not a success: so all
+# that it calls say `return 0`.
+detach_targets() {
+	local target
+	[[ ! $LAST ]] || pin_flusher
+	for target in "${TARGETS[@]}"; do
+		# shellcheck disable=SC2086 # four words; a name has no white space in it
+		detach_interface $target
+	done
+	[[ ! $LAST ]] || release
+}
+
+# detach_interface NETNS IFINDEX ENTRY NAME. The interface may have been renamed, or be gone with its filters.
+detach_interface() {
+	local name='' filter owns
+	local -a filters words
+	! enter_netns_by_inode "$1" || name=$(interface_name "$2")
+	if [[ $name ]]; then
+		mapfile -t filters < <(our_filters "$name")
+		for filter in "${filters[@]}"; do
+			read -r -a words <<<"$filter"
+			remove_filter "$name" "${words[@]:0:3}"
+		done
+		owns=$(interfaces | awk -v entry="$3" '$1 == entry { print $3 }')
+		[[ $owns != 1 ]] || remove_qdisc "$name"
+	fi
+	(($3 == 0)) || clear_entry "$3"
+}
+
+# Hold a program of ours beyond its filter.
+pin_flusher() {
+	local target netns ifindex name program
+	[[ ! -e $FLUSHER ]] || return 0
+	for target in "${TARGETS[@]}"; do
+		read -r netns ifindex _ name <<<"$target"
+		enter_netns_by_inode "$netns" || continue
+		name=$(interface_name "$ifindex")
+		[[ $name ]] || continue
+		program=$(our_filters "$name" | awk '$1 == "ingress" { print $4; exit }')
+		[[ $program ]] || continue
+		run mkdir -p -- "$VIEWS"
+		run bpftool prog pin id "$program" "$FLUSHER"
+		return 0
+	done
+}
+
+# Everything of ours that is not on an interface.
+release() {
+	local pin
+	((DRY_RUN)) || flush_connections
+	! declare -F view_unpin >/dev/null || ((DRY_RUN)) || view_unshare
+	! declare -F view_unpin >/dev/null || ((DRY_RUN)) || view_unpin
+	remove_instance
+	for pin in $(pins); do
+		run rm -f -- "$pin"
+	done
+	[[ ! -e $BASELINE ]] || run rm -f -- "$BASELINE"
+	[[ ! -d $VIEWS ]] || run rmdir -- "$VIEWS"
+}
+
+# Connections still alive get their record: S1, S2 or S3.
+flush_connections() {
+	local i config
+	if [[ -e $FLUSHER ]]; then
+		read -r -a config < <(read_config)
+		write_config "${config[@]}" 1
+		announce "bpftool prog run pinned $FLUSHER data_in …"
+		for ((i = 0; i < FLUSH_ROUNDS; i++)); do
+			no_ip_frame | bpftool prog run pinned "$FLUSHER" data_in - repeat "$FLUSH_RUNS" >/dev/null || break
+			(($(dump nt_config | jq '.[0].formatted.value.flush'))) || break
+		done
+		run rm -f -- "$FLUSHER"
+	fi
+}
+
+# An Ethernet frame of the local experimental type (IEEE 802), which the tracker takes for the request to flush.
+no_ip_frame() {
+	head -c 12 /dev/zero
+	printf '\x88\xb5'
+	head -c 46 /dev/zero
+}

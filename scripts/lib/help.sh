@@ -1,0 +1,225 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+#
+# help and version.
+
+help_overview() {
+	cat <<-'EOF'
+		netracker - every TCP connection that crosses an interface, with its true duration
+
+		usage: netracker COMMAND [OPTION…] [ARGUMENT…]
+
+		  attach IFACE…      start tracking on these interfaces
+		  detach IFACE…      stop, and leave nothing behind; --all: everywhere
+		  status             what is attached, how full the tables are, what was lost
+		  list               connections that are alive
+		  log                connections that have ended, as they end
+		  stats              counts by final state, failures first; histograms of times
+		  metrics            the same for Prometheus
+		  config             show or change the settings
+		  check              is everything here that the tracker needs?
+		  version            print the version
+		  help [COMMAND]     this text, or all about one command
+
+		Commands may be abbreviated. Which connections fail, and why:
+		  netracker attach eth0       then, at any time later
+		  netracker stats             how many, by kind of failure
+		  netracker log --failed      which ones: S0 no answer, REJ refused, RSTO RSTR reset
+
+		Exit status: 0 done, 1 failed, 2 usage, 3 not attached, 4 something that is needed is missing.
+	EOF
+}
+
+cmd_help() {
+	local word=${1-}
+	(($# <= 1)) || die_word "$2"
+	if [[ ! $word ]]; then
+		help_overview
+		return
+	fi
+	find_verb "$word"
+	help_verb "$VERB"
+}
+
+cmd_version() {
+	local file
+	(($# == 0)) || die_word "$1"
+	for file in "$LIBDIR/VERSION" "${LIBDIR%/*/*}/VERSION"; do
+		[[ -e $file ]] || continue
+		printf 'netracker %s\n' "$(<"$file")"
+		return
+	done
+	die "$EXIT_FAILED" "no file VERSION in $LIBDIR; install again"
+}
+
+# help_verb VERB
+help_verb() {
+	case $1 in
+		attach) help_attach ;;
+		detach) help_detach ;;
+		status) help_status ;;
+		list) help_list ;;
+		log) help_log ;;
+		stats) help_stats ;;
+		metrics) help_metrics ;;
+		config) help_config ;;
+		check) help_check ;;
+		version) printf '%s\n' 'usage: netracker version' '' 'Print the version.' ;;
+		help) printf '%s\n' 'usage: netracker help [COMMAND]' '' 'Tell what the commands are, or all about one of them.' ;;
+	esac
+}
+
+help_attach() {
+	cat <<-'EOF'
+		usage: netracker attach [--quiet] [--dry-run] [--group GROUP] [--netns NAME|PID|FILE] IFACE…
+
+		Put the tracker's two filters on each interface, before all other filters there, and start the log. Interfaces that are
+		attached already get the object as it is now, without a gap. All or nothing: on failure what was done is taken back.
+
+		  -q, --quiet            do not print the privileged commands
+		  -n, --dry-run          print them (on stdout) and do nothing
+		  --group GROUP          let this group's members use list and metrics without being root
+		  --netns NAME|PID|FILE  interfaces of this network namespace: of `ip netns`, of a process, or of a file
+		  --                     what follows are interfaces, even if they begin with -
+	EOF
+}
+
+help_detach() {
+	cat <<-'EOF'
+		usage: netracker detach [--quiet] [--dry-run] [--netns NAME|PID|FILE] IFACE…
+		       netracker detach [--quiet] [--dry-run] --all
+
+		Remove the tracker's filters from the interfaces, nobody else's. After the last one, connections still alive get their record
+		(S1, S2, S3), and the maps and the log are removed.
+
+		  --all                  wherever the tracker is attached, in any network namespace
+		  -q, --quiet            do not print the privileged commands
+		  -n, --dry-run          print them (on stdout) and do nothing
+		  --netns NAME|PID|FILE  interfaces of this network namespace: of `ip netns`, of a process, or of a file
+		  --                     what follows are interfaces, even if they begin with -
+	EOF
+}
+
+help_status() {
+	cat <<-'EOF'
+		usage: netracker status [--json]
+
+		Per interface: since when, which filters, who else has filters on the same hooks and whether one before ours can hide
+		packets. Then how full the tables and the log's buffer are, and what was lost. Exit status 3 if nothing is attached.
+
+		  -j, --json             as one JSON object
+	EOF
+}
+
+# Options of list and log alike.
+help_filters() {
+	cat <<-'EOF'
+		  -4, -6                 IPv4, IPv6 alone
+		  --addr PREFIX          originator or responder in PREFIX: 192.0.2.7, 192.0.2.0/24, 2001:db8::/32
+		  --port N               of the responder
+		  --state S[,S…]         in one of these states
+		  --iface IFACE          first seen on this interface
+		  --owner NAME           of a local socket: a systemd unit (nginx or nginx.service), a container's id, a cgroup's path (/user.slice)
+	EOF
+}
+
+help_output() {
+	cat <<-'EOF'
+		  -H, --no-header        no line of headings
+		  -w, --wide             all columns, however wide the terminal is
+		  -j, --json             JSON, one object a line; null where unknown
+	EOF
+}
+
+help_list() {
+	cat <<-'EOF'
+		usage: netracker list [OPTION…]
+
+		Connections that are alive, with the handshakes under way.
+
+	EOF
+	help_filters
+	cat <<-'EOF'
+		  --sort KEY             age (oldest first, the default), src, dst, port
+		  -n, --max-rows N       no more than N rows
+	EOF
+	help_output
+	cat <<-'EOF'
+
+		States: S0 no answer yet, S1 open, S2 the originator has closed, S3 the responder has closed, SH closed before any answer.
+		ORIGINATOR sent the first SYN; DIR in: it came in by the interface. SYN_MS: SYN to SYN-ACK, ACK_MS: SYN-ACK to ACK.
+		OWNER and USER: of this host's own socket; OWNER is the systemd unit, the container or the cgroup, #ID if that is gone.
+	EOF
+}
+
+help_log() {
+	cat <<-'EOF'
+		usage: netracker log [OPTION…]
+
+		Connections that have ended: those since the log was last read, then on as they end, until Ctrl-C. What is read is gone from the
+		log, shown or not; it has one reader at a time.
+
+		  --no-follow            end after what is there
+		  --failed               those that failed: all states but SF, S1, S2, S3
+		  --quality              another table: round-trip times, retransmissions, throughput, owner
+	EOF
+	help_filters
+	cat <<-'EOF'
+		  --min-ms MS            no shorter than this
+		  --since TIME           ended since TIME: 90s, 10m, 2h, 1d ago, or a time that `date -d` knows: 14:30, '2026-01-31 08:00'
+		  -n, --max-rows N       end after N rows
+		  -u, --utc              times in UTC, not in local time
+	EOF
+	help_output
+	cat <<-'EOF'
+
+		States (Zeek's): SF both closed; RSTO, RSTR reset by originator, responder; REJ refused; S0 no answer; RSTOS0 given up before an
+		answer; SH closed before any answer; S1 handshake or connection never completed; S2, S3 only originator, responder closed.
+		STARTED: first SYN. MS: first SYN to the packet that ended it. SYN_MS: SYN to SYN-ACK. SRTT_MS, MIN_MS, RETR, OWNER, USER: what this
+		host's own socket knew at the end: smoothed and least round-trip time, segments sent again, systemd unit or container (#ID: its
+		cgroup is gone), user. ORIG_MBIT, RESP_MBIT: payload over the duration in Mbit/s. -: unknown. Where records were lost because
+		the log's buffer was full, a notice says so on stderr and the next record says so at its end.
+	EOF
+}
+
+help_stats() {
+	cat <<-'EOF'
+		usage: netracker stats [--json]
+		       netracker stats --reset
+
+		Counts since the first attach or the last reset: failures first, then losses, then all final states; for each direction
+		histograms of the connections' durations and of the handshakes' round-trip times.
+
+		  -j, --json             as one JSON object
+		  --reset                count from now on; metrics and the kernel's own counters are not touched
+	EOF
+}
+
+help_metrics() {
+	cat <<-'EOF'
+		usage: netracker metrics
+
+		Print the counters in the text format of Prometheus.
+	EOF
+}
+
+help_config() {
+	cat <<-'EOF'
+		usage: netracker config [KEY=VALUE…]
+
+		Print the settings, or change them while packets flow. They live as long as the tracker is attached somewhere.
+
+		  handshake_timeout=S    seconds from the last SYN until a handshake is given up (75)
+		  close_timeout=S        seconds from the last packet until a half-closed connection is given up (120)
+		  log=on|off             off: write no records, count all the same
+	EOF
+}
+
+help_check() {
+	cat <<-'EOF'
+		usage: netracker check
+
+		Say of each prerequisite whether it is there, and if not, what to do. Changes nothing; needs no root. Exit status 4 if one
+		is missing.
+	EOF
+}

@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+#
+# The lines that `filters` prints for an interface, to a JSON object about it. A filter before ours that acts by itself can end a
+# packet's way, so that ours never sees it. $ENV.NAME, $ENV.NETNS_FILE; $ifindex $netns $since $boot.
+
+def hook($name):
+	map(select(.hook == $name)) | (map(.ours) | index(true)) as $first
+	| {program: (if $first == null then null else .[$first].program end),
+		others: [range(length) as $i | .[$i] | select(.ours | not)
+			| {pref, handle, kind, name, place: (if $first == null or $i < $first then "before" else "behind" end), can_hide: (.kind != "bpf" or .direct_action)}]};
+
+[inputs / " " | {
+	hook: .[0], pref: (.[1] | tonumber), handle: .[2], kind: .[4], ours: (.[5] == "true"), direct_action: (.[6] == "true"),
+	program: (.[7] | tonumber? // null), name: (.[9:] | join(" "))
+}]
+| {
+	ifname: $ENV.NAME, $ifindex, $netns, netns_file: (if $ENV.NETNS_FILE == "" then null else $ENV.NETNS_FILE end),
+	since: (if $since > 0 then ($since / 1000 + $boot) / 1e6 | floor | todate else null end),
+	ingress: hook("ingress"), egress: hook("egress")
+}
+| .state = (if .ingress.program and .egress.program then "attached" elif .ingress.program or .egress.program then "half attached" else "gone" end)

@@ -1,0 +1,57 @@
+# shellcheck shell=bash disable=SC2034,SC2153,SC2154 # the libraries share their globals; each is checked alone
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+#
+# metrics: the view of that name, and what only tracefs knows.
+
+cmd_metrics() {
+	local dir=
+	while (($#)); do
+		case $1 in
+			--textfile)
+				need_value "$@"
+				dir=$2
+				shift
+				;;
+			--textfile=*) dir=${1#*=} ;;
+			*) die_word "$1" ;;
+		esac
+		shift
+	done
+	if [[ ! -r $VIEWS/metrics ]]; then
+		require root
+		is_pinned nt_counters || die "$EXIT_NOT_ATTACHED" "not attached to any interface; 'netracker attach IFACE' does that"
+		die "$EXIT_PREREQUISITE" "$VIEWS/metrics is not there; 'netracker attach' on an interface makes it, where the kernel can (Linux 5.19, BTF)"
+	fi
+	if [[ $dir ]]; then
+		metrics_to_textfile "$dir"
+	else
+		print_metrics
+	fi
+}
+
+print_metrics() {
+	cat -- "$VIEWS/metrics" || return
+	[[ ! -d $(instance) ]] || print_metrics_of_log
+}
+
+print_metrics_of_log() {
+	local fill
+	fill=$(buffer_fill)
+	cat <<-EOF
+		# HELP netracker_log_records_lost_total Records overwritten in the log's buffer before they were read.
+		# TYPE netracker_log_records_lost_total counter
+		netracker_log_records_lost_total ${fill##* }
+	EOF
+}
+
+# metrics_to_textfile DIR: put them where node_exporter's textfile collector finds them. It may look at any time, so the file is
+# put in place whole; names that do not end in .prom it leaves alone. On failure the file of before stays, and its age tells.
+metrics_to_textfile() (
+	dir=$1
+	[[ -d $dir && -w $dir ]] || die "$EXIT_FAILED" "$dir: no directory that can be written to; name the one that node_exporter reads"
+	new=$(mktemp -- "$dir/.netracker.XXXXXX")
+	trap 'rm -f -- "$new"' EXIT
+	print_metrics >"$new"
+	chmod 644 "$new"
+	mv -f -- "$new" "$dir/netracker.prom"
+)

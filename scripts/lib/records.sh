@@ -1,0 +1,202 @@
+# shellcheck shell=bash disable=SC2034,SC2153,SC2154 # the libraries share their globals; each is checked alone
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+#
+# log and list: where the records come from, which are wanted, in which form they go out. The awk programs do the work, one process
+# for any number of records; what the user wants reaches them through the environment, as text that nobody evaluates.
+
+readonly STATES=(S0 S1 S2 S3 SF SH REJ RSTO RSTR RSTOS0) FAILED_STATES=S0,SH,REJ,RSTO,RSTR,RSTOS0
+
+FORMAT=table # or json
+FOLLOW=1
+QUALITY=0
+SORT=age
+
+cmd_log() {
+	local dir trace
+	parse_record_options "$@"
+	require root awk
+	dir=$(instance)
+	[[ -d $dir ]] || die "$EXIT_NOT_ATTACHED" "no log at $dir; 'netracker attach IFACE' makes it"
+
+	# The lock is on the file that is read: it ends with the reader, however the reader ends. Newer kernels let only one open it.
+	if ! { exec {trace}<"$dir/trace_pipe"; } 2>/dev/null || ! flock --nonblock "$trace"; then
+		die "$EXIT_FAILED" "the log is being read by somebody else; 'fuser -v $dir/trace_pipe' shows by whom"
+	fi
+	prepare_output log
+	if ((FOLLOW)); then
+		# In place of this shell, so that nothing is left when one of them is killed.
+		exec "${FORMATTER[@]}" <&"$trace"
+	fi
+	dd iflag=nonblock bs=64K status=none <&"$trace" 2>/dev/null | "${FORMATTER[@]}" || exit_of_formatter "${PIPESTATUS[@]}"
+}
+
+cmd_list() {
+	parse_record_options "$@"
+	# Who may read the views needs no privilege.
+	[[ -r $VIEWS/records && -r $VIEWS/handshake_records ]] || require_attached
+	require awk
+	prepare_output list
+	if [[ $FORMAT == json && $SORT == '' ]]; then
+		live_records | "${FORMATTER[@]}" || exit_of_formatter "${PIPESTATUS[@]}"
+	else
+		live_records | NT_SORT=$SORT NT_MAX_ROWS='' "${AWK[@]}" -f "$LIBDIR/sortkey.awk" |
+			sort --stable --key=1,1 --field-separator=$'\t' | cut -f 2- | "${FORMATTER[@]}" || exit_of_formatter "${PIPESTATUS[@]}"
+	fi
+}
+
+# exit_of_formatter STATUS…: of a pipe. Only the last one counts; those before it may have found that nobody listens any more.
+exit_of_formatter() {
+	((${!#} == 0)) || exit "$EXIT_FAILED"
+}
+
+# The options of log and list, each of which has some of its own.
+parse_record_options() {
+	local word header=1 wide=0 utc=0
+	local family='' addr='' port='' states='' iface='' owner='' min_ms='' since='' rows=''
+	while (($#)); do
+		word=$1
+		case $VERB:$word in
+			*:--*=*)
+				set -- "${word%%=*}" "${word#*=}" "${@:2}"
+				continue
+				;;
+			*:-4 | *:-6) family=${word#-} ;;
+			*:-H | *:--no-header) header=0 ;;
+			*:-w | *:--wide) wide=1 ;;
+			*:-j | *:--json) FORMAT=json ;;
+			log:--no-follow) FOLLOW=0 ;;
+			log:--failed) states=$FAILED_STATES ;;
+			log:--quality) QUALITY=1 ;;
+			log:-u | log:--utc) utc=1 ;;
+			*:--addr | *:--port | *:--state | *:--iface | *:--owner | *:-n | *:--max-rows | log:--min-ms | log:--since | list:--sort)
+				need_value "$@"
+				case $word in
+					--addr) addr=$2 ;;
+					--port)
+						need_number "$1" "$2" 0 65535
+						port=$2
+						;;
+					--state) states=${2^^} ;;
+					--iface) iface=$2 ;;
+					--owner) owner=$2 ;;
+					-n | --max-rows)
+						need_number "$@"
+						rows=$2
+						;;
+					--min-ms)
+						[[ $2 =~ ^[0-9]{1,9}(\.[0-9]{1,6})?$ ]] || die_usage "--min-ms wants milliseconds, not '$2'"
+						min_ms=$2
+						;;
+					--since) since=$(since_us "$2") ;;
+					--sort) SORT=$2 ;;
+				esac
+				shift
+				;;
+			*) die_word "$word" ;;
+		esac
+		shift
+	done
+	check_states "$states"
+	[[ $SORT =~ ^(age|src|dst|port)$ ]] || die_usage "--sort knows age, src, dst and port, not '$SORT'"
+	[[ ! $addr ]] || check_prefix "$addr"
+	[[ ! $iface ]] || is_interface_name "$iface" || die_usage "--iface: '$iface' cannot be the name of an interface"
+	export NT_FAMILY=$family NT_ADDR=$addr NT_PORT=$port NT_STATES=$states NT_IFACE=$iface NT_OWNER=$owner NT_SINCE_US=$since
+	export NT_MAX_ROWS=$rows NT_HEADER=$header NT_WIDE=$wide NT_UTC=$utc
+	NT_MIN_NS=$(awk -v ms="${min_ms:-0}" 'BEGIN { printf "%.0f", ms * 1e6 }')
+	export NT_MIN_NS
+}
+
+# check_states STATE,…
+check_states() {
+	local state
+	local -a states
+	IFS=, read -r -a states <<<"$1"
+	for state in "${states[@]}"; do
+		[[ " ${STATES[*]} " == *" $state "* ]] || die_usage "--state: there is no state '$state'; the states are ${STATES[*]}"
+	done
+}
+
+# check_prefix PREFIX
+check_prefix() {
+	NT_ADDR=$1 awk -f "$LIBDIR/address.awk" -f "$LIBDIR/prefix.awk" </dev/null ||
+		die_usage "--addr wants an address or a prefix such as 192.0.2.0/24 or 2001:db8::/32, not '$1'"
+}
+
+# since_us TIME: print it in microseconds since 1970.
+since_us() {
+	local seconds
+	local -A unit=([s]=1 [m]=60 [h]=3600 [d]=86400)
+	if [[ $1 =~ ^([0-9]{1,7})([smhd])$ ]]; then
+		seconds=$((EPOCHSECONDS - BASH_REMATCH[1] * ${unit[${BASH_REMATCH[2]}]}))
+	else
+		seconds=$([[ ! $1 ]] || date --date="$1" +%s 2>/dev/null) || true
+		[[ $seconds ]] || die_usage "--since wants 90s, 10m, 2h, 1d, or a time such as 14:30 or '2026-01-31 08:00', not '$1'"
+	fi
+	printf '%s\n' "${seconds}000000"
+}
+
+# prepare_output TABLE: set FORMATTER, and tell it about the terminal and the clock.
+prepare_output() {
+	local width=80
+	export NT_TABLE=$1 NT_COLOUR=0 NT_WIDTH NT_BOOT_US NT_CGROUPS
+	if [[ -t 1 ]]; then
+		[[ ${NO_COLOR-} || ${TERM-} == dumb ]] || NT_COLOUR=1
+		width=$(terminal_width)
+	fi
+	NT_WIDTH=${width:-80}
+	NT_BOOT_US=$(boot_us)
+	NT_CGROUPS=$(find_cgroups)
+	if ((QUALITY)); then
+		# Who asks for these columns wants all of them.
+		NT_TABLE=quality NT_WIDE=1
+	fi
+
+	# mawk waits for a full buffer of input and of output unless it is told not to; others do not know this option.
+	AWK=(awk)
+	! awk -W version </dev/null 2>&1 | grep --quiet '^mawk' || ((!FOLLOW)) || [[ $1 != log ]] || AWK+=(-W interactive)
+	AWK+=(-f "$LIBDIR/address.awk" -f "$LIBDIR/owner.awk" -f "$LIBDIR/record.awk")
+	FORMATTER=("${AWK[@]}" -f "$LIBDIR/$FORMAT.awk")
+}
+
+terminal_width() {
+	local width
+	{ read -r _ width < <(stty size <&3 2>/dev/null); } 3>&1 || true
+	printf '%s\n' "${width:-80}"
+}
+
+# Print where cgroup2 is mounted, beside cgroup1 or alone; nothing if nowhere.
+find_cgroups() {
+	awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts
+}
+
+# Print the wall clock's time at boot, in microseconds. /proc/uptime has CLOCK_BOOTTIME in steps of 10 ms: catch it as it steps.
+boot_us() {
+	local before now wall
+	read -r before _ </proc/uptime
+	now=$before
+	while [[ $now == "$before" ]]; do
+		read -r now _ </proc/uptime
+	done
+	wall=${EPOCHREALTIME/[^0-9]/}
+	printf '%s\n' "$((wall - 10#${now/./} * 10000))"
+}
+
+# Print the live connections in the format of the trace's lines.
+live_records() {
+	if declare -F view_records >/dev/null && [[ -e $VIEWS/records && -e $VIEWS/handshake_records ]]; then
+		view_records
+	else
+		dump_records
+	fi
+}
+
+# The same without the views: bpftool's JSON. Cgroup ids are made strings first: jq's numbers are not exact beyond 2^53.
+dump_records() {
+	local names now
+	names=$(interfaces | awk '{ print $1, $6 }')
+	now=$(now_ns)
+	for map in conn_map syn_map; do
+		dump "$map" | sed -E 's/"(cgroup|uid)":([0-9]+)/"\1":"\2"/g' |
+			NAMES=$names jq --raw-output --arg map "$map" --argjson now "$now" --from-file "$LIBDIR/dump.jq"
+	done
+}

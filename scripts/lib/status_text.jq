@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+#
+# What status has found, as text.
+
+def hook($name): .[$name] | "  \($name)\(if $name == "egress" then " " else "" end)  program \(.program // "-")",
+	(.others[] | "           \(.place) it: \(.kind) \(.name), pref \(.pref) handle \(.handle)" +
+		(if .place == "before" and .can_hide then " - can hide packets from the tracker" else "" end));
+def percent($of): if $of > 0 then "\(. * 1000 / $of | floor / 10)%" else "-" end;
+
+(.interfaces[]
+	| "\(.ifname): \(.state)" + (if .since then " since \(.since)" else " by hand" end)
+		+ (if .netns_file then ", in the network namespace \(.netns_file)" else "" end),
+	(if .state == "gone" then "  the interface or its filters are no longer there; 'netracker detach \(.ifname)' or --all clears this up"
+	else hook("ingress"), hook("egress") end)),
+"",
+(.tables | "alive      \(.live) connections and handshakes; room for \(.max_connections) and \(.max_handshakes): \(.max_connections as $max | .live | percent($max)) full"),
+(if .log then "log        \(.log.records) records unread, buffer \(.log.bytes as $b | .log.size as $s | $b | percent($s)) full"
+	else "log        none: attached by hand; 'netracker attach' on the same interface makes it" end),
+(.losses | to_entries[] | select(.value > 0) | "LOST       \(.value) \(.key)"),
+(if .log and .log.lost > 0 then "LOST       \(.log.lost) records, overwritten before they were read" else empty end)

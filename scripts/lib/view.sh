@@ -1,0 +1,114 @@
+# shellcheck shell=bash disable=SC2034,SC2153,SC2154 # the libraries share their globals; each is checked alone
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+#
+# Views: BPF iterators, pinned as files in $VIEWS, that show the tracker's maps as text (view/view.h). attach pins them, detach
+# removes them; without them (Linux before 5.19, or without BTF) the tracker works all the same.
+#
+#	connections  handshakes             tables for people: established connections, and those being opened
+#	records      handshake_records      the same in the format of the trace's lines, for programs
+#	metrics                             Prometheus text
+
+# Each view, and the map it iterates over.
+declare -rA VIEW_MAP=(
+	[connections]=conn_map
+	[handshakes]=syn_map
+	[records]=conn_map
+	[handshake_records]=syn_map
+	[metrics]=nt_plan
+)
+
+# The maps that views look things up in.
+readonly VIEWED_MAPS=(nt_counters nt_ifaces nt_services syn_map)
+
+# The steps of view/metrics.bpf.c: 4 metrics of services, 2 directions, 65536 ports, 8 at a time.
+readonly PLAN_STEPS=$((4 * 2 * 65536 / 8))
+
+# view_pin DIR: pin the views, whose objects are in DIR, in place of those that may be there. Fails with nothing pinned, and tells
+# why in one line, where the kernel cannot have them.
+view_pin() {
+	local reason
+	view_unpin
+	if [[ ! -e /sys/kernel/btf/vmlinux ]]; then
+		reason='this kernel has no BTF (CONFIG_DEBUG_INFO_BTF)'
+	elif reason=$(view_pin_all "$1" 2>&1); then
+		announce "bpftool iter pin $(quoted "$1")/{$(join , "${!VIEW_MAP[@]}")}.bpf.o $VIEWS/"
+		return
+	else
+		view_unpin
+		reason=${reason##*$'\n'}
+		reason="${reason#Error: } (they need Linux 5.19)"
+	fi
+	say "no views in $VIEWS: $reason; 'list' works without them, only slower, 'metrics' does not"
+	return 1
+}
+
+# A subshell: whatever happens, its trap removes what is only needed on the way.
+view_pin_all() (
+	objects=$1
+	passing=()
+	trap '((${#passing[@]} == 0)) || rm -f -- "${passing[@]}"' EXIT
+
+	# libbpf finds the maps which a view only looks things up in by their names in $BPFFS itself: bpftool has no option to say
+	# that tc keeps them elsewhere.
+	for map in "${VIEWED_MAPS[@]}"; do
+		[[ ! -L $BPFFS/$map ]] || rm -f -- "$BPFFS/$map"
+		ln -s -- "$PINS/$map" "$BPFFS/$map" || exit
+		passing+=("$BPFFS/$map")
+	done
+
+	rm -f -- "$PINS/nt_plan"
+	passing+=("$PINS/nt_plan")
+	bpftool map create "$PINS/nt_plan" type array key 4 value 4 entries "$PLAN_STEPS" name nt_plan || exit
+
+	mkdir -p -- "$VIEWS" || exit
+	for view in "${!VIEW_MAP[@]}"; do
+		bpftool iter pin "$objects/$view.bpf.o" "$VIEWS/$view" map pinned "$PINS/${VIEW_MAP[$view]}" || exit
+	done
+)
+
+# Remove what view_pin made. Who is reading one of the files may finish.
+view_unpin() {
+	local view
+	local -a files=()
+	for view in "${!VIEW_MAP[@]}"; do
+		[[ ! -e $VIEWS/$view ]] || files+=("$VIEWS/$view")
+	done
+	((${#files[@]} == 0)) || run rm -f -- "${files[@]}"
+	[[ ! -d $VIEWS ]] || rmdir --ignore-fail-on-non-empty -- "$VIEWS"
+}
+
+# view_share GROUP: its members may read the views, and enter the directories before them if others may not.
+view_share() {
+	local view
+	local -a files=()
+	for view in "${!VIEW_MAP[@]}"; do
+		files+=("$VIEWS/$view")
+	done
+	run chgrp -- "$1" "$VIEWS" "${files[@]}"
+	run chmod 750 "$VIEWS"
+	run chmod 440 "${files[@]}"
+	if [[ ! $(find "$BPFFS" -maxdepth 0 -perm -o+x) ]]; then
+		run chgrp -- "$1" "$BPFFS"
+		run chmod g+x "$BPFFS"
+	fi
+}
+
+# Take back what view_share gave to the group outside of our own files.
+view_unshare() {
+	local group
+	group=$(stat --format=%g -- "$VIEWS" 2>/dev/null) || return 0
+	if [[ $group != 0 && $group == "$(stat --format=%g -- "$BPFFS")" ]]; then
+		run chmod g-x "$BPFFS"
+		run chgrp 0 "$BPFFS"
+	fi
+}
+
+# view_exists VIEW: is it there to be read?
+view_exists() {
+	[[ -e $VIEWS/$1 ]]
+}
+
+# Print a line for each live connection: those being opened, then the established ones.
+view_records() {
+	cat -- "$VIEWS/handshake_records" "$VIEWS/records"
+}
