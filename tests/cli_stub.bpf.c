@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/*
+ * Stands in for the tracker where tests look at the command and not at the tracker: the same maps, sections and program names, but
+ * loaded in milliseconds. VERSION makes another program of it, OTHER_LAYOUT other records of the same size, OTHER_SIZE of another.
+ */
+#include "NeTracker.h"
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#ifndef VERSION
+#define VERSION 1
+#endif
+
+#ifdef OTHER_LAYOUT
+struct config_of_old {
+	__u32 close_timeout, handshake_timeout, quiet, flush;
+};
+#define config config_of_old
+#endif
+
+#ifdef OTHER_SIZE
+#define conn syn_slot
+#endif
+
+#define PINNED(name, kind, count, key_type, value_type) \
+	struct {                                        \
+		__uint(type, kind);                     \
+		__uint(max_entries, count);             \
+		__type(key, key_type);                  \
+		__type(value, value_type);              \
+		__uint(pinning, LIBBPF_PIN_BY_NAME);    \
+	} name SEC(".maps")
+
+PINNED(conn_map, BPF_MAP_TYPE_HASH, 1024, struct flow_key, struct conn);
+PINNED(syn_map, BPF_MAP_TYPE_ARRAY, 1, __u32, struct syn_set);
+PINNED(nt_config, BPF_MAP_TYPE_ARRAY, 1, __u32, struct config);
+PINNED(nt_counters, BPF_MAP_TYPE_PERCPU_ARRAY, 1, __u32, struct counters);
+PINNED(nt_ifaces, BPF_MAP_TYPE_ARRAY, MAX_IFACES, __u32, struct iface);
+PINNED(nt_services, BPF_MAP_TYPE_HASH, MAX_SERVICES, struct service_key, struct service);
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+volatile __u32 iface_id;
+
+static __always_inline int stand_in(struct __sk_buff *skb)
+{
+	struct service_key service = { .port = iface_id };
+	struct flow_key key = { .sport = VERSION };
+	__u32 zero = 0;
+	struct config *config = bpf_map_lookup_elem(&nt_config, &zero);
+
+	bpf_map_lookup_elem(&conn_map, &key);
+	bpf_map_lookup_elem(&syn_map, &zero);
+	bpf_map_lookup_elem(&nt_counters, &zero);
+	bpf_map_lookup_elem(&nt_ifaces, &zero);
+	bpf_map_lookup_elem(&nt_services, &service);
+	if (config && skb->protocol == bpf_htons(0x88b5))
+		config->flush = 0;
+	return 0;
+}
+
+SEC("tc_ing")
+int netracker_ingress(struct __sk_buff *skb)
+{
+	return stand_in(skb);
+}
+
+SEC("tc_en")
+int netracker_egress(struct __sk_buff *skb)
+{
+	return stand_in(skb);
+}
+
+/* Somebody else's. */
+SEC("foreign")
+int somebody_else(struct __sk_buff *skb)
+{
+	return skb->mark;
+}

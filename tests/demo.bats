@@ -1,0 +1,73 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+#
+# What `make demo` and `make run` show, and that nothing is left of them.
+
+load helpers
+
+demo_instances() {
+	find /sys/kernel/tracing/instances -name 'netracker-demo-*'
+}
+
+interrupt() {
+	kill -INT -- "-$BACKGROUND_PID"
+	wait "$BACKGROUND_PID" || true
+}
+
+@test "the demo shows seven requests, a refused, a reset and an open connection" {
+	requires object tool_curl tool_python3
+	run "$ROOT/scripts/demo"
+	assert_equal "exit status" "$status" 0
+	assert_equal "rows of the table" "$(grep -c -E '^  [^ ]+ -> [^ ]+:8000( +-?[0-9.]+){3}$' <<<"$output")" 7
+	assert_equal "states" "$(grep -o 'state=[A-Z]*' <<<"$output" | sort | uniq -c | tr -s ' \n' ' ')" " 1 state=REJ 1 state=RSTO 7 state=SF "
+	assert_equal "open connections" "$(grep -c '"start_ns":' <<<"$output")" 1
+	assert_equal "instances left" "$(demo_instances)" ""
+}
+
+@test "the demo, interrupted, leaves nothing" {
+	local instances
+	requires object
+	instances=$(demo_instances)
+	background "$ROOT/scripts/demo"
+	wait_for grep --quiet 'sec tc_ing' "$BACKGROUND_OUTPUT"
+	interrupt
+	assert_equal "instances left" "$(demo_instances)" "$instances"
+	[[ $(cat "$BACKGROUND_OUTPUT") != *"still open"* ]] || fail "the demo ran to its end"
+}
+
+@test "run attaches, shows what ends, and detaches at Ctrl-C" {
+	requires object tool_nginx
+	new_pair
+	http_server server
+	background in_netns server "$ROOT/scripts/run" veth0
+	wait_for grep --quiet 'Ctrl-C' "$BACKGROUND_OUTPUT"
+	in_netns client curl --silent "http://$SERVER4:8000/close"
+	wait_for grep -E "$SERVER4:8000 +in +SF " "$BACKGROUND_OUTPUT"
+	interrupt
+	assert_equal "filters" "$(in_netns server tc filter show dev veth0 ingress)" ""
+	assert_equal "pins" "$(find /sys/fs/bpf/tc -type f)" ""
+	[[ ! -e /sys/kernel/tracing/instances/$NETRACKER_INSTANCE ]] || fail "the trace instance is left"
+}
+
+@test "run leaves what was attached before" {
+	requires object
+	new_pair
+	in_netns server "$NETRACKER" attach --quiet veth0
+	background in_netns server "$ROOT/scripts/run" veth0
+	wait_for grep --quiet 'Ctrl-C' "$BACKGROUND_OUTPUT"
+	interrupt
+	in_netns server tc filter show dev veth0 ingress | grep --quiet 'NeTracker.bpf.o:\[tc_ing\]'
+	in_netns server "$NETRACKER" detach --quiet veth0
+}
+
+@test "run without an interface takes the default route's, and says so if there is none" {
+	requires object
+	new_pair
+	run in_netns server "$ROOT/scripts/run"
+	assert_equal "exit status" "$status" 1
+	[[ $output == "run: no interface has a default route"* ]] || fail "$output"
+	in_netns server ip route add default via "$CLIENT4"
+	background in_netns server "$ROOT/scripts/run"
+	wait_for grep --quiet 'connections on veth0' "$BACKGROUND_OUTPUT"
+	interrupt
+}

@@ -1,0 +1,177 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+#
+# What the tracker makes of it when things are taken away from under it, when its tables or its log are full, and when both CPUs are at
+# the same connection at once. docs/reliability.md says what each of these tests promises.
+
+bats_require_minimum_version 1.5.0
+load helpers
+
+# hold N: N connections that stay open.
+hold() {
+	background in_netns client python3 -c '
+import socket, sys, time
+held = [socket.create_connection((sys.argv[1], 8000)) for _ in range(int(sys.argv[2]))]
+time.sleep(600)' "$SERVER4" "$1"
+	wait_for test_live "$1"
+}
+
+test_live() {
+	assert_equal "live connections" "$(live_connections)" "$1"
+}
+
+request() {
+	in_netns client curl --silent --fail --max-time 5 "http://$SERVER4:8000/$1" >/dev/null
+}
+
+# requests COUNT: all of them on connections of their own.
+requests() {
+	in_netns client python3 -c '
+import socket, sys
+for _ in range(int(sys.argv[2])):
+    with socket.create_connection((sys.argv[1], 8000)) as s:
+        s.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        while s.recv(4096):
+            pass' "$SERVER4" "$1"
+}
+
+# tracked: a client and an HTTP server, the tracker on the server's veth0 by the command.
+tracked() {
+	requires tool_nginx tool_curl object
+	new_pair
+	http_server server
+	in_server attach -q veth0
+}
+
+in_server() {
+	nsenter --net="$NETNS_DIR/server" -- "$NETRACKER" "$@"
+}
+
+# The last user has gone: nothing of the tracker is left.
+assert_detached() {
+	assert_equal "pins" "$(find /sys/fs/bpf -type f ! -name '*.debug')" ""
+	[[ ! -d /sys/kernel/tracing/instances/$NETRACKER_INSTANCE ]] || fail "the trace instance is left"
+}
+
+@test "an interface is renamed: it goes on being tracked, and detach by its new name works" {
+	tracked
+	trace_start
+	in_netns server ip link set veth0 down
+	in_netns server ip link set veth0 name renamed0
+	in_netns server ip address show dev renamed0 >/dev/null
+	in_netns server ip link set renamed0 up
+	in_netns server ip address replace "$SERVER4/24" dev renamed0
+	request ''
+	wait_for_records 1 ' state=SF '
+	in_server detach -q renamed0
+	assert_detached
+}
+
+@test "an interface is set down and up: open connections keep their records" {
+	tracked
+	trace_start
+	background in_netns client python3 -c '
+import socket, sys, time
+with socket.create_connection((sys.argv[1], 8000)) as s:
+    time.sleep(1)
+    s.sendall(b"GET / HTTP/1.0\r\n\r\n")
+    while s.recv(4096):
+        pass' "$SERVER4"
+	wait_for test_live 1
+	in_netns server ip link set veth0 down
+	in_netns server ip link set veth0 up
+	request ''
+	wait_for records_reach 2 ' state=SF '
+	assert_conserved
+}
+
+@test "the trace instance is removed: connections are tracked and counted, the global trace has them, attach makes a new one" {
+	tracked
+	trace_start
+	rmdir "/sys/kernel/tracing/instances/$NETRACKER_INSTANCE"
+	request ''
+	wait_for_records 1 ' state=SF '
+	run -3 in_server log --no-follow
+	in_server attach -q veth0
+	request ''
+	wait_for grep -q . <(in_server log --no-follow --json)
+	assert_conserved
+}
+
+@test "conn_map full: new connections are lost and counted, those inside stay right, and there is room again" {
+	local dir=$BATS_TEST_TMPDIR/small
+	requires tool_nginx object
+	mkdir "$dir"
+	cp -a "$ROOT"/{Makefile,mk,scripts,view,VERSION,NeTracker.bpf.c,NeTracker*.h} "$dir/"
+	make --silent --directory="$dir" MAX_CONNECTIONS=50
+	new_pair
+	http_server server
+	in_netns server tc qdisc add dev veth0 clsact
+	in_netns server tc filter add dev veth0 ingress bpf obj "$dir/NeTracker.bpf.o" sec tc_ing
+	in_netns server tc filter add dev veth0 egress bpf obj "$dir/NeTracker.bpf.o" sec tc_en
+	trace_start
+	hold 50
+	requests 20
+	assert_equal "lost" "$(counter conn_full)" 20
+	assert_equal "alive" "$(live_connections)" 50
+	assert_equal "records" "$(records | wc -l)" 0
+	kill -- "-${BACKGROUND_PIDS[-1]}"
+	wait_for test_live 0
+	requests 5
+	wait_for_records 55 ' state=SF '
+	assert_conserved
+}
+
+@test "log overrun: records written = records read + records counted as lost" {
+	local instance=/sys/kernel/tracing/instances/$NETRACKER_INSTANCE written lost read
+	tracked
+	echo 64 >"$instance/buffer_size_kb"
+	requests 3000
+	wait_for assert_conserved
+	written=$(counter logged)
+	assert_equal "records written" "$written" 3000
+	lost=$(awk '/^(overrun|dropped events):/ { n += $NF } END { print n + 0 }' "$instance"/per_cpu/cpu*/stats)
+	((lost > 0)) || fail "64 KB were enough for 3,000 records"
+	read=$(timeout 3 cat "$instance/trace_pipe" | grep -c 'bpf_trace_printk: netracker: ' || true)
+	assert_equal "read + lost" "$((read + lost))" "$written"
+}
+
+@test "the wall clock jumps during a connection: its duration is unmoved" {
+	local duration
+	tracked
+	trace_start
+	date --set "@$(date +%s)" >/dev/null 2>&1 || skip "this machine does not let its clock be set"
+	background in_netns client python3 -c '
+import socket, sys, time
+with socket.create_connection((sys.argv[1], 8000)) as s:
+    time.sleep(1)' "$SERVER4"
+	wait_for test_live 1
+	date --set "@$(($(date +%s) - 3600))" >/dev/null
+	wait_for records_reach 1 ' state=SF '
+	date --set "@$(($(date +%s) + 3600))" >/dev/null
+	duration=$(records ' state=SF ' | record_value dur_ns)
+	((duration >= 1000000000 && duration < 5000000000)) || fail "a connection of 1 s lasted $duration ns"
+}
+
+@test "two CPUs with the same tuples at once: 20,000 connections, each with one record" {
+
+	requires object
+	new_pair
+	attach_raw server veth0
+	trace_start
+	echo 65536 >"$TRACE/buffer_size_kb"
+	in_netns server python3 "$ROOT/tests/race.py" veth0 20000
+	assert_tables_empty
+	assert_conserved
+	assert_equal "attempts" "$(counter attempts)" 20000
+	assert_equal "SF" "$(counter ended.SF)" 20000
+	assert_equal "tuples with a record" "$(records '-> 198.51.100.2:8000' | cut -d ' ' -f 2 | sort --unique | wc -l)" 20000
+}
+
+slab_kb() {
+	awk '/^Slab:/ { print $2 }' /proc/meminfo
+}
+
+test_equal() {
+	assert_equal "programs and maps" "$(bash -c "$2" | paste -sd ' ')" "$1"
+}

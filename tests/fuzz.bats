@@ -1,0 +1,18 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+#
+# Frames at random through the attached programs. FUZZ_SEED=N repeats a run, FUZZ_FRAMES=N makes it longer.
+
+load helpers
+load wire/wire
+
+@test "200,000 frames at random pass unchanged and leave nothing behind" {
+	local seed=${FUZZ_SEED:-$RANDOM$RANDOM}
+	echo "# FUZZ_SEED=$seed" >&3
+	make --silent --directory "$ROOT" tests/wire/redirect.bpf.o
+	wire ip link add nt2 index 77 mtu 65535 type veth peer name nt3 mtu 65535
+	wire ip link set nt2 up
+	wire ip link set nt3 up
+	wire tc filter add dev nt0 ingress pref 65000 bpf direct-action object-file "$ROOT/tests/wire/redirect.bpf.o" section redirect
+	wire python3 "$ROOT/tests/wire/fuzz.py" "$TRACE/trace" "$seed" "${FUZZ_FRAMES:-200000}"
+}

@@ -1,0 +1,330 @@
+# shellcheck shell=bash disable=SC2034 # much of what is set here is for the tests
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+#
+# What the tests share. A test file says `load helpers`; setup and teardown below then give each test a bpffs, a trace instance and
+# network namespaces of its own, and take them away. The suite as a whole runs in scripts/sandbox (see tests/run).
+#
+# Prerequisites and assertions
+#   requires WORD…               skip the test, with the reason, unless the machine has what the words name; in CI fail instead:
+#                                root kernel_N.M object ipv6 tool_COMMAND
+#   fail MESSAGE                 end the test
+#   assert_equal WHAT GOT WANT   fail, naming all three, unless the two are the same text
+#   retry N DELAY COMMAND…       run COMMAND up to N times, DELAY seconds apart, until it succeeds
+#   wait_for COMMAND…            the same for WAIT_SECONDS (10) in all; fails with COMMAND and its last output. Use it instead of sleep.
+#
+# Namespaces and traffic
+#   new_netns NAME               make an anonymous network namespace, lo up
+#   in_netns NAME COMMAND…       run COMMAND in it
+#   new_veth NS IF NS2 IF2       join two namespaces with a veth pair, both ends up
+#   new_pair                     namespaces client and server joined by a veth pair, veth0 in both: $CLIENT4 $CLIENT6 $SERVER4 $SERVER6
+#   background COMMAND…          run COMMAND (a function may be) until teardown; its process group is $BACKGROUND_PID, its output
+#                                goes to the file $BACKGROUND_OUTPUT
+#   http_server NS [PORT]        nginx on PORT (8000) of every address in NS. / answers and leaves the closing to the client, /close
+#                                closes itself, /files/ is the directory $WWW. $ACCESS_LOG has `address port status` of each request
+#   peer NS ARGUMENT…            tests/peer.py in NS: does to a TCP connection what curl and nginx do not (see there)
+#
+# The tracker
+#   attach_raw NS IF             clsact and both filters, with plain tc
+#   detach_raw NS IF             remove them
+#   trace_start                  start to capture the tracker's lines, and nobody else's reader takes them away
+#   trace_stop                   throw the lines away
+#   records [REGEX]              the lines captured so far, without the tracer's prefix, that match REGEX; without it those about the
+#                                test addresses: a tracker of the machine's own may be writing too. Reading takes nothing away
+#   wait_for_records N [REGEX]   wait until there are N; more are a failure
+#   record_value KEY             the value of KEY in each record on stdin
+#   counters                     struct counters as JSON, summed over the CPUs
+#   counter NAME                 one of them: attempts, ended.SF, …
+#   live_connections             entries of conn_map
+#   live_handshakes              slots in use in syn_map
+#   assert_conserved             no connection has been lost: the law at struct counters in NeTracker.h holds
+#   assert_tables_empty          no connection and no handshake is left in the maps
+
+ROOT=$(cd "${BASH_SOURCE[0]%/*}/.." && pwd)
+readonly ROOT OBJ=${NETRACKER_OBJECT:-$ROOT/NeTracker.bpf.o} NETRACKER=$ROOT/scripts/netracker PINS=/sys/fs/bpf/tc/globals \
+	CLIENT4=198.51.100.1 SERVER4=198.51.100.2 CLIENT6=2001:db8:51::1 SERVER6=2001:db8:51::2 \
+	TEST_ADDRESSES='^netracker: (198\.51\.100\.|\[2001:0?db8:0*51:)'
+export LC_ALL=C
+WAIT_SECONDS=10
+
+setup() {
+	isolate
+}
+
+teardown() {
+	clean_up
+}
+
+# A bpffs for this test alone; names for what cannot be private.
+isolate() {
+	requires root
+	NETNS_DIR=$BATS_TEST_TMPDIR/netns
+	WWW=$BATS_TEST_TMPDIR/www
+	ACCESS_LOG=$BATS_TEST_TMPDIR/access.log
+	BACKGROUND_PIDS=()
+	mkdir "$NETNS_DIR" "$WWW"
+	mount -t bpf bpf /sys/fs/bpf
+
+	# scripts/netracker takes the name of its instance from here.
+	export NETRACKER_INSTANCE=$NETRACKER_TEST_ID-$BATS_TEST_NUMBER
+	TRACE=/sys/kernel/tracing/instances/$NETRACKER_INSTANCE-raw
+}
+
+clean_up() {
+	local pid netns instance
+	[[ -v NETNS_DIR ]] || return 0
+	for pid in "${BACKGROUND_PIDS[@]}"; do
+		kill -KILL -- "-$pid" 2>/dev/null || true
+		wait "$pid" 2>/dev/null || true
+	done
+	for netns in "$NETNS_DIR"/*; do
+		[[ -e $netns ]] || continue
+		kill_inside "$netns"
+		umount "$netns"
+	done
+	for instance in /sys/kernel/tracing/instances/"$NETRACKER_INSTANCE"*; do
+		[[ ! -e $instance ]] || wait_for rmdir "$instance"
+	done
+	umount /sys/fs/bpf
+}
+
+# kill_inside FILE: end every process whose network namespace FILE is.
+kill_inside() {
+	local inode pid
+	inode=$(stat --format=%i "$1")
+	for pid in /proc/[0-9]*; do
+		[[ $(readlink "$pid/ns/net") != "net:[$inode]" ]] || kill -KILL "${pid#/proc/}" 2>/dev/null || true
+	done
+}
+
+#
+# Prerequisites and assertions
+#
+
+requires() {
+	local word
+	for word in "$@"; do
+		case $word in
+			root)
+				((EUID == 0)) || lacking "needs root"
+				;;
+			kernel_[0-9]*.[0-9]*)
+				kernel_is_at_least "${word#kernel_}" || lacking "needs Linux ${word#kernel_}, this is $(uname -r)"
+				;;
+			object)
+				[[ -s $OBJ ]] || lacking "needs NeTracker.bpf.o: run 'make'"
+				;;
+			ipv6)
+				[[ -e /proc/net/if_inet6 ]] || lacking "needs IPv6 in the kernel"
+				;;
+			tool_?*)
+				command -v "${word#tool_}" >/dev/null || lacking "needs ${word#tool_}: 'make deps' installs it"
+				;;
+			*)
+				fail "requires: unknown word '$word'"
+				;;
+		esac
+	done
+}
+
+lacking() {
+	[[ ${NETRACKER_CI-} != 1 ]] || fail "$1, and nothing is skipped in CI"
+	skip "$1"
+}
+
+kernel_is_at_least() {
+	[[ $(printf '%s\n' "$1" "$(uname -r)" | sort --version-sort | head -1) == "$1" ]]
+}
+
+fail() {
+	printf '%s\n' "$*" >&2
+	return 1
+}
+
+assert_equal() {
+	[[ $2 == "$3" ]] || fail "$1: got '$2', want '$3'"
+}
+
+retry() {
+	local attempts=$1 delay=$2 output i
+	shift 2
+	for ((i = 0; i < attempts; i++)); do
+		if output=$("$@" 2>&1); then
+			return
+		fi
+		sleep "$delay"
+	done
+	fail "still failing after $attempts attempts: $* ${output:+($output)}"
+}
+
+wait_for() {
+	retry $((WAIT_SECONDS * 20)) 0.05 "$@"
+}
+
+#
+# Namespaces and traffic
+#
+
+# A namespace lives by its mount on a file: no process holds it, no name is left when the sandbox dies.
+new_netns() {
+	: >"$NETNS_DIR/$1"
+	unshare --net="$NETNS_DIR/$1" true
+	in_netns "$1" ip link set lo up
+	if [[ -e /proc/net/if_inet6 ]]; then
+		in_netns "$1" bash -c 'echo 0 | tee /proc/sys/net/ipv6/conf/{all,default}/disable_ipv6' >/dev/null
+	fi
+}
+
+in_netns() {
+	nsenter --net="$NETNS_DIR/$1" -- "${@:2}"
+}
+
+new_veth() {
+	in_netns "$1" ip link add "$2" type veth peer name "$4" netns "$NETNS_DIR/$3"
+	in_netns "$1" ip link set "$2" up
+	in_netns "$3" ip link set "$4" up
+}
+
+new_pair() {
+	new_netns client
+	new_netns server
+	new_veth client veth0 server veth0
+	in_netns client ip address add "$CLIENT4/24" dev veth0
+	in_netns server ip address add "$SERVER4/24" dev veth0
+	[[ -e /proc/net/if_inet6 ]] || return 0
+	in_netns client ip address add "$CLIENT6/64" dev veth0 nodad
+	in_netns server ip address add "$SERVER6/64" dev veth0 nodad
+}
+
+# With job control on, the job leads a process group (so that all of it can be ended) and does not ignore SIGINT.
+background() {
+	BACKGROUND_OUTPUT=$BATS_TEST_TMPDIR/background.${#BACKGROUND_PIDS[@]}
+	set -m
+	"$@" >"$BACKGROUND_OUTPUT" 2>&1 </dev/null 3>&- &
+	set +m
+	BACKGROUND_PID=$!
+	BACKGROUND_PIDS+=("$!")
+}
+
+http_server() {
+	local netns=$1 port=${2:-8000} dir=$BATS_TEST_TMPDIR
+	cat >"$dir/nginx.conf" <<-EOF
+		daemon off;
+		master_process off;
+		pid $dir/nginx.pid;
+		error_log $dir/error.log;
+		events { worker_connections 4096; }
+		http {
+			log_format tuple '\$remote_addr \$remote_port \$status';
+			access_log $ACCESS_LOG tuple;
+			client_body_temp_path $dir/nginx.tmp;
+			proxy_temp_path $dir/nginx.tmp;
+			fastcgi_temp_path $dir/nginx.tmp;
+			uwsgi_temp_path $dir/nginx.tmp;
+			scgi_temp_path $dir/nginx.tmp;
+			server {
+				listen $port backlog=4096;
+				listen [::]:$port backlog=4096;
+				location / { return 200 "hello\n"; }
+				location /close { keepalive_timeout 0; return 200 "bye\n"; }
+				location /files/ { alias $WWW/; }
+			}
+		}
+	EOF
+	background in_netns "$netns" nginx -e "$dir/error.log" -c "$dir/nginx.conf"
+	wait_for listening "$netns" "$port"
+}
+
+# listening NS PORT: somebody accepts connections there.
+listening() {
+	[[ -n $(in_netns "$1" ss --no-header --listening --tcp --numeric "sport = :$2") ]]
+}
+
+peer() {
+	in_netns "$1" python3 "$ROOT/tests/peer.py" "${@:2}"
+}
+
+#
+# The tracker
+#
+
+attach_raw() {
+	requires object
+	in_netns "$1" tc qdisc add dev "$2" clsact
+	add_filter "$1" "$2" ingress tc_ing
+	add_filter "$1" "$2" egress tc_en
+}
+
+# add_filter NS IF HOOK SECTION: of what tc says when it fails the end is enough; the verifier's log before it can be megabytes.
+add_filter() {
+	in_netns "$1" tc filter add dev "$2" "$3" bpf obj "$OBJ" sec "$4" >"$BATS_TEST_TMPDIR/tc" 2>&1 ||
+		fail "tc could not load $4: $(tail -n 12 "$BATS_TEST_TMPDIR/tc")"
+}
+
+detach_raw() {
+	in_netns "$1" tc qdisc del dev "$2" clsact
+}
+
+trace_start() {
+	mkdir "$TRACE"
+	echo boot >"$TRACE/trace_clock"
+	echo 8192 >"$TRACE/buffer_size_kb"
+	echo 'bpf_string ~ "netracker:*"' >"$TRACE/events/bpf_trace/bpf_trace_printk/filter"
+	echo 1 >"$TRACE/events/bpf_trace/bpf_trace_printk/enable"
+}
+
+trace_stop() {
+	wait_for rmdir "$TRACE"
+}
+
+records() {
+	sed -n 's/^.*: bpf_trace_printk: netracker: /netracker: /p' "$TRACE/trace" | grep -E -- "${1:-$TEST_ADDRESSES}" || true
+}
+
+wait_for_records() {
+	wait_for records_reach "$@" || return
+	assert_equal "records" "$(records "${2-}" | wc -l)" "$1"
+}
+
+records_reach() {
+	local lines
+	lines=$(records "${2-}")
+	echo "$lines"
+	(($(grep -c . <<<"$lines") >= $1))
+}
+
+record_value() {
+	sed -n "s/^netracker: .* $1=\([^ ]*\).*$/\1/p"
+}
+
+counters() {
+	bpftool --json map dump pinned "$PINS/nt_counters" | jq --compact-output '
+		def sum: if (.[0] | type) == "array" then transpose | map(add) else add end;
+		[.[0].formatted.values[].value] | (.[0] | keys_unsorted[]) as $name | {($name): (map(.[$name]) | sum)}' |
+		jq --compact-output --slurp --argjson states '["S0", "S1", "S2", "S3", "SF", "SH", "REJ", "RSTO", "RSTR", "RSTOS0"]' '
+		add | .ended |= ([$states, .] | transpose | map({(.[0]): .[1]}) | add)'
+}
+
+counter() {
+	counters | jq --arg path "$1" 'getpath($path / ".")'
+}
+
+live_connections() {
+	bpftool map dump pinned "$PINS/conn_map" | grep -c '"key":' || true
+}
+
+live_handshakes() {
+	bpftool map dump pinned "$PINS/syn_map" | awk '$1 == "\"live\":" { n += $2 } END { print n + 0 }'
+}
+
+assert_conserved() {
+	local now
+	now=$(counters)
+	jq --exit-status --argjson handshakes "$(live_handshakes)" --argjson connections "$(live_connections)" '
+		.attempts == ([.ended[]] | add) + $handshakes + $connections + .syn_evicted + .syn_disbelieved + .conn_full' \
+		<<<"$now" >/dev/null || fail "connections are not conserved; live: $(live_handshakes) handshakes, $(live_connections) connections; $now"
+}
+
+assert_tables_empty() {
+	assert_equal "connections in conn_map" "$(live_connections)" 0
+	assert_equal "handshakes in syn_map" "$(live_handshakes)" 0
+}

@@ -1,0 +1,261 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+#
+# Whose connection it was: docs/owner.md. First what the formatter makes of a cgroup's path, which needs no root: a tree of ordinary
+# directories stands for the cgroups, as their inode numbers are ids too. Then real sockets of real cgroups.
+
+load helpers
+
+readonly ID=4f8ad5dc1e7b0c6d2a39885f7e6b1c0d9a8b7c6d5e4f30211203040506070809
+
+setup() {
+	[[ $BATS_TEST_DESCRIPTION == format:* ]] || isolate
+	export NT_CGROUPS=$BATS_TEST_TMPDIR/cgroup NT_BOOT_US=0
+	mkdir "$NT_CGROUPS"
+}
+
+teardown() {
+	[[ $BATS_TEST_DESCRIPTION == format:* ]] || clean_up
+	[[ ! -v CGROUP ]] || find "$CGROUP" -depth -type d -delete
+}
+
+# format json|table|NOTHING [KEY=VALUE…]: what the formatter makes of one record whose line ends with these.
+format() {
+	local form=$1
+	shift
+	echo "netracker: 192.0.2.1:40000 -> 192.0.2.2:80 dur_ns=2000000 state=SF dir=in first_fin_ns=1 syn_rtt_ns=1 ack_rtt_ns=1" \
+		"orig_bytes=1000 resp_bytes=5000000000 syn_retrans=0 start_ns=1 ifindex=2 ifname=eth0 $*" |
+		awk -f "$ROOT/scripts/lib/address.awk" -f "$ROOT/scripts/lib/owner.awk" -f "$ROOT/scripts/lib/record.awk" \
+			-f "$ROOT/scripts/lib/$form.awk"
+}
+
+# make_cgroup PATH: print its id.
+make_cgroup() {
+	mkdir --parents "$NT_CGROUPS/$1"
+	stat --format=%i "$NT_CGROUPS/$1"
+}
+
+# owner_of PATH
+owner_of() {
+	format json "uid=0 cgroup=$(make_cgroup "$1")" | jq --raw-output .owner
+}
+
+@test "format: systemd units" {
+	assert_equal service "$(owner_of system.slice/nginx.service)" nginx.service
+	assert_equal "service's own subtree" "$(owner_of system.slice/nginx.service/worker/1)" nginx.service
+	assert_equal template "$(owner_of 'system.slice/system-getty.slice/getty@tty1.service')" getty@tty1.service
+	assert_equal session "$(owner_of user.slice/user-1000.slice/session-3.scope)" session-3.scope
+	assert_equal "user's service" "$(owner_of 'user.slice/user-1000.slice/user@1000.service/app.slice/sync.service')" sync.service
+	assert_equal "user's manager" "$(owner_of 'user.slice/user-1000.slice/user@1000.service/init.scope')" user@1000.service
+	assert_equal "PID 1" "$(owner_of init.scope)" init.scope
+	assert_equal slice "$(owner_of user.slice)" user.slice
+	assert_equal "inner slice" "$(owner_of user.slice/user-1000.slice)" user-1000.slice
+}
+
+@test "format: containers, by the names that their runtimes give to cgroups" {
+	local path
+	for path in "docker/$ID" "system.slice/docker-$ID.scope" "system.slice/docker-$ID.scope/init" "system.slice/containerd.service/$ID" \
+		"machine.slice/libpod-$ID.scope/container" "system.slice/web.service/libpod-payload-$ID" \
+		"user.slice/user-1000.slice/user@1000.service/user.slice/libpod-$ID.scope" \
+		"kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1_2.slice/cri-containerd-$ID.scope" \
+		"kubepods.slice/kubepods-pod3.slice/crio-$ID.scope" "kubepods/besteffort/pod1-2/$ID" \
+		"system.slice/containerd.service/kubepods-pod4.slice:cri-containerd:$ID" \
+		"system.slice/docker-${ID/4/5}.scope/kubelet.slice/kubepods-pod5.slice/cri-containerd-$ID.scope" \
+		"docker/$ID/system.slice/nginx.service"; do
+		assert_equal "$path" "$(owner_of "$path")" "${ID:0:12}"
+	done
+	assert_equal "what is as long and not hexadecimal" "$(owner_of "docker/${ID/4/x}")" "/docker/${ID/4/x}"
+	assert_equal "Podman's monitor" "$(owner_of "machine.slice/libpod-conmon-$ID.scope")" "libpod-conmon-$ID.scope"
+}
+
+@test "format: the root cgroup, other cgroups, one that is gone, one that nobody knows" {
+	local gone
+	assert_equal root "$(owner_of .)" /
+	assert_equal other "$(owner_of lxc/web)" /lxc/web
+	gone=$(make_cgroup gone)
+	rmdir "$NT_CGROUPS/gone"
+	assert_equal gone "$(format json "uid=0 cgroup=$gone" | jq --compact-output '[.owner, .cgroup]')" "[\"#$gone\",$gone]"
+	assert_equal "not known" "$(format json '' | jq --compact-output '[.owner, .cgroup, .user, .uid]')" '[null,null,null,null]'
+	assert_equal "cgroup 0, which is none" "$(format json uid=0 cgroup=0 | jq --compact-output '[.owner, .cgroup, .user]')" '[null,null,"root"]'
+	NT_CGROUPS='' assert_equal "no cgroup2" "$(NT_CGROUPS='' format json uid=0 cgroup=7 | jq --raw-output .owner)" '#7'
+}
+
+@test "format: a name cannot break the JSON or the terminal" {
+	local id name=$'a "b" \e[31m\\x2d.service'
+	id=$(make_cgroup "system.slice/$name")
+	assert_equal JSON "$(format json "cgroup=$id" | jq --raw-output .owner)" "$name"
+	! NT_TABLE=log NT_WIDE=1 format table "cgroup=$id" | grep --quiet $'\e' || fail "an escape sequence in the table"
+}
+
+# shellcheck disable=SC2094 # the pipe waits for what it has written itself
+@test "format: a cgroup that is made later is found; for one that is known the tree is not read again" {
+	local line='netracker: 192.0.2.1:1 -> 192.0.2.2:80 dur_ns=1 state=SF start_ns=1' first second
+	first=$(make_cgroup a.service)
+	{
+		echo "$line cgroup=$first"
+		wait_for test -s "$BATS_TEST_TMPDIR/out"
+		second=$(make_cgroup b.service)
+		rmdir "$NT_CGROUPS/a.service"
+		echo "$line cgroup=$second"
+		echo "$line cgroup=$first"
+	} | awk -W interactive -f "$ROOT/scripts/lib/address.awk" -f "$ROOT/scripts/lib/owner.awk" -f "$ROOT/scripts/lib/record.awk" \
+		-f "$ROOT/scripts/lib/json.awk" >"$BATS_TEST_TMPDIR/out"
+	assert_equal owners "$(jq --raw-output .owner "$BATS_TEST_TMPDIR/out" | xargs)" "a.service b.service a.service"
+}
+
+@test "format: --owner" {
+	local id container name
+	id=$(make_cgroup system.slice/nginx.service)
+	container=$(make_cgroup "system.slice/docker-$ID.scope")
+	for name in nginx.service nginx /system.slice /system.slice/ /system.slice/nginx.service; do
+		[[ $(NT_OWNER=$name format json "cgroup=$id") ]] || fail "$name is not nginx.service"
+	done
+	for name in "${ID:0:12}" "${ID:0:20}" "$ID" /system.slice; do
+		[[ $(NT_OWNER=$name format json "cgroup=$container") ]] || fail "$name is not the container"
+	done
+	for name in ngin nginx.s 'ngin.*' / /system /system.slice/ngin service "$ID"; do
+		[[ ! $(NT_OWNER=$name format json "cgroup=$id") ]] || fail "$name is not to be nginx.service"
+		[[ ! $(NT_OWNER=$name format json) ]] || fail "$name is not to be the owner that nobody knows"
+	done
+}
+
+@test "format: users by name, ids that nobody has as numbers" {
+	assert_equal root "$(format json uid=0 | jq --compact-output '[.uid, .user]')" '[0,"root"]'
+	assert_equal nobody "$(format json uid=3999999999 | jq --compact-output '[.uid, .user]')" '[3999999999,"3999999999"]'
+}
+
+@test "format: --quality" {
+	local id
+	id=$(make_cgroup nginx.service)
+	NT_TABLE=quality NT_WIDE=1 format table "uid=0 cgroup=$id srtt_us=1250 min_rtt_us=40 retrans=17" >"$BATS_TEST_TMPDIR/table"
+	assert_equal headings "$(head -1 "$BATS_TEST_TMPDIR/table" | xargs)" \
+		"ORIGINATOR RESPONDER MS SRTT_MS MIN_MS RETR ORIG_MBIT RESP_MBIT OWNER"
+	assert_equal row "$(tail -1 "$BATS_TEST_TMPDIR/table" | xargs)" \
+		"192.0.2.1:40000 192.0.2.2:80 2.000 1.250 0.040 17 4.000 20000000.000 nginx.service"
+	assert_equal "nothing known" "$(NT_TABLE=quality NT_WIDE=1 format table | tail -1 | xargs)" \
+		"192.0.2.1:40000 192.0.2.2:80 2.000 - - - 4.000 20000000.000 -"
+}
+
+@test "format: 20,000 records a second, from 200 cgroups" {
+	local i seconds start
+	for ((i = 0; i < 200; i++)); do
+		make_cgroup "system.slice/unit$i.service" >>"$BATS_TEST_TMPDIR/ids"
+	done
+	format json "uid=0 cgroup=7" >/dev/null
+	awk '{ id[NR] = $1 }
+		END {
+			for (i = 0; i < 40000; i++)
+				print "netracker: 192.0.2.1:1 -> 192.0.2.2:80 dur_ns=1 state=SF dir=in first_fin_ns=1 syn_rtt_ns=1 ack_rtt_ns=1" \
+					" orig_bytes=1 resp_bytes=1 syn_retrans=0 start_ns=1 ifindex=2 ifname=eth0 uid=" i % 9 " cgroup=" id[i % NR + 1] \
+					" srtt_us=1 min_rtt_us=1 retrans=0 orig_segs=1 resp_segs=1 cwnd=10 mss=1448"
+		}' "$BATS_TEST_TMPDIR/ids" >"$BATS_TEST_TMPDIR/lines"
+	start=${EPOCHREALTIME/[^0-9]/}
+	awk -f "$ROOT/scripts/lib/address.awk" -f "$ROOT/scripts/lib/owner.awk" -f "$ROOT/scripts/lib/record.awk" \
+		-f "$ROOT/scripts/lib/json.awk" "$BATS_TEST_TMPDIR/lines" >"$BATS_TEST_TMPDIR/out"
+	seconds=$(((${EPOCHREALTIME/[^0-9]/} - start) / 1000))
+	assert_equal "records" "$(wc -l <"$BATS_TEST_TMPDIR/out")" 40000
+	assert_equal "owners" "$(jq --raw-output .owner "$BATS_TEST_TMPDIR/out" | sort -u | wc -l)" 200
+	echo "# 40000 records in $seconds ms" >&3
+	((seconds < 2000)) || fail "40000 records took $seconds ms"
+}
+
+# use_cgroups: the kernel's own tree from now on, not one of ordinary directories; in it, what is below $CGROUP.
+use_cgroups() {
+	NT_CGROUPS=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts)
+	[[ $NT_CGROUPS ]] || lacking "needs cgroup2 to be mounted"
+	CGROUP=$NT_CGROUPS/$NETRACKER_TEST_ID-$BATS_TEST_NUMBER
+	mkdir "$CGROUP"
+}
+
+# peer_in CGROUP UID NS ARGUMENT…: tests/peer.py there. python3 gets the program as an argument: not every user can read this tree.
+peer_in() {
+	local cgroup=$CGROUP/$1 uid=$2 netns=$3
+	mkdir --parents "$cgroup"
+	# shellcheck disable=SC2016 # for that shell
+	in_netns "$netns" bash -c 'echo 0 >"$1/cgroup.procs" && exec setpriv --reuid "$2" --regid "$2" --clear-groups -- "${@:3}"' \
+		peer_in "$cgroup" "$uid" /usr/bin/python3 -c "$(<"$ROOT/tests/peer.py")" "${@:4}"
+}
+
+# busy: keep every CPU busy, as processes of load.service.
+busy() {
+	local i
+	mkdir --parents "$CGROUP/system.slice/load.service"
+	for ((i = 0; i < $(nproc); i++)); do
+		# shellcheck disable=SC2016 # for that shell
+		background bash -c 'echo 0 >"$1/cgroup.procs" && while :; do :; done' busy "$CGROUP/system.slice/load.service"
+	done
+}
+
+# owners: of the records so far: how many have which direction, uid and owner.
+owners() {
+	records | awk -f "$ROOT/scripts/lib/address.awk" -f "$ROOT/scripts/lib/owner.awk" \
+		-f "$ROOT/scripts/lib/record.awk" -f "$ROOT/scripts/lib/json.awk" |
+		jq --raw-output '[.dir, .uid, .owner] | join(" ")' | sort | uniq -c | xargs
+}
+
+@test "a connection belongs to the socket on this host, whichever process runs as its packets arrive" {
+	local i gone
+	requires kernel_5.16 object
+	use_cgroups
+	new_pair
+	attach_raw server veth0
+	trace_start
+	busy
+	background peer_in system.slice/web.service 12345 server serve 8000 close
+	wait_for listening server 8000
+	for ((i = 0; i < 10; i++)); do
+		peer_in user.slice/session-1.scope 34567 client connect "$SERVER4" 8000 >/dev/null
+	done
+	wait_for_records 10
+	assert_equal "incoming, closed here first" "$(owners)" "10 in 12345 web.service"
+	trace_stop
+
+	trace_start
+	background peer_in system.slice/other.service 23456 client serve 8001
+	wait_for listening client 8001
+	for ((i = 0; i < 10; i++)); do
+		peer_in "system.slice/docker-$ID.scope" 12346 server connect "$CLIENT4" 8001 close >/dev/null
+	done
+	wait_for_records 10
+	assert_equal outgoing "$(owners)" "10 out 12346 ${ID:0:12}"
+	gone=$(stat --format=%i "$CGROUP/system.slice/docker-$ID.scope")
+	rmdir "$CGROUP/system.slice/docker-$ID.scope"
+	assert_equal "outgoing, container gone" "$(owners)" "10 out 12346 #$gone"
+}
+
+@test "netracker list and log: the owner of what is alive and of what has ended; --owner" {
+	local netracker=("$NETRACKER") sport
+	requires kernel_5.16 object
+	export NETRACKER_LOCK=$BATS_TEST_TMPDIR/lock NETRACKER_OBJ=$OBJ
+	use_cgroups
+	new_pair
+	"${netracker[@]}" attach --quiet --netns "$NETNS_DIR/server" veth0
+	background peer_in system.slice/web.service 12345 server serve 8000
+	background peer_in system.slice/mail.service 12346 server serve 2525
+	wait_for listening server 8000
+	wait_for listening server 2525
+	background peer client connect "$SERVER4" 8000
+	wait_for test -s "$BACKGROUND_OUTPUT"
+	read -r _ sport <"$BACKGROUND_OUTPUT"
+	wait_for lists web "$sport"
+	assert_equal "alive, of somebody else" "$("${netracker[@]}" list --json --owner mail)" ''
+	# The listener's owner; there is no other socket until somebody accepts.
+	assert_equal "facts of what is alive" "$("${netracker[@]}" list --json --owner web.service |
+		jq --compact-output '[.owner, .uid, .srtt_us, .min_rtt_us, .retrans]')" '["web.service",12345,null,null,null]'
+
+	peer client connect "$SERVER4" 2525 close >/dev/null
+	kill -INT -- "-$BACKGROUND_PID"
+	wait_for ended 2
+	"${netracker[@]}" log --no-follow --json --owner web >"$BATS_TEST_TMPDIR/log"
+	assert_equal "ended" "$(jq --compact-output '[.owner, .uid, .sport, .retrans]' "$BATS_TEST_TMPDIR/log")" "[\"web.service\",12345,$sport,0]"
+	"${netracker[@]}" detach --quiet --all
+}
+
+lists() {
+	"$NETRACKER" list --json --owner "$1" | jq --exit-status "select(.sport == $2)"
+}
+
+# ended N: so many connections have ended, both ways closed.
+ended() {
+	assert_equal "connections that have ended" "$(counter ended.SF)" "$1"
+}

@@ -1,0 +1,128 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+#
+# The Debian package and the tarball: built twice they are the same, and what they install works where there is no compiler.
+
+load helpers
+
+# Built once for the file, in a copy: the tester's tree stays as it is.
+setup_file() {
+	export SOURCE=$BATS_FILE_TMPDIR/source
+	command -v dh >/dev/null && command -v git >/dev/null || return 0
+	copy_of_tree "$SOURCE"
+	if ! make --silent -C "$SOURCE" deb dist >"$BATS_FILE_TMPDIR/log" 2>&1; then
+		tail -n 20 "$BATS_FILE_TMPDIR/log" >&2
+		return 1
+	fi
+}
+
+# copy_of_tree DIR: the files under version control as they are now, as a repository.
+copy_of_tree() {
+	mkdir "$1"
+	(cd "$ROOT" && git -c safe.directory="$ROOT" ls-files -z | tar -c --null --ignore-failed-read --files-from=- 2>/dev/null) | tar -x -C "$1"
+	git -C "$1" init --quiet
+	git -C "$1" add --all
+}
+
+setup() {
+	isolate
+	requires tool_dh tool_git
+	DEB=$(echo "$SOURCE"/build/netracker_*.deb)
+	TARBALL=$(echo "$SOURCE"/build/netracker-*.tar.gz)
+}
+
+teardown() {
+	if [[ -v MACHINE ]]; then
+		umount --recursive "$MACHINE"
+		umount "$BATS_TEST_TMPDIR/disk"
+	fi
+	clean_up
+}
+
+# new_machine: a root directory, $MACHINE, that is this machine as it looks without compilers and without this tree. What is
+# changed there is in $CHANGES.
+new_machine() {
+	local dir
+	CHANGES=$BATS_TEST_TMPDIR/disk/changes
+	mkdir "$BATS_TEST_TMPDIR/disk"
+	mount -t tmpfs tmpfs "$BATS_TEST_TMPDIR/disk"
+	mkdir "$CHANGES" "$BATS_TEST_TMPDIR/disk/work" "$BATS_TEST_TMPDIR/machine"
+	mount -t overlay -o "lowerdir=/,upperdir=$CHANGES,workdir=$BATS_TEST_TMPDIR/disk/work" overlay "$BATS_TEST_TMPDIR/machine" ||
+		skip "this file system cannot be under an overlay"
+	MACHINE=$BATS_TEST_TMPDIR/machine
+	for dir in proc sys dev run; do
+		mount --rbind "/$dir" "$MACHINE/$dir"
+	done
+	mount -t tmpfs tmpfs "$MACHINE/tmp"
+	rm -f "$MACHINE"/usr/bin/*clang* "$MACHINE"/usr/bin/*gcc* "$MACHINE"/usr/bin/llvm-* "$MACHINE"/usr/bin/make
+	cp "$DEB" "$TARBALL" "$MACHINE/tmp/"
+}
+
+# on_machine COMMAND…: in the network namespace `client`, too.
+on_machine() {
+	in_netns client chroot "$MACHINE" env --chdir=/ PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"
+}
+
+# The tracker's traces on the machine, the administration's own aside.
+remains() {
+	find "$CHANGES" -iname '*netracker*' ! -type c
+	find /sys/fs/bpf -mindepth 1 -type f ! -name '*.debug'
+	find /sys/kernel/tracing/instances -mindepth 1 -maxdepth 1 -name "$NETRACKER_INSTANCE"
+	in_netns client tc filter show dev veth0 ingress
+}
+
+track_one() {
+	http_server server
+	on_machine netracker attach --quiet veth0
+	in_netns client curl --silent --output /dev/null "http://$SERVER4:8000/"
+	assert_equal "state" "$(on_machine timeout 10 netracker log --json --max-rows 1 | jq --raw-output .state)" SF
+}
+
+@test "lintian finds no error in the package" {
+	requires tool_lintian
+	run lintian --fail-on error,warning --allow-root "$SOURCE"/build/netracker_*.changes
+	assert_equal "exit status" "$status:$output" "0:$output"
+}
+
+@test "built again elsewhere and at another time, package and tarball are the same" {
+	copy_of_tree "$BATS_TEST_TMPDIR/elsewhere"
+	find "$BATS_TEST_TMPDIR/elsewhere" -exec touch --date=2030-01-01 {} +
+	make --silent -C "$BATS_TEST_TMPDIR/elsewhere" deb dist >/dev/null 2>&1
+	cmp "$DEB" "$BATS_TEST_TMPDIR/elsewhere/build/${DEB##*/}"
+	cmp "$TARBALL" "$BATS_TEST_TMPDIR/elsewhere/build/${TARBALL##*/}"
+}
+
+@test "the package installs without a compiler, tracks, and leaves nothing when it is purged" {
+	requires kernel_5.19 tool_nginx tool_curl
+	new_pair
+	new_machine
+	on_machine dpkg --install "/tmp/${DEB##*/}"
+	run on_machine bash -c 'command -v clang'
+	assert_equal "compiler" "$output" ""
+	track_one
+	# Still attached.
+	on_machine dpkg --purge netracker
+	assert_equal "what is left" "$(remains)" ""
+}
+
+@test "an upgrade keeps the tracker attached" {
+	new_pair
+	new_machine
+	on_machine dpkg --install "/tmp/${DEB##*/}"
+	on_machine netracker attach --quiet veth0
+	on_machine dpkg --install "/tmp/${DEB##*/}"
+	[[ $(on_machine netracker status) == veth0:* ]] || fail "it is not attached any more"
+	on_machine dpkg --purge netracker
+	assert_equal "what is left" "$(remains)" ""
+}
+
+@test "the tarball's checksum fits, and unpacked in /usr/local it tracks" {
+	requires kernel_5.19 tool_nginx tool_curl
+	(cd "${TARBALL%/*}" && sha256sum --check --quiet "${TARBALL##*/}.sha256")
+	new_pair
+	new_machine
+	on_machine tar -xz -C /usr/local --strip-components=1 --file "/tmp/${TARBALL##*/}"
+	assert_equal "where" "$(on_machine bash -c 'command -v netracker')" /usr/local/bin/netracker
+	track_one
+	on_machine netracker detach --quiet --all
+}

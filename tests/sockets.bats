@@ -1,0 +1,301 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+#
+# What the record says of this host's own sockets, beside what they say themselves. As to attach takes seconds, all tests share
+# their namespaces: client and server, joined by a veth pair whose server end is tracked, as is the server's lo; and far, behind
+# the server, by another veth.
+
+load helpers
+
+readonly FAR4=203.0.113.2
+
+setup_file() {
+	# shellcheck disable=SC2034 # the helpers read them
+	local BATS_TEST_TMPDIR=$BATS_FILE_TMPDIR BATS_TEST_NUMBER=0
+	isolate
+	requires kernel_5.16 object ipv6
+	export NETNS_DIR TRACE
+	new_pair
+	new_netns far
+	new_veth server veth1 far veth0
+	in_netns server ip address add 203.0.113.1/24 dev veth1
+	in_netns server bash -c 'echo 1 >/proc/sys/net/ipv4/ip_forward'
+	in_netns far ip address add "$FAR4/24" dev veth0
+	in_netns far ip route add default via 203.0.113.1
+	in_netns client ip route add 203.0.113.0/24 via "$SERVER4"
+	attach_raw server veth0
+	attach_again server lo
+	trace_start
+}
+
+teardown_file() {
+	local -a BACKGROUND_PIDS=()
+	clean_up
+}
+
+setup() {
+	[[ -v TRACE ]] || skip "needs what setup_file could not make"
+	BACKGROUND_PIDS=()
+	: >"$TRACE/trace"
+}
+
+teardown() {
+	local pid
+	for pid in "${BACKGROUND_PIDS[@]}"; do
+		kill -KILL -- "-$pid" 2>/dev/null || true
+		wait "$pid" 2>/dev/null || true
+	done
+	in_netns client nft flush ruleset
+}
+
+# attach_again NS IF: the programs that are on the server's veth0. A second load would be the same, only slower.
+attach_again() {
+	local hook
+	in_netns "$1" tc qdisc add dev "$2" clsact
+	for hook in ingress egress; do
+		[[ -e /sys/fs/bpf/$hook ]] || bpftool prog pin id "$(program_id "$hook")" "/sys/fs/bpf/$hook"
+		in_netns "$1" tc filter add dev "$2" "$hook" bpf object-pinned "/sys/fs/bpf/$hook"
+	done
+}
+
+program_id() {
+	in_netns server tc -json filter show dev veth0 "$1" | jq '.[] | .options.prog.id // empty'
+}
+
+# info_server [NS [PORT [COMMAND…]]]: tests/tcp_info.py; what its sockets said goes to $BACKGROUND_OUTPUT. python3 gets the program as
+# an argument: COMMAND may be one that makes it a user who cannot read this tree.
+info_server() {
+	local netns=${1:-server} port=${2:-8000}
+	background in_netns "$netns" "${@:3}" /usr/bin/python3 -c "$(<"$ROOT/tests/tcp_info.py")" serve "$port"
+	wait_for listening "$netns" "$port"
+}
+
+# info_client ADDRESS UP DOWN END: prints the source port.
+info_client() {
+	in_netns client python3 "$ROOT/tests/tcp_info.py" connect "$1" 8000 "${@:2}"
+}
+
+# record_json [REGEX]: records as `netracker log --json` shows them.
+record_json() {
+	records "$@" | NT_BOOT_US=0 awk -f "$ROOT/scripts/lib/address.awk" -f "$ROOT/scripts/lib/owner.awk" \
+		-f "$ROOT/scripts/lib/record.awk" -f "$ROOT/scripts/lib/json.awk"
+}
+
+# lose_segments N: of the full segments that the server sends to the client, every Nth is lost.
+lose_segments() {
+	in_netns client nft -f - <<-EOF
+		table inet loss {
+			chain input {
+				type filter hook input priority 0
+				tcp sport 8000 meta length > 1000 numgen inc mod $1 0 drop
+			}
+		}
+	EOF
+}
+
+# assert_facts PORT UP DOWN: the record of the client's PORT says what the server's socket said.
+assert_facts() {
+	local info record
+	info=$(jq --compact-output "select(.sport == $1)" "$BACKGROUND_OUTPUT")
+	record=$(record_json | jq --compact-output "select(.sport == $1)")
+	[[ $info && $record ]] || fail "port $1: the socket said '$info', the record '$record'"
+	assert_equal "bytes, record" "$(jq --compact-output '[.orig_bytes, .resp_bytes]' <<<"$record")" "[$2,$3]"
+	assert_equal "facts" "$(jq --compact-output '[.srtt_us, .min_rtt_us, .retrans, .cwnd, .mss, .orig_segs]' <<<"$record")" \
+		"$(jq --compact-output '[.srtt_us, .min_rtt_us, .retrans, .cwnd, .mss, .segs_in]' <<<"$info")"
+}
+
+@test "round-trip times, segments sent again, window: what TCP_INFO said before the close, whoever closes first" {
+	local address end port
+	requires tool_nft
+	info_server
+	lose_segments 7
+	for address in "$SERVER4" "$SERVER6"; do
+		for end in client server; do
+			port=$(info_client "$address" 5000 3000000 "$end")
+			wait_for records_reach 1 ":$port -> "
+			assert_facts "$port" 5000 3000000
+			(($(record_json ":$port -> " | jq .retrans) > 0)) || fail "nothing was lost"
+			# Its FIN comes on top of what the socket had sent when it was asked.
+			assert_equal segments "$(record_json ":$port -> " | jq .resp_segs)" \
+				"$(($(jq "select(.sport == $port).segs_out" "$BACKGROUND_OUTPUT") + 1))"
+		done
+	done
+	assert_equal states "$(records | record_value state | sort -u)" SF
+}
+
+@test "resets from either side, with what the socket said before" {
+	local end port
+	info_server
+	for end in client-reset server-reset; do
+		port=$(info_client "$SERVER4" 3000 200000 "$end")
+		wait_for records_reach 1 ":$port -> "
+		assert_facts "$port" 3000 200000
+	done
+	assert_equal states "$(records | record_value state | xargs)" "RSTO RSTR"
+}
+
+@test "more than 4 GiB in either direction, whoever closes first: exact to the byte" {
+	local -a ports=()
+	info_server
+	ports+=("$(info_client "$SERVER4" 64 4294967296 client)")
+	ports+=("$(info_client "$SERVER4" 65 4400000001 server)")
+	ports+=("$(info_client "$SERVER4" 4294967301 0 client)")
+	ports+=("$(info_client "$SERVER4" 4300000003 7 server-reset)")
+	wait_for records_reach 4
+	assert_facts "${ports[0]}" 64 4294967296
+	assert_facts "${ports[1]}" 65 4400000001
+	assert_facts "${ports[2]}" 4294967301 0
+	assert_facts "${ports[3]}" 4300000003 7
+}
+
+@test "forwarded traffic has no facts and no owner, though a socket of the router listens on that port" {
+	local end
+	info_server far 8000
+	info_server server 8000
+	for end in client server client-reset server-reset; do
+		info_client "$FAR4" 100 100000 "$end"
+	done
+	wait_for records_reach 4
+	assert_equal "states and facts" "$(record_json | jq --compact-output '[.state, .orig_bytes, .srtt_us, .min_rtt_us, .retrans, .uid, .cgroup, .owner, .mss]' | sort)" \
+		"$(printf '["%s",100,null,null,null,null,null,null,null]\n' RSTO RSTR SF SF)"
+}
+
+@test "a socket that sends through a veth of its own namespace is not taken for the receiver" {
+	new_netns both
+	new_netns other
+	new_veth both out both in
+	new_veth both wire other veth0
+	in_netns both ip link add bridge type bridge
+	in_netns both ip link set in master bridge
+	in_netns both ip link set wire master bridge
+	in_netns both ip link set bridge up
+	in_netns both ip address add "$CLIENT4/24" dev out
+	in_netns other ip address add "$SERVER4/24" dev veth0
+	attach_again both in
+	info_server both
+	info_server other
+	wait_for in_netns both python3 "$ROOT/tests/tcp_info.py" connect "$SERVER4" 8000 64 0 client
+	in_netns both python3 "$ROOT/tests/tcp_info.py" connect "$SERVER4" 8000 100 1000 server
+	wait_for_records 2
+	assert_equal "directions, bytes, facts" \
+		"$(record_json | jq --compact-output '[.dir, .orig_bytes, .resp_bytes, .srtt_us, .retrans, .uid, .cgroup]')" \
+		"$(printf '["in",%s,null,null,null,null]\n' 64,0 100,1000)"
+}
+
+@test "on lo, where both sockets are here, the facts are the originator's, whoever closes first" {
+	local end
+	info_server server 8000 setpriv --reuid 12345 --clear-groups
+	for end in client server; do
+		in_netns server python3 "$ROOT/tests/tcp_info.py" connect 127.0.0.1 8000 70000 30 "$end"
+	done
+	wait_for records_reach 2 '^netracker: 127\.'
+	assert_equal "directions, bytes, uids" \
+		"$(record_json '^netracker: 127\.' | jq --compact-output '[.dir, .orig_bytes, .resp_bytes, .uid, .srtt_us > 0]')" \
+		"$(printf '["out",70000,30,0,true]\n%.0s' 1 2)"
+}
+
+# next_sequence_number PORT: where the client's next byte goes, if it has sent none.
+next_sequence_number() {
+	bpftool --json map dump pinned "$PINS/conn_map" |
+		jq --exit-status ".[].formatted | select(.key.sport == $1).value.flow.orig_isn + 1 | . % 4294967296"
+}
+
+# forge_rst PORT SEQ: as if the client had sent it. It goes to all stations, so the server's TCP does not see it, only the tracker does.
+forge_rst() {
+	in_netns client python3 "$ROOT/tests/segment.py" --send veth0 R "$CLIENT4" "$1" "$SERVER4" 8000 "$2"
+}
+
+@test "a forged RST is believed exactly where the socket takes it, and there at once" {
+	local port next before away delay
+	background peer server serve 8000
+	wait_for listening server 8000
+	background peer client connect "$SERVER4" 8000
+	wait_for test -s "$BACKGROUND_OUTPUT"
+	read -r _ port <"$BACKGROUND_OUTPUT"
+	wait_for next_sequence_number "$port"
+	next=$(next_sequence_number "$port")
+	before=$(counter rst_disbelieved)
+	for away in 1 2 1000 65535 1000000 2147483648 4294967295 4294966296; do
+		forge_rst "$port" "$(((next + away) % 4294967296))"
+	done
+	assert_equal "RSTs not believed" "$(($(counter rst_disbelieved) - before))" 8
+	assert_equal records "$(records)" ''
+	next_sequence_number "$port" >/dev/null || fail "the connection is gone"
+
+	forge_rst "$port" "$next"
+	wait_for_records 1
+	assert_equal state "$(records | record_value state)" RSTO
+	# From the packet to the line in the trace; both clocks are CLOCK_BOOTTIME.
+	delay=$(sed -n 's/.* \([0-9]*\)\.\([0-9]*\): bpf_trace_printk: netracker: .* dur_ns=\([0-9]*\) .* start_ns=\([0-9]*\) .*/\1\2 \3 \4/p' \
+		"$TRACE/trace" | awk '{ printf "%d", $1 - ($2 + $3) / 1000 }')
+	((delay < 100000)) || fail "it was believed after $delay us"
+}
+
+# nginx_answers: answers with twice the request's path, and closes. It runs as www-data, which accepts, not root, which listens.
+nginx_answers() {
+	local dir=$BATS_TEST_TMPDIR
+	cat >"$dir/nginx.conf" <<-EOF
+		daemon off;
+		user www-data;
+		worker_processes 1;
+		pid $dir/nginx.pid;
+		error_log $dir/error.log;
+		events { worker_connections 4096; }
+		http {
+			log_format sizes '\$remote_port \$bytes_sent \$request_length';
+			access_log $dir/access.log sizes;
+			client_body_temp_path $dir/nginx.tmp;
+			proxy_temp_path $dir/nginx.tmp;
+			fastcgi_temp_path $dir/nginx.tmp;
+			uwsgi_temp_path $dir/nginx.tmp;
+			scgi_temp_path $dir/nginx.tmp;
+			server {
+				listen 8000 backlog=4096;
+				location / { return 200 "\$request_uri\$request_uri"; }
+			}
+		}
+	EOF
+	background in_netns server nginx -e "$dir/error.log" -c "$dir/nginx.conf"
+	wait_for listening server 8000
+}
+
+# 10,000 requests of different sizes, each on a connection of its own. At the end wrk cuts some off, before or after their request.
+wrk_requests() {
+	cat >"$BATS_TEST_TMPDIR/wrk.lua" <<-'EOF'
+		local sent, answered = 0, 0
+		function request()
+			sent = sent + 1
+			return wrk.format("GET", "/" .. string.rep("x", sent % 997))
+		end
+		function response()
+			answered = answered + 1
+			if answered == 10100 then os.exit(0) end
+		end
+	EOF
+	in_netns client wrk --threads 1 --connections 16 --duration 30s --header 'Connection: close' \
+		--script "$BATS_TEST_TMPDIR/wrk.lua" "http://$SERVER4:8000/"
+}
+
+all_ended() {
+	assert_equal "live connections" "$(live_connections)" 0
+}
+
+@test "10,000 connections of wrk: each record has the bytes of nginx's own log, and nginx's user" {
+	local dir=$BATS_TEST_TMPDIR
+	requires tool_nginx tool_wrk
+	nginx_answers
+	wrk_requests
+	wait_for all_ended
+	record_json | tee "$dir/json" | jq --raw-output 'select(.state == "SF" and .orig_bytes > 0) | "\(.sport) \(.resp_bytes) \(.orig_bytes)"' | sort >"$dir/records"
+	sort "$dir/access.log" >"$dir/nginx"
+	comm -13 "$dir/nginx" "$dir/records" >"$dir/differ"
+	comm -23 "$dir/nginx" "$dir/records" >"$dir/cut"
+	echo "# $(wc -l <"$dir/records") connections, $(cut -d ' ' -f 2- "$dir/records" | sort -u | wc -l) different sizes;" \
+		"$(wc -l <"$dir/cut") cut off at wrk's end" >&3
+	assert_equal "records that nginx's log does not have" "$(cat "$dir/differ")" ''
+	(($(wc -l <"$dir/records") >= 10000)) || fail "only $(wc -l <"$dir/records") records"
+	(($(wc -l <"$dir/cut") <= 16)) || fail "nginx logged what has no record: $(cat "$dir/cut")"
+	assert_equal "users, and whether all is known" \
+		"$(jq --compact-output 'select(.state == "SF") | [.user, .srtt_us > 0, .min_rtt_us > 0, .retrans, .mss > 0]' "$dir/json" | sort -u)" \
+		'["www-data",true,true,0,true]'
+}

@@ -1,0 +1,182 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+#
+# The views: the tracker's tables as files to be read with cat.
+
+load helpers
+
+readonly VIEWS=/sys/fs/bpf/netracker
+readonly ADDRESS='([0-9.]+|\[[0-9a-f:.]+\]):[0-9]+'
+readonly RECORD="^$ADDRESS -> $ADDRESS age_ns=[0-9]+ state=[A-Z0-9]+ dir=(in|out) first_fin_ns=[0-9]+ syn_rtt_ns=[0-9]+\
+ ack_rtt_ns=[0-9]+ orig_bytes=-?[0-9]+ resp_bytes=-?[0-9]+ syn_retrans=[0-9]+ start_ns=[0-9]+ ifindex=[0-9]+ ifname=[^ ]+\
+( uid=[0-9]+ cgroup=[0-9]+)?( [a-z_]+=[^ ]+)*\$"
+
+setup() {
+	isolate
+	requires kernel_5.19 object
+	new_pair
+}
+
+# track NS: attach to veth0 in NS.
+track() {
+	in_netns "$1" "$NETRACKER" attach --quiet veth0
+}
+
+# library COMMAND…: a function of scripts/lib/view.sh.
+library() {
+	bash -c '
+		set -euo pipefail
+		for library in common prerequisites maps view; do
+			source "$0/$library.sh"
+		done
+		ECHO=0
+		"$@"' "$ROOT/scripts/lib" "$@"
+}
+
+# hold ADDRESS: a connection from the client that stays open; prints it as `client:port -> server:port`.
+hold() {
+	local source port
+	background peer client connect "$1" 8000
+	wait_for grep -q . "$BACKGROUND_OUTPUT"
+	read -r source port <"$BACKGROUND_OUTPUT"
+	case $1 in
+		*:*) echo "[$source]:$port -> [$1]:8000" ;;
+		*) echo "$source:$port -> $1:8000" ;;
+	esac
+}
+
+# tests/peer.py on port 8000 of the server.
+serve() {
+	background peer server serve 8000
+	wait_for listening server 8000
+}
+
+# lines VIEW N: the view has N lines.
+lines() {
+	(($(wc -l <"$VIEWS/$1") == $2))
+}
+
+# value KEY: of the record on stdin.
+value() {
+	sed -n "s/.* $1=\([^ ]*\).*/\1/p"
+}
+
+@test "connections is a table of what is established, IPv4 and IPv6 alike" {
+	requires ipv6
+	track server
+	serve
+	hold "$SERVER4" >"$BATS_TEST_TMPDIR/held"
+	hold "$SERVER6" >>"$BATS_TEST_TMPDIR/held"
+	wait_for lines connections 3
+
+	cat "$VIEWS/connections"
+	local column
+	column=$(sed -n 1p "$VIEWS/connections" | grep --byte-offset --only-matching CONNECTION)
+	column=${column%:*}
+	assert_equal "connections" "$(tail -n +2 "$VIEWS/connections" | cut -c "$((column + 1))-" | sort)" "$(sort "$BATS_TEST_TMPDIR/held")"
+	assert_equal "state, direction, interface" "$(awk 'NR > 1 { print $1, $2, $3 }' "$VIEWS/connections" | sort -u)" "S1 in veth0"
+	assert_equal "handshakes" "$(wc -l <"$VIEWS/handshakes")" 1
+}
+
+@test "a record has the keys and values that the trace's line will have" {
+	local live ended key
+	track server
+	serve
+	trace_start
+	hold "$SERVER4"
+	wait_for lines records 1
+	live=$(cat "$VIEWS/records")
+	[[ $live =~ $RECORD ]] || fail "no record: $live"
+	kill -KILL -- "-$BACKGROUND_PID"
+	wait_for_records 1
+	ended=$(records)
+
+	assert_equal "connection" "${live%% age_ns=*}" "$(sed 's/^netracker: //; s/ dur_ns=.*//' <<<"$ended")"
+	for key in dir syn_rtt_ns ack_rtt_ns syn_retrans start_ns ifindex ifname; do
+		assert_equal "$key" "$(value "$key" <<<"$live")" "$(value "$key" <<<"$ended")"
+	done
+	assert_equal "state" "$(value state <<<"$live")" S1
+	(($(value age_ns <<<"$live") <= $(value dur_ns <<<"$ended"))) || fail "older than it got: $live; $ended"
+	assert_equal "records afterwards" "$(cat "$VIEWS/records")" ""
+}
+
+@test "what is known of a half-closed connection is shown" {
+	local live
+	track server
+	serve
+	# The kernel still accepts for a server that is stopped, but nobody answers the client's FIN with another.
+	kill -STOP -- "-$BACKGROUND_PID"
+	background peer client connect "$SERVER4" 8000 half
+	wait_for grep -q state=S2 "$VIEWS/records"
+	live=$(cat "$VIEWS/records")
+	assert_equal "originator's bytes" "$(value orig_bytes <<<"$live")" 0
+	assert_equal "responder's bytes" "$(value resp_bytes <<<"$live")" -1
+	(($(value first_fin_ns <<<"$live") > 0)) || fail "no time of the FIN: $live"
+}
+
+@test "handshakes shows a SYN that nobody answers" {
+	track client
+	in_netns client ip neighbour add 198.51.100.99 lladdr 02:00:00:00:00:99 dev veth0
+	background peer client connect 198.51.100.99 8000
+	wait_for lines handshakes 2
+
+	assert_equal "row" "$(awk 'NR > 1 { print $1, $2, $5, $6, $NF }' "$VIEWS/handshakes")" "S0 out - - 198.51.100.99:8000"
+	[[ $(cat "$VIEWS/handshake_records") =~ $RECORD ]] || fail "no record: $(cat "$VIEWS/handshake_records")"
+	assert_equal "state" "$(value state <"$VIEWS/handshake_records")" S0
+	assert_equal "connections" "$(wc -l <"$VIEWS/connections")" 1
+}
+
+@test "every line is whole while connections come and go" {
+	requires tool_nginx tool_wrk
+	track server
+	http_server server
+	background in_netns client wrk --threads 1 --connections 50 --duration 4s --header 'Connection: close' "http://$SERVER4:8000/"
+	wait_for test -s "$ACCESS_LOG"
+	for _ in {1..200}; do
+		cat "$VIEWS/handshake_records" "$VIEWS/records"
+	done >"$BATS_TEST_TMPDIR/lines"
+	assert_equal "lines that are no record" "$(grep -c -v -E "$RECORD" "$BATS_TEST_TMPDIR/lines")" 0
+	(($(sort -u "$BATS_TEST_TMPDIR/lines" | wc -l) > 200)) || fail "nothing was seen to come and go"
+}
+
+@test "a full table is listed whole, each connection once" {
+	track server
+	serve
+	hold "$SERVER4"
+	wait_for lines records 1
+	# The four bytes that the IPv4 address of the originator ends with.
+	python3 "$ROOT/tests/clone_entries.py" "$PINS/conn_map" 200000 12
+	assert_equal "records" "$(sort -u "$VIEWS/records" | grep -c -E "$RECORD")" 200001
+	assert_equal "table" "$(tail -n +2 "$VIEWS/connections" | awk '{ print $9, $11 }' | sort -u | wc -l)" 200001
+}
+
+@test "pinning again replaces the views, unpinning leaves nothing" {
+	local before
+	attach_raw server veth0
+	before=$(find /sys/fs/bpf)
+	library view_pin "$ROOT/view"
+	library view_pin "$ROOT/view"
+	assert_equal "views" "$(cd "$VIEWS" && echo *)" "connections handshake_records handshakes metrics records"
+	library view_unpin
+	assert_equal "bpffs" "$(find /sys/fs/bpf)" "$before"
+}
+
+@test "views that cannot be are one line on stderr, and nothing is left" {
+	local before
+	attach_raw server veth0
+	before=$(find /sys/fs/bpf)
+	run library view_pin "$BATS_TEST_TMPDIR"
+	assert_equal "status" "$status" 1
+	assert_equal "lines" "${#lines[@]}" 1
+	[[ $output == "netracker: no views in "* ]] || fail "$output"
+	assert_equal "bpffs" "$(find /sys/fs/bpf)" "$before"
+}
+
+@test "somebody else's pin of the same name stays" {
+	attach_raw server veth0
+	bpftool map create /sys/fs/bpf/nt_ifaces type array key 4 value 4 entries 1 name foreign
+	run library view_pin "$ROOT/view"
+	assert_equal "status" "$status" 1
+	[[ $output == *nt_ifaces* ]] || fail "$output"
+	assert_equal "map" "$(bpftool --json map show pinned /sys/fs/bpf/nt_ifaces | jq --raw-output .name)" foreign
+}

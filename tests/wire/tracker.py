@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+"""What the attached tracker holds and says: its maps through bpf(2), its records from the trace."""
+import ctypes
+import json
+import os
+import platform
+import re
+import struct
+import subprocess
+import time
+
+PINS = "/sys/fs/bpf/tc/globals/"
+STATES = ("S0", "S1", "S2", "S3", "SF", "SH", "REJ", "RSTO", "RSTR", "RSTOS0")
+BPF_MAP_UPDATE_ELEM, BPF_OBJ_GET, BPF_OBJ_GET_INFO_BY_FD, BPF_MAP_LOOKUP_BATCH = 2, 7, 15, 24
+SYS_BPF = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "s390x": 351, "ppc64le": 361}[platform.machine()]
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def bpf(command, attributes):
+    attributes = ctypes.create_string_buffer(attributes, 128)
+    result = libc.syscall(SYS_BPF, command, attributes, 128)
+    if result < 0:
+        errno = ctypes.get_errno()
+        raise OSError(errno, os.strerror(errno))
+    return result, attributes
+
+
+class Map:
+    def __init__(self, name):
+        path = ctypes.create_string_buffer((PINS + name).encode())
+        self.fd, _ = bpf(BPF_OBJ_GET, struct.pack("=QII", ctypes.addressof(path), 0, 0))
+        info = ctypes.create_string_buffer(128)
+        bpf(BPF_OBJ_GET_INFO_BY_FD, struct.pack("=IIQ", self.fd, 128, ctypes.addressof(info)))
+        self.key_size, self.value_size, self.max_entries = struct.unpack_from("=III", info, 8)
+
+    def dump(self):
+        """(keys, values), each one string of bytes."""
+        keys = ctypes.create_string_buffer(self.key_size * self.max_entries)
+        values = ctypes.create_string_buffer(self.value_size * self.max_entries)
+        cursor = ctypes.create_string_buffer(max(self.key_size, 4))
+        wanted = struct.pack(
+            "=QQQQIIQQ", 0, ctypes.addressof(cursor), ctypes.addressof(keys), ctypes.addressof(values), self.max_entries, self.fd, 0, 0
+        )
+        attributes = ctypes.create_string_buffer(wanted, 128)
+        # ENOENT says that this was all; the count is right all the same.
+        if libc.syscall(SYS_BPF, BPF_MAP_LOOKUP_BATCH, attributes, 128) < 0 and ctypes.get_errno() != 2:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        count = struct.unpack_from("=I", attributes, 32)[0]
+        return keys.raw[: count * self.key_size], values.raw[: count * self.value_size]
+
+    def update(self, key, value):
+        key, value = ctypes.create_string_buffer(key), ctypes.create_string_buffer(value)
+        bpf(BPF_MAP_UPDATE_ELEM, struct.pack("=IIQQQ", self.fd, 0, ctypes.addressof(key), ctypes.addressof(value), 0))
+
+
+class Tracker:
+    def __init__(self, trace):
+        self.trace = trace
+        self.syn_map, self.conn_map, self.config = Map("syn_map"), Map("conn_map"), Map("nt_config")
+
+    def configure(self, handshake_timeout=0, close_timeout=0, quiet=0, flush=0):
+        self.config.update(bytes(4), struct.pack("=IIII", handshake_timeout, close_timeout, quiet, flush))
+
+    def counters(self):
+        """struct counters, summed over the CPUs, as a flat dictionary: attempts, ended.S0, ..."""
+        dump = subprocess.run(
+            ("bpftool", "--json", "map", "dump", "pinned", PINS + "nt_counters"), check=True, stdout=subprocess.PIPE
+        ).stdout
+        total = {}
+        for cpu in json.loads(dump)[0]["formatted"]["values"]:
+            for name, value in cpu["value"].items():
+                named = {f"ended.{state}": n for state, n in zip(STATES, value)} if name == "ended" else {name: value}
+                for key, n in named.items():
+                    total[key] = total.get(key, 0) + n
+        return total
+
+    def live_handshakes(self):
+        _, sets = self.syn_map.dump()
+        return sum(struct.unpack_from("=I", sets, at)[0] for at in range(0, len(sets), self.syn_map.value_size))
+
+    def live_connections(self):
+        keys, _ = self.conn_map.dump()
+        return len(keys) // self.conn_map.key_size
+
+    def is_empty(self):
+        return self.live_handshakes() == 0 and self.live_connections() == 0
+
+    def missing(self):
+        """0 where the law of struct counters holds: no connection is lost, none is made up."""
+        c = self.counters()
+        accounted = sum(c[f"ended.{state}"] for state in STATES) + c["syn_evicted"] + c["syn_disbelieved"] + c["conn_full"]
+        return c["attempts"] - accounted - self.live_handshakes() - self.live_connections()
+
+    def forget_records(self):
+        with open(self.trace, "w"):
+            pass
+
+    def records(self):
+        """The records so far: tuple -> list of them, each a dictionary; `reported` is when it was written, seconds."""
+        found = {}
+        with open(self.trace, errors="replace") as trace:
+            for line in trace:
+                m = re.search(r" (\d+\.\d+): bpf_trace_printk: netracker: (\S+ -> \S+) (.*)", line)
+                if m:
+                    record = dict(pair.split("=", 1) for pair in m[3].split())
+                    found.setdefault(m[2], []).append({**record, "reported": float(m[1])})
+        return found
+
+
+def wait_until(condition, seconds):
+    """Polls. Returns whether the condition came true in that time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True

@@ -1,0 +1,67 @@
+# shellcheck shell=bash disable=SC2034 # what is set here is for helpers.bash
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+#
+# For the tests that play crafted packets. All tests of a file share one namespace, since to attach takes seconds: interface nt0,
+# tracked, with its peer nt1; lo and tun0, tracked as well. None has an address, so nothing but the test is on the wire. Handshakes
+# time out after 1 s, half-closed connections after 2 s.
+#
+#   play [LINK…] <SCENARIO    tests/wire/play.py there
+#   wire COMMAND…             COMMAND there
+
+# Python must not leave its caches in the tree.
+export PYTHONDONTWRITEBYTECODE=1
+
+setup_file() {
+	local BATS_TEST_TMPDIR=$BATS_FILE_TMPDIR BATS_TEST_NUMBER=0
+	isolate
+	requires kernel_5.16 object
+	export NETNS_DIR TRACE
+	new_netns wire
+	wire sysctl --quiet net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1 2>/dev/null || true
+	wire ip link add nt0 mtu 65535 type veth peer name nt1 mtu 65535
+	wire ip tuntap add tun0 mode tun
+	wire ip link set nt0 up
+	wire ip link set nt1 up
+	wire ip link set tun0 up
+	attach_raw wire nt0
+	attach_again lo
+	attach_again tun0
+	bpftool map update pinned "$PINS/nt_config" key 0 0 0 0 value 1 0 0 0 2 0 0 0 0 0 0 0 0 0 0 0
+	trace_start
+}
+
+teardown_file() {
+	local -a BACKGROUND_PIDS=()
+	clean_up
+}
+
+setup() {
+	[[ -v TRACE ]] || skip "needs what setup_file could not make"
+}
+
+teardown() {
+	:
+}
+
+wire() {
+	in_netns wire "$@"
+}
+
+play() {
+	wire python3 "$ROOT/tests/wire/play.py" "$TRACE/trace" "$@"
+}
+
+# attach_again IF [NS]: the programs that are on nt0. A second load would be the same, only slower.
+attach_again() {
+	local hook netns=${2:-wire}
+	in_netns "$netns" tc qdisc add dev "$1" clsact
+	for hook in ingress egress; do
+		[[ -e /sys/fs/bpf/$hook ]] || bpftool prog pin id "$(program_id "$hook")" "/sys/fs/bpf/$hook"
+		in_netns "$netns" tc filter add dev "$1" "$hook" bpf object-pinned "/sys/fs/bpf/$hook"
+	done
+}
+
+# program_id HOOK: of the tracker's program there on nt0.
+program_id() {
+	wire tc -json filter show dev nt0 "$1" | jq '.[] | .options.prog.id // empty'
+}
