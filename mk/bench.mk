@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+#
+# What is claimed, measured.
+
+.PHONY: bench soak
+
+bench: ## measure speed, scale and accuracy, beside what one would use instead: 10 minutes; PARTS='packets rate …' runs a part (root)
+	@scripts/deps --quiet build run test bench
+	@$(MAKE) --no-print-directory all bench/empty.bpf.o
+	@bench/run $(PARTS)
+
+soak: ## the highest connection rate for DURATION seconds (1800): every connection accounted for, memory flat (root)
+	@scripts/deps --quiet build run test bench
+	@$(MAKE) --no-print-directory all
+	@bench/soak $(DURATION)
