@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+#
+# Put everything in its place, and take it away again. The command finds its libraries from where it is itself, so what is
+# installed may be moved as a whole: that is how `make dist` and the tests use it.
+
+PREFIX ?= /usr/local
+BINDIR ?= $(PREFIX)/bin
+LIBDIR ?= $(PREFIX)/lib
+DATADIR ?= $(PREFIX)/share
+MANDIR ?= $(DATADIR)/man
+DOCDIR ?= $(DATADIR)/doc/netracker
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+COMPLETIONDIR ?= $(DATADIR)/bash-completion/completions
+
+# All that is the tracker's alone: objects, libraries, version.
+OWNDIR = $(LIBDIR)/netracker
+UNITS = $(notdir $(wildcard contrib/systemd/*))
+FROM_BIN_TO_OWN = $(shell realpath --canonicalize-missing --relative-to='$(BINDIR)' '$(OWNDIR)')
+
+.PHONY: install install-built uninstall
+
+install: all ## install under PREFIX (/usr/local); DESTDIR, BINDIR, LIBDIR, DATADIR, MANDIR, DOCDIR, UNITDIR, COMPLETIONDIR are heeded
+	@$(MAKE) --no-print-directory install-built
+
+install-built:
+	install -d '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(UNITDIR)'
+	install -d '$(DESTDIR)$(OWNDIR)/view' '$(DESTDIR)$(MANDIR)/man8' '$(DESTDIR)$(COMPLETIONDIR)' '$(DESTDIR)$(DOCDIR)/docs'
+	install -m 644 VERSION NeTracker.bpf.o scripts/lib/* '$(DESTDIR)$(OWNDIR)/'
+	install -m 644 view/*.bpf.o '$(DESTDIR)$(OWNDIR)/view/'
+	sed 's|^LIBDIR=$$|LIBDIR=$$(realpath -- "$$(dirname -- "$$(readlink -f -- "$${BASH_SOURCE[0]}")")/$(FROM_BIN_TO_OWN)")|' \
+		scripts/netracker >'$(DESTDIR)$(BINDIR)/netracker'
+	chmod 755 '$(DESTDIR)$(BINDIR)/netracker'
+	install -m 644 man/netracker.8 '$(DESTDIR)$(MANDIR)/man8/'
+	install -m 644 scripts/completion/netracker.bash '$(DESTDIR)$(COMPLETIONDIR)/netracker'
+	for unit in $(UNITS); do \
+		sed 's|=netracker |=$(BINDIR)/netracker |' "contrib/systemd/$$unit" >'$(DESTDIR)$(UNITDIR)'/"$$unit" && \
+		chmod 644 '$(DESTDIR)$(UNITDIR)'/"$$unit" || exit; \
+	done
+	install -m 644 README.md CHANGELOG.md LICENSE NeTracker.h '$(DESTDIR)$(DOCDIR)/'
+	cp -R docs contrib LICENSES '$(DESTDIR)$(DOCDIR)/'
+	chmod -R u=rwX,go=rX '$(DESTDIR)$(DOCDIR)'
+
+# With the command goes the means to detach; so that comes first.
+uninstall: ## remove what `make install` installed, with the same variables
+	@if [ -z '$(DESTDIR)' ] && [ -e /sys/fs/bpf/tc/globals/nt_config ]; then \
+		echo "uninstall: the tracker is attached; 'netracker detach --all' comes first" >&2; exit 1; \
+	fi
+	rm -f '$(DESTDIR)$(BINDIR)/netracker' '$(DESTDIR)$(MANDIR)/man8/netracker.8' '$(DESTDIR)$(COMPLETIONDIR)/netracker'
+	rm -f $(foreach unit,$(UNITS),'$(DESTDIR)$(UNITDIR)/$(unit)')
+	rm -rf '$(DESTDIR)$(OWNDIR)' '$(DESTDIR)$(DOCDIR)'
