@@ -153,7 +153,9 @@ prepare_output() {
 
 	# mawk waits for a full buffer of input and of output unless it is told not to; others do not know this option.
 	AWK=(awk)
-	! awk -W version </dev/null 2>&1 | grep --quiet '^mawk' || ((!FOLLOW)) || [[ $1 != log ]] || AWK+=(-W interactive)
+	if ((FOLLOW)) && [[ $1 == log && $(awk -W version </dev/null 2>&1) == mawk* ]]; then
+		AWK+=(-W interactive)
+	fi
 	AWK+=(-f "$LIBDIR/address.awk" -f "$LIBDIR/owner.awk" -f "$LIBDIR/record.awk")
 	FORMATTER=("${AWK[@]}" -f "$LIBDIR/$FORMAT.awk")
 }
