@@ -2030,17 +2030,51 @@ __noinline int on_segment(struct __sk_buff *skb, __u32 ip_off, __u32 tcp_off, __
 	return 0;
 }
 
-static long flush_one(void *map __unused, const struct flow_key *key, struct conn *c, void *context __unused)
+/*
+ * A run of flush() ends after FLUSH_BATCH connections. Their count is kept in a map and not on the stack, where the verifier would
+ * follow it through every step of the loops.
+ */
+static __always_inline bool is_flushed_enough(struct scratch *scratch)
+{
+	return scratch->flushed >= FLUSH_BATCH;
+}
+
+/* The handshakes of a set. Its watches are dropped with them: they are of connections that are all flushed next. */
+static long flush_set(void *map __unused, const __u32 *index, struct syn_set *set, void *context __unused)
+{
+	struct scratch *scratch = only_value(&nt_scratch);
+	int n;
+
+	if (!scratch || (!set->live && !set->watched))
+		return 0;
+	for (n = 0; n < 2 * SYN_WAYS; n++) {
+		enum expired taken = take_expired(*index, ~0ULL, 0);
+
+		if (taken == NOTHING_EXPIRED)
+			break;
+		if (taken == HANDSHAKE_EXPIRED)
+			give_up(&scratch->slot);
+		scratch->flushed++;
+	}
+	return is_flushed_enough(scratch);
+}
+
+static long flush_connection(void *map __unused, const struct flow_key *key, struct conn *c, void *context __unused)
 {
 	struct scratch *scratch = only_value(&nt_scratch);
 	struct flow_key copy = *key;
 
+	if (!scratch)
+		return 1;
 	end_unclosed(&copy, c, bpf_ktime_get_boot_ns());
-	return !scratch || ++scratch->flushed == FLUSH_BATCH;
+	scratch->flushed++;
+	return is_flushed_enough(scratch);
 }
 
-/* On request of detach, ends connections that are still alive: config.flush. The count is kept in a map and not on the stack,
- * where the verifier would follow it through every step of the loop. */
+/*
+ * On request of detach, ends everything that is still alive: config.flush. Detach runs it by BPF_PROG_TEST_RUN, which kernels before
+ * 6.11 do with bottom halves on: there the clock can come in between and take the scratch space, and a record be wrong.
+ */
 __noinline int flush(void)
 {
 	struct config *config = only_value(&nt_config);
@@ -2049,8 +2083,10 @@ __noinline int flush(void)
 	if (!config || !config->flush || !scratch)
 		return 0;
 	scratch->flushed = 0;
-	bpf_for_each_map_elem(&conn_map, flush_one, NULL, 0);
-	if (scratch->flushed < FLUSH_BATCH)
+	bpf_for_each_map_elem(&syn_map, flush_set, NULL, 0);
+	if (!is_flushed_enough(scratch))
+		bpf_for_each_map_elem(&conn_map, flush_connection, NULL, 0);
+	if (!is_flushed_enough(scratch))
 		config->flush = 0;
 	return 0;
 }
@@ -2062,8 +2098,6 @@ __noinline int on_odd_packet(struct __sk_buff *skb, __u32 how)
 
 	if (!scratch)
 		return FOUND_QUIET;
-	if (skb->protocol == bpf_htons(ETH_P_802_EX1))
-		flush();
 	/* A packet that is cut off or a fragment is counted once, too. */
 	return comes_out_of_lo(skb, how) ? FOUND_QUIET : find_odd_segment(skb, &scratch->where);
 }
@@ -2076,6 +2110,8 @@ static __always_inline int track(struct __sk_buff *skb, __u32 how)
 	if (found == FOUND_ODD) {
 		const struct scratch *scratch = only_value(&nt_scratch);
 
+		if (skb->protocol == bpf_htons(ETH_P_802_EX1))
+			flush(); /* from here, as the verifier allows a call chain no more than eight functions */
 		if (!scratch || on_odd_packet(skb, how) != FOUND_SEGMENT)
 			return TC_ACT_OK;
 		w = scratch->where;

@@ -2,7 +2,7 @@
 /*
  * NeTracker.h - the layout of everything that the tracker keeps in its maps.
  *
- * NeTracker.bpf.c writes these records, NeTracker.view.bpf.c renders them, bpftool prints them through their BTF. Times are
+ * NeTracker.bpf.c writes these records, the views in view/ render them, bpftool prints them through their BTF. Times are
  * nanoseconds of CLOCK_BOOTTIME unless a field says otherwise; sequence numbers and ports are in host byte order, addresses in
  * network byte order.
  */
@@ -208,7 +208,7 @@ struct config {
 	__u32 handshake_timeout; /* seconds from the last SYN; 0: HANDSHAKE_TIMEOUT_S */
 	__u32 close_timeout;     /* seconds from the last packet of a half-closed connection; 0: CLOSE_TIMEOUT_S */
 	__u32 quiet;             /* 1: write no records to the trace; count all the same */
-	__u32 flush;             /* 1: the next frame that is not IP ends every connection in conn_map (used by detach) */
+	__u32 flush; /* 1: the next frame of EtherType 0x88b5 ends all that is alive, 1,024 at a time (used by detach) */
 };
 
 /* Value of nt_ifaces, written by `netracker attach`. Index 0 is never used: it stands for an interface attached by hand. */

@@ -305,3 +305,23 @@ load wire/wire
 		+ rst_disbelieved=2
 	EOF
 }
+
+@test "S0, S1, SH: a handshake is under way when the tracker is taken away" {
+	play <<-EOF
+		o S @start
+		flush
+		= S0 bytes=0/0 end=@start
+	EOF
+	play <<-EOF
+		o S
+		r SA @synack
+		flush
+		= S1 bytes=0/0 end=@synack
+	EOF
+	play <<-EOF
+		o S
+		o FA data=4 @end
+		flush
+		= SH bytes=4/0 fin=@end
+	EOF
+}

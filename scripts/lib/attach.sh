@@ -315,10 +315,10 @@ detach_interface() {
 	(($3 == 0)) || clear_entry "$3"
 }
 
-# Hold a program of ours beyond its filter.
+# Hold a program of ours beyond its filter. If the interfaces have taken all of them away: one that is loaded for this.
 pin_flusher() {
 	local target netns ifindex name program
-	[[ ! -e $FLUSHER ]] || return 0
+	[[ ! -e $FLUSHER ]] && is_pinned nt_config || return 0
 	for target in "${TARGETS[@]}"; do
 		read -r netns ifindex _ name <<<"$target"
 		enter_netns_by_inode "$netns" || continue
@@ -330,6 +330,11 @@ pin_flusher() {
 		run bpftool prog pin id "$program" "$FLUSHER"
 		return 0
 	done
+	[[ -s $OBJECT ]] || return 0
+	run mkdir -p -- "$VIEWS"
+	# shellcheck disable=SC2016 # for the inner shell
+	run unshare --net bash -ec 'exec 2>/dev/null; tc qdisc add dev lo clsact; tc filter add dev lo ingress bpf obj "$1" sec tc_ing; bpftool prog pin id "$(tc -json filter show dev lo ingress | jq ".[].options.prog.id // empty")" "$2"' \
+		flusher "$OBJECT" "$FLUSHER" || say "connections that are still alive get no record: $OBJECT is not of the version that holds them"
 }
 
 # Everything of ours that is not on an interface.

@@ -89,8 +89,8 @@ help_detach() {
 		usage: netracker detach [--quiet] [--dry-run] [--netns NAME|PID|FILE] IFACE…
 		       netracker detach [--quiet] [--dry-run] --all
 
-		Remove the tracker's filters from the interfaces, nobody else's. After the last one, connections still alive get their record
-		(S1, S2, S3), and the maps and the log are removed.
+		Remove the tracker's filters from the interfaces, nobody else's. After the last one, what is still alive gets its record (S1, S2,
+		S3; a handshake S0, S1, SH), and the maps and the log are removed.
 
 		  --all                  wherever the tracker is attached, in any network namespace
 		  -q, --quiet            do not print the privileged commands
@@ -197,9 +197,11 @@ help_stats() {
 
 help_metrics() {
 	cat <<-'EOF'
-		usage: netracker metrics
+		usage: netracker metrics [--textfile DIRECTORY]
 
-		Print the counters in the text format of Prometheus.
+		Print the counters and histograms in the text format of Prometheus.
+
+		  --textfile DIRECTORY   write netracker.prom there instead, whole or not at all: for node_exporter's textfile collector
 	EOF
 }
 
