@@ -137,6 +137,11 @@ counter() {
 	bpftool --json map dump pinned "$PINS/nt_counters" | jq "[.[0].formatted.values[].value$1] | add"
 }
 
+# What the log's buffer has dropped, on all CPUs.
+records_lost() {
+	awk '/^(overrun|dropped events):/ { n += $NF } END { print n + 0 }' "$instance"/per_cpu/cpu*/stats
+}
+
 live_connections() {
 	bpftool --json map dump pinned "$PINS/conn_map" | jq length
 }

@@ -6,9 +6,11 @@ packets.py IFACE EMPTY cost                     every kind of packet that change
 packets.py IFACE EMPTY connection WHAT [FIRST]  whole connections: SYN, SYN-ACK, ACK, FIN, FIN. WHAT describes them in the output
 packets.py IFACE EMPTY flood [FIRST]            forged SYNs, with the handshake table full
 packets.py IFACE EMPTY establish N [FIRST]      make N connections and leave them open
+packets.py IFACE EMPTY paced RATE SECONDS       RATE whole connections a second; prints how many a second they were
+packets.py IFACE - send N                       send N segments on IFACE, each of another connection long since open
 
-The tracker is attached to IFACE; FIRST (0) is the number of the first connection, each has a tuple of its own. EMPTY is a pinned program that does nothing: each figure is the time above the time of that
-program, on the same frames, in turns with it. The kernel takes the times, inside the system call, around the program alone.
+The tracker is attached to IFACE; FIRST (0) is the number of the first connection, each has a tuple of its own. EMPTY is a pinned
+program that does nothing: each figure is the time above the time of that program, on the same frames, in turns with it. The kernel takes the times, inside the system call, around the program alone.
 Each line of the output is a description, a tab and nanoseconds: the median of ROUNDS means.
 """
 import ctypes
@@ -20,6 +22,7 @@ import statistics
 import struct
 import subprocess
 import sys
+import time
 
 BPF_OBJ_GET, BPF_PROG_TEST_RUN, BPF_PROG_GET_FD_BY_ID = 7, 10, 13
 SYSCALL = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x": 351}[platform.machine()]
@@ -222,9 +225,37 @@ def establish(bench, count, first="0"):
         bench.establish(bench.tracker)
 
 
+def paced(bench, rate, seconds):
+    count, period, start = int(rate) * int(seconds), 1 / int(rate), time.monotonic()
+    for i in range(count):
+        while time.monotonic() < start + i * period:
+            pass
+        bench.next()
+        bench.open_and_close(bench.tracker)
+    print(f"{count / (time.monotonic() - start):.0f}")
+
+
+def send(iface, count):
+    broadcast = b"\xff" * 6  # the other end's address need not be known
+    connection = Connection()
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as link:
+        link.bind((iface, 0))
+        for number in range(int(count)):
+            connection.number(number)
+            link.send(broadcast + bytes(connection.ack)[6:])
+
+
+def main():
+    verbs = {f.__name__: f for f in (cost, connection, flood, establish, paced)}
+    match sys.argv[1:]:
+        case iface, "-", "send", count:
+            send(iface, count)
+        case iface, empty, verb, *arguments if verb in verbs:
+            verbs[verb](Bench(iface, empty), *arguments)
+        case _:
+            sys.exit(__doc__)
+
+
 if __name__ == "__main__":
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    verbs = {f.__name__: f for f in (cost, connection, flood, establish)}
-    if len(sys.argv) < 4 or sys.argv[3] not in verbs:
-        sys.exit(__doc__)
-    verbs[sys.argv[3]](Bench(*sys.argv[1:3]), *sys.argv[4:])
+    main()

@@ -136,27 +136,21 @@ owner_of() {
 		"192.0.2.1:40000 192.0.2.2:80 2.000 - - - 4.000 20000000.000 -"
 }
 
-@test "format: 20,000 records a second, from 200 cgroups" {
-	local i seconds start
+@test "format: 200 cgroups, mixed: each record has the name of its own" {
+	local i
 	for ((i = 0; i < 200; i++)); do
 		make_cgroup "system.slice/unit$i.service" >>"$BATS_TEST_TMPDIR/ids"
 	done
 	format json "uid=0 cgroup=7" >/dev/null
 	awk '{ id[NR] = $1 }
 		END {
-			for (i = 0; i < 40000; i++)
-				print "netracker: 192.0.2.1:1 -> 192.0.2.2:80 dur_ns=1 state=SF dir=in first_fin_ns=1 syn_rtt_ns=1 ack_rtt_ns=1" \
-					" orig_bytes=1 resp_bytes=1 syn_retrans=0 start_ns=1 ifindex=2 ifname=eth0 uid=" i % 9 " cgroup=" id[i % NR + 1] \
-					" srtt_us=1 min_rtt_us=1 retrans=0 orig_segs=1 resp_segs=1 cwnd=10 mss=1448"
-		}' "$BATS_TEST_TMPDIR/ids" >"$BATS_TEST_TMPDIR/lines"
-	start=${EPOCHREALTIME/[^0-9]/}
-	awk -f "$ROOT/scripts/lib/address.awk" -f "$ROOT/scripts/lib/owner.awk" -f "$ROOT/scripts/lib/record.awk" \
-		-f "$ROOT/scripts/lib/json.awk" "$BATS_TEST_TMPDIR/lines" >"$BATS_TEST_TMPDIR/out"
-	seconds=$(((${EPOCHREALTIME/[^0-9]/} - start) / 1000))
-	assert_equal "records" "$(wc -l <"$BATS_TEST_TMPDIR/out")" 40000
-	assert_equal "owners" "$(jq --raw-output .owner "$BATS_TEST_TMPDIR/out" | sort -u | wc -l)" 200
-	echo "# 40000 records in $seconds ms" >&3
-	((seconds < 2000)) || fail "40000 records took $seconds ms"
+			for (i = 0; i < 2000; i++)
+				print "netracker: 192.0.2.1:" i % NR " -> 192.0.2.2:80 dur_ns=1 state=SF dir=in start_ns=1 uid=" i % 9 " cgroup=" id[i % NR + 1]
+		}' "$BATS_TEST_TMPDIR/ids" |
+		awk -f "$ROOT/scripts/lib/address.awk" -f "$ROOT/scripts/lib/owner.awk" -f "$ROOT/scripts/lib/record.awk" \
+			-f "$ROOT/scripts/lib/json.awk" >"$BATS_TEST_TMPDIR/out"
+	assert_equal "records, owners" "$(wc -l <"$BATS_TEST_TMPDIR/out") $(jq --raw-output .owner "$BATS_TEST_TMPDIR/out" | sort -u | wc -l)" "2000 200"
+	assert_equal "records of somebody else's" "$(jq 'select(.owner != "unit\(.sport).service")' "$BATS_TEST_TMPDIR/out")" ''
 }
 
 # use_cgroups: the kernel's own tree from now on, not one of ordinary directories; in it, what is below $CGROUP.
