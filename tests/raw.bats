@@ -245,15 +245,20 @@ add_foreign() {
 	requires tool_nginx
 	make --silent --directory "$ROOT" tests/foreign.bpf.o
 	new_pair
+	# While the interface is down nothing passes, so that both foreign filters count from the same packet to the same packet.
+	in_netns server ip link set veth0 down
 	attach_raw server veth0
 	add_foreign 1 before
 	add_foreign 65000 behind
+	in_netns server ip link set veth0 up
+	in_netns server ip address replace "$SERVER6/64" dev veth0 nodad
 	trace_start
 	http_server server
 	get "http://$SERVER4:8000/"{,close,,close} "http://[$SERVER6]:8000/" >/dev/null
 	run peer client connect "$SERVER4" 8001
 	wait_for_records 6
 	assert_tables_empty
+	in_netns server ip link set veth0 down
 	{
 		read -r before
 		read -r behind
