@@ -318,6 +318,12 @@ static __always_inline __u32 tag_of(__u64 hash)
 	return (__u32)(hash ^ hash >> 32) | 1;
 }
 
+/* The tuple's bit in its set's filter: by the bits of the hash next to those that chose the set. */
+static __always_inline __u64 filter_bit(__u64 hash)
+{
+	return 1ULL << (hash >> 45 & 63);
+}
+
 static __always_inline bool has_tag(const __u32 *tags, __u32 tag)
 {
 	__u32 i;
@@ -335,7 +341,7 @@ static __always_inline bool gate_is_closed(__u64 hash)
 	const struct syn_set *set = set_of(hash);
 	__u32 tag;
 
-	if (!set || (!set->live && !set->watched))
+	if (!set || !(set->filter & filter_bit(hash)))
 		return true;
 	tag = tag_of(hash);
 	return !has_tag(set->tag, tag) && !has_tag(set->watch_tag, tag);
@@ -415,7 +421,7 @@ static __always_inline enum found find_segment(struct __sk_buff *skb, struct whe
 		tcp = ip + sizeof(*v6);
 		if (tcp > end || ip[0] >> 4 != 6)
 			return FOUND_ODD;
-		if (v6->nexthdr != IPPROTO_TCP)
+		if (__builtin_expect(v6->nexthdr != IPPROTO_TCP, 0))
 			return v6->nexthdr == IPPROTO_UDP || v6->nexthdr == IPPROTO_ICMPV6 ? FOUND_QUIET : FOUND_ODD;
 		w->ipv6 = true;
 		w->tcp_off = w->ip_off + sizeof(*v6);
@@ -566,6 +572,19 @@ static __always_inline void map_ipv4(__u8 *to, __be32 address)
 	word[3] = address;
 }
 
+/* Headers lie within these bytes of a frame, where they are read in place. */
+#define NEAR 256
+
+/* The len bytes at off: in place if they are in the linear part of the packet, else copied to *copy. NULL: the packet ends before. */
+static __always_inline const void *header_at(struct __sk_buff *skb, __u32 off, void *copy, __u32 len)
+{
+	const __u8 *frame = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+
+	if (off < NEAR && frame + off + len <= end)
+		return frame + off;
+	return bpf_skb_load_bytes(skb, off, copy, len) ? NULL : copy;
+}
+
 /*
  * Reads the addresses. Returns the offset of the first byte behind the IP packet; 0 if it cannot be read. A length of 0 is what
  * BIG TCP and some offloads leave in an IP header: then the packet's own length is all there is. Otherwise the header's
@@ -576,36 +595,43 @@ static __always_inline __u32 read_ip(struct __sk_buff *skb, __u32 off, bool ipv6
 	union {
 		struct iphdr v4;
 		struct ipv6hdr v6;
-	} ip;
+	} copy;
+	const struct ipv6hdr *v6;
+	const struct iphdr *v4;
 
 	if (ipv6) {
-		if (bpf_skb_load_bytes(skb, off, &ip.v6, sizeof(ip.v6)))
+		v6 = header_at(skb, off, &copy, sizeof(*v6));
+		if (!v6)
 			return 0;
-		__builtin_memcpy(key->src, &ip.v6.saddr, 16);
-		__builtin_memcpy(key->dst, &ip.v6.daddr, 16);
-		return ip.v6.payload_len ? off + sizeof(ip.v6) + bpf_ntohs(ip.v6.payload_len) : skb->len;
+		__builtin_memcpy(key->src, &v6->saddr, 16);
+		__builtin_memcpy(key->dst, &v6->daddr, 16);
+		return v6->payload_len ? off + sizeof(*v6) + bpf_ntohs(v6->payload_len) : skb->len;
 	}
-	if (bpf_skb_load_bytes(skb, off, &ip.v4, sizeof(ip.v4)))
+	v4 = header_at(skb, off, &copy, sizeof(*v4));
+	if (!v4)
 		return 0;
-	map_ipv4(key->src, ip.v4.saddr);
-	map_ipv4(key->dst, ip.v4.daddr);
-	return ip.v4.tot_len ? off + bpf_ntohs(ip.v4.tot_len) : skb->len;
+	map_ipv4(key->src, v4->saddr);
+	map_ipv4(key->dst, v4->daddr);
+	return v4->tot_len ? off + bpf_ntohs(v4->tot_len) : skb->len;
 }
 
 /* Reads the segment whose headers are at these offsets. Returns false, and counts, if TCP forbids what it says. */
 __noinline int read_segment(struct __sk_buff *skb, __u32 ip_off, __u32 tcp_off, bool ipv6, struct segment *s)
 {
-	struct tcphdr tcp;
-	const __u8 *byte = (const __u8 *)&tcp;
+	const struct tcphdr *tcp;
+	struct tcphdr copy;
 	__u32 end, payload;
+	const __u8 *byte;
 
 	if (!s)
 		return false;
 	end = read_ip(skb, ip_off, ipv6, &s->key);
-	if (!end || bpf_skb_load_bytes(skb, tcp_off, &tcp, sizeof(tcp)))
+	tcp = header_at(skb, tcp_off, &copy, sizeof(copy));
+	if (!end || !tcp)
 		return false;
+	byte = (const __u8 *)tcp;
 	payload = tcp_off + (byte[TCP_DOFF_BYTE] >> 4) * 4;
-	if (payload < tcp_off + sizeof(tcp) || payload > end) {
+	if (payload < tcp_off + sizeof(*tcp) || payload > end) {
 		COUNT(malformed_offset);
 		return false;
 	}
@@ -614,10 +640,10 @@ __noinline int read_segment(struct __sk_buff *skb, __u32 ip_off, __u32 tcp_off, 
 		COUNT(malformed_flags);
 		return false;
 	}
-	s->key.sport = bpf_ntohs(tcp.source);
-	s->key.dport = bpf_ntohs(tcp.dest);
-	s->seq = bpf_ntohl(tcp.seq);
-	s->ack = bpf_ntohl(tcp.ack_seq);
+	s->key.sport = bpf_ntohs(tcp->source);
+	s->key.dport = bpf_ntohs(tcp->dest);
+	s->seq = bpf_ntohl(tcp->seq);
+	s->ack = bpf_ntohl(tcp->ack_seq);
 	s->len = end - payload;
 	s->now = bpf_ktime_get_boot_ns();
 	s->ifindex = skb->ifindex;
@@ -876,6 +902,13 @@ static __always_inline __u64 *due_of(__u32 index)
 	return found ? &found->due_ns[index % DUE_ROW] : NULL;
 }
 
+/* Under the set's lock, after something has left it. The filter forgets when nothing is left; until then it lets more through. */
+static __always_inline void renew_filter(struct syn_set *set)
+{
+	if (!set->live && !set->watched)
+		set->filter = 0;
+}
+
 static int on_clock(void *map, __u32 *key, struct clock *clock);
 
 /*
@@ -965,6 +998,7 @@ __noinline int watch(const struct flow_key *key, __u64 due_ns, __u64 now)
 			set->watched++;
 		set->watch_tag[i] = tag;
 		set->watch[i].key = *key;
+		set->filter |= filter_bit(hash);
 	}
 	set->watch[i & (SYN_WAYS - 1)].due_ns = due_ns;
 	note_due(due, due_ns);
@@ -992,6 +1026,7 @@ __noinline int unwatch(const struct flow_key *key)
 	if (i < SYN_WAYS) {
 		set->watch_tag[i & (SYN_WAYS - 1)] = 0;
 		set->watched--;
+		renew_filter(set);
 	}
 	bpf_spin_unlock(&set->lock);
 	return 0;
@@ -1345,26 +1380,33 @@ static __always_inline void on_connection_rst(const struct flow_key *key, struct
 	}
 }
 
-static __always_inline void reverse(struct flow_key *to, const struct flow_key *from)
+static __always_inline void put_key(struct flow_key *to, const struct flow_key *from, bool reversed)
 {
+	if (!reversed) {
+		*to = *from;
+		return;
+	}
 	__builtin_memcpy(to->src, from->dst, 16);
 	__builtin_memcpy(to->dst, from->src, 16);
 	to->sport = from->dport;
 	to->dport = from->sport;
 }
 
-/* Looks the tuple up in both orientations. *key: as it is stored. *reversed: the tuple was turned round for that. */
+/*
+ * Looks the tuple up in both orientations; first in the one in which the responder has the smaller port, as it mostly has.
+ * *key: as it is stored. *reversed: the tuple was turned round for that.
+ */
 static __always_inline struct conn *find_connection(const struct flow_key *tuple, struct flow_key *key, bool *reversed)
 {
 	struct conn *c;
 
-	*key = *tuple;
-	*reversed = false;
+	*reversed = tuple->sport < tuple->dport;
+	put_key(key, tuple, *reversed);
 	c = bpf_map_lookup_elem(&conn_map, key);
 	if (c)
 		return c;
-	reverse(key, tuple);
-	*reversed = true;
+	*reversed = !*reversed;
+	put_key(key, tuple, *reversed);
 	return bpf_map_lookup_elem(&conn_map, key);
 }
 
@@ -1373,6 +1415,17 @@ static __always_inline void note_owner(struct flow *f, __u64 cgroup, __u32 uid)
 	f->cgroup = cgroup;
 	f->uid = uid;
 	__sync_fetch_and_or(&f->flags, HAS_OWNER);
+}
+
+/*
+ * Is this host's socket to be asked? Of the first FIN only its sender: who closes last is asked when it does, and at ingress the
+ * look-up costs half as much as all else that is done for a FIN.
+ */
+static __always_inline bool wants_socket(const struct conn *c, const struct segment *s)
+{
+	if (s->flags & TCP_RST)
+		return true;
+	return s->flags & TCP_FIN && (s->dir == DIR_OUT || c->flow.flags & (ORIG_FIN | RESP_FIN));
 }
 
 /* A segment with FIN or RST, or any behind an open gate, that belongs to no handshake. Returns whether there is a connection. */
@@ -1395,7 +1448,7 @@ __noinline int on_connection(struct __sk_buff *skb, const struct segment *s)
 	 */
 	if (c->flow.tag != (__u16)tag_of(s->hash) || c->flow.flags & ENDED)
 		return true;
-	if (s->flags & (TCP_FIN | TCP_RST) && ask_socket(skb, s)) {
+	if (wants_socket(c, s) && ask_socket(skb, s)) {
 		facts = &scratch->facts;
 		scratch->facts.of_orig = (s->dir == DIR_OUT) == !reversed;
 		/* The listener's owner was all there was at the handshake. */
@@ -1464,6 +1517,7 @@ static __always_inline void free_slot(struct syn_set *set, __u32 i)
 {
 	set->tag[i & (SYN_WAYS - 1)] = 0;
 	set->live--;
+	renew_filter(set);
 }
 
 static __always_inline enum conn_state handshake_state(__u32 flags)
@@ -1553,6 +1607,7 @@ __noinline int take_expired(__u32 index, __u64 now, __u64 timeout)
 		scratch->victim = set->watch[place].key;
 		set->watch_tag[place] = 0;
 		set->watched--;
+		renew_filter(set);
 	}
 	bpf_spin_unlock(&set->lock);
 	return slot < SYN_WAYS ? HANDSHAKE_EXPIRED : place < SYN_WAYS ? WATCH_EXPIRED : NOTHING_EXPIRED;
@@ -1752,6 +1807,7 @@ __noinline int on_syn(struct __sk_buff *skb, const struct segment *s)
 			set->live++;
 		open_slot(&set->slot[i], s, flags);
 		set->tag[i] = tag_of(s->hash);
+		set->filter |= filter_bit(s->hash);
 		if (owned)
 			note_owner(&set->slot[i].flow, cgroup, uid);
 		note_due(due, due_ns);

@@ -154,6 +154,7 @@ struct watch {
 struct syn_set {
 	__u32 live;                /* handshakes */
 	__u32 watched;             /* half-closed and reset connections */
+	__u64 filter;              /* a bit set for each of both, chosen by the tuple's hash: what the gate looks at first */
 	struct bpf_spin_lock lock; /* guards all of this, and the set's value in nt_due */
 	__u32 tag[SYN_WAYS];
 	__u32 watch_tag[SYN_WAYS];

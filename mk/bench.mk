@@ -2,14 +2,21 @@
 #
 # What is claimed, measured.
 
-.PHONY: bench soak
+.PHONY: bench soak clean-bench
 
 bench: ## measure speed, scale and accuracy, beside what one would use instead: 10 minutes; PARTS='packets rate …' runs a part (root)
 	@scripts/deps --quiet build run test bench
-	@$(MAKE) --no-print-directory all bench/empty.bpf.o
+	@$(MAKE) --no-print-directory all bench/empty.bpf.o bench/packets
 	@bench/run $(PARTS)
 
 soak: ## the highest connection rate for DURATION seconds (1800): every connection accounted for, memory flat (root)
 	@scripts/deps --quiet build run test bench
 	@$(MAKE) --no-print-directory all
 	@bench/soak $(DURATION)
+
+bench/packets: bench/packets.c
+	$(CLANG) -O2 -Wall -Wextra -Werror -o $@ $< -lbpf
+
+clean: clean-bench
+clean-bench:
+	rm -f bench/packets bench/*.bpf.o bench/*.bpf.d
