@@ -7,6 +7,7 @@
  *	packets IFACE INGRESS EGRESS EMPTY flood [FIRST]            forged SYNs, with the handshake table full
  *	packets IFACE INGRESS EGRESS EMPTY establish N [FIRST]      make N connections and leave them open
  *	packets IFACE INGRESS EGRESS EMPTY paced RATE SECONDS       RATE whole connections a second; prints how many they were
+ *	packets IFACE INGRESS EGRESS EMPTY race N                   N connections on two CPUs at once, both the same segments
  *	packets IFACE send N                                        send N segments, each of another connection long since open
  *
  * INGRESS and EGRESS are the ids of the tracker's programs on IFACE. FIRST (0) is the number of the first connection; each has a
@@ -25,7 +26,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -319,6 +322,55 @@ static void paced(int rate, int seconds)
 	printf("%.0f\n", rate * seconds / (seconds_now() - start));
 }
 
+static void stay_on(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	if (sched_setaffinity(0, sizeof(set), &set))
+		err(1, "packets: there is no CPU %d", cpu);
+}
+
+/* Each waits, spinning, until the other has come as far: every segment goes through the programs twice at the same time. */
+static void race_on(int cpu, volatile int *mine, volatile int *others, int count)
+{
+	int step = 0;
+	size_t i;
+
+	stay_on(cpu);
+	while (count--) {
+		next_connection();
+		for (i = 0; i < sizeof(connection) / sizeof(*connection); i++) {
+			*mine = ++step;
+			while (*others < step)
+				;
+			run(tracker, connection[i], 1);
+		}
+	}
+}
+
+static int race(int count)
+{
+	/* How far each of the two is, on cache lines of their own. */
+	volatile int *steps = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int status;
+
+	if (steps == MAP_FAILED)
+		err(1, "packets: no memory");
+	switch (fork()) {
+	case -1:
+		err(1, "packets: no second process");
+	case 0:
+		race_on(1, steps + 64, steps, count);
+		_exit(0);
+	default:
+		race_on(0, steps, steps + 64, count);
+		wait(&status);
+		return status != 0;
+	}
+}
+
 /* By broadcast: the other end's address need not be known. */
 static void send_all(int count)
 {
@@ -357,11 +409,8 @@ static void take_programs(char **argv)
 int main(int argc, char **argv)
 {
 	const char *verb = argc > 5 ? argv[5] : "";
-	cpu_set_t first;
 
-	CPU_ZERO(&first);
-	CPU_SET(0, &first);
-	sched_setaffinity(0, sizeof(first), &first);
+	stay_on(0);
 	make_connection();
 	ifindex = argc > 1 ? if_nametoindex(argv[1]) : 0;
 	if (argc == 4 && ifindex && !strcmp(argv[2], "send")) {
@@ -383,6 +432,8 @@ int main(int argc, char **argv)
 	} else if (!strcmp(verb, "establish") && argc > 6) {
 		used = number(argc, argv, 7);
 		establish(number(argc, argv, 6));
+	} else if (!strcmp(verb, "race") && argc > 6) {
+		return race(number(argc, argv, 6));
 	} else if (!strcmp(verb, "paced") && argc > 7) {
 		paced(number(argc, argv, 6), number(argc, argv, 7));
 	} else {
