@@ -578,10 +578,15 @@ static __always_inline void map_ipv4(__u8 *to, __be32 address)
 /* The len bytes at off: in place if they are in the linear part of the packet, else copied to *copy. NULL: the packet ends before. */
 static __always_inline const void *header_at(struct __sk_buff *skb, __u32 off, void *copy, __u32 len)
 {
-	const __u8 *frame = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	const __u8 *at = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
 
-	if (off < NEAR && frame + off + len <= end)
-		return frame + off;
+	if (off < NEAR) {
+		barrier_var(off); /* or the compiler drops the bound below, which the verifier needs */
+		at += off & (NEAR - 1);
+		barrier_var(at); /* what is compared is what is returned */
+		if (at + len <= end)
+			return at;
+	}
 	return bpf_skb_load_bytes(skb, off, copy, len) ? NULL : copy;
 }
 
@@ -912,24 +917,38 @@ static __always_inline void renew_filter(struct syn_set *set)
 static int on_clock(void *map, __u32 *key, struct clock *clock);
 
 /*
- * Sets the clock to go off at due_ns, or leaves it if it does so earlier. Two CPUs may race here, and the later time win: so it
- * never sleeps for longer than CLOCK_STEP_NS, and one that should have gone off long ago is set anew.
+ * How long the clock has to sleep to go off at due_ns; 0: it goes off early enough as it is. Two CPUs may race to set it, and the
+ * later time win: so it never sleeps for longer than CLOCK_STEP_NS, and one that should have gone off long ago is set anew.
  */
-static __always_inline void set_clock(__u64 due_ns, __u64 now)
+static __always_inline __u64 clock_delay(const struct clock *clock, __u64 due_ns, __u64 now)
 {
-	struct clock *clock = only_value(&nt_clock);
 	__u64 delay_ns = due_ns > now + CLOCK_STEP_NS ? CLOCK_STEP_NS : due_ns > now ? due_ns - now : 0;
 
-	if (!clock || (clock->armed_ns && clock->armed_ns <= now + delay_ns && clock->armed_ns + CLOCK_STEP_NS > now))
-		return;
-	if (delay_ns < CLOCK_SLACK_NS)
-		delay_ns = CLOCK_SLACK_NS;
+	if (clock->armed_ns && clock->armed_ns <= now + delay_ns && clock->armed_ns + CLOCK_STEP_NS > now)
+		return 0;
+	return delay_ns < CLOCK_SLACK_NS ? CLOCK_SLACK_NS : delay_ns;
+}
+
+static __always_inline void start_clock(struct clock *clock, __u64 delay_ns, __u64 now)
+{
 	clock->armed_ns = now + delay_ns;
-	bpf_timer_init(&clock->timer, &nt_clock, CLOCK_BOOTTIME); /* -EBUSY: it is already */
-	if (bpf_timer_set_callback(&clock->timer, on_clock) || bpf_timer_start(&clock->timer, delay_ns, 0)) {
+	if (bpf_timer_start(&clock->timer, delay_ns, 0)) {
 		COUNT(timer_failed);
 		clock->armed_ns = 0;
 	}
+}
+
+/* Sees to it that the clock goes off at due_ns or earlier. */
+static __always_inline void set_clock(__u64 due_ns, __u64 now)
+{
+	struct clock *clock = only_value(&nt_clock);
+	__u64 delay_ns = clock ? clock_delay(clock, due_ns, now) : 0;
+
+	if (!clock || !delay_ns)
+		return;
+	bpf_timer_init(&clock->timer, &nt_clock, CLOCK_BOOTTIME); /* -EBUSY: it is already */
+	bpf_timer_set_callback(&clock->timer, on_clock);          /* without it the start fails, and is counted */
+	start_clock(clock, delay_ns, now);
 }
 
 /* Under the set's lock. The place of this connection among the watches, or SYN_WAYS. */
@@ -970,7 +989,7 @@ static __always_inline __u32 find_watch_place(struct scratch *scratch, const str
  *
  * It may have ended on another CPU by now; then the clock finds a watch without a connection, and forgets it.
  */
-__noinline int watch(const struct flow_key *key, __u64 due_ns, __u64 now)
+__noinline int watch(const struct flow_key *key, __u64 due_ns)
 {
 	struct scratch *scratch = only_value(&nt_scratch);
 	struct syn_set *set;
@@ -1003,8 +1022,6 @@ __noinline int watch(const struct flow_key *key, __u64 due_ns, __u64 now)
 	set->watch[i & (SYN_WAYS - 1)].due_ns = due_ns;
 	note_due(due, due_ns);
 	bpf_spin_unlock(&set->lock);
-
-	set_clock(due_ns, now);
 	return evicts;
 }
 
@@ -1133,9 +1150,12 @@ static __always_inline __u64 due_at(const struct flow *f)
 static __always_inline void watch_closing(const struct flow_key *key, struct conn *c, __u64 now)
 {
 	struct scratch *scratch = only_value(&nt_scratch);
+	bool evicts;
 
 	__sync_fetch_and_or(&c->flow.flags, WATCHED);
-	if (!watch(key, due_at(&c->flow), now) || !scratch)
+	evicts = watch(key, due_at(&c->flow));
+	set_clock(due_at(&c->flow), now);
+	if (!evicts || !scratch)
 		return;
 	c = bpf_map_lookup_elem(&conn_map, &scratch->victim);
 	if (c && end_unclosed(&scratch->victim, c, now))
@@ -1623,7 +1643,7 @@ static __always_inline void look_at_watched(const struct flow_key *key, __u64 no
 	if (!due_ns)
 		return;
 	if (due_ns > now) {
-		watch(key, due_ns, now); /* into the place that it has just left */
+		watch(key, due_ns); /* into the place that it has just left */
 		return;
 	}
 	by_silence = c->flow.flags & RST_PENDING;
@@ -1682,12 +1702,13 @@ __noinline int on_row_due(__u32 row, __u64 now)
 
 /*
  * The clock goes off: looks through the sets' times, 64 KiB in a row, and into the sets that are due. It clears armed_ns first:
- * whoever adds something behind its back then sets it again.
+ * whoever adds something behind its back then sets it again. Nothing that is called from here may set the callback: some kernels
+ * (6.1, 7.2) take that for a recursion.
  */
 static int on_clock(void *map __unused, __u32 *key __unused, struct clock *clock)
 {
 	struct scratch *scratch = only_value(&nt_scratch);
-	__u64 now = bpf_ktime_get_boot_ns();
+	__u64 now = bpf_ktime_get_boot_ns(), delay_ns;
 	__u32 row;
 
 	if (!scratch)
@@ -1698,8 +1719,9 @@ static int on_clock(void *map __unused, __u32 *key __unused, struct clock *clock
 #pragma clang loop unroll(disable)
 	for (row = 0; row < SYN_SETS / DUE_ROW; row++)
 		on_row_due(row, now);
-	if (scratch->next_ns)
-		set_clock(scratch->next_ns, now);
+	delay_ns = scratch->next_ns ? clock_delay(clock, scratch->next_ns, now) : 0;
+	if (delay_ns)
+		start_clock(clock, delay_ns, now);
 	return 0;
 }
 
