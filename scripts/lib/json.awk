@@ -2,22 +2,20 @@
 #
 # Records as JSON, one object a line; null where unknown. Needs record.awk.
 
-function show_record(   us)
+# In one print: mawk, when it does not wait for full buffers, makes a system call of every piece that it is told to write.
+function show_record(   us, line)
 {
 	us = started_us()
-	printf "{\"ts\":\"%s.%06dZ\",\"src\":\"%s\",\"sport\":%s,\"dst\":\"%s\",\"dport\":%s,\"family\":%d",
-		clock(us, "%Y-%m-%dT%H:%M:%S", 1), us % 1000000, record["src"], record["sport"], record["dst"], record["dport"], record["family"]
-	printf ",\"dir\":%s,\"ifname\":%s,\"state\":%s", text(record["dir"]), text(known("ifname")), text(record["state"])
-	if ("age_ns" in record)
-		printf ",\"age_ns\":%s", number("age_ns")
-	else
-		printf ",\"duration_ns\":%s", number("dur_ns")
-	printf ",\"first_fin_ns\":%s,\"syn_rtt_ns\":%s,\"ack_rtt_ns\":%s", number("first_fin_ns"), number("syn_rtt_ns"), number("ack_rtt_ns")
-	printf ",\"orig_bytes\":%s,\"resp_bytes\":%s,\"syn_retrans\":%s", number("orig_bytes"), number("resp_bytes"), number("syn_retrans")
-	printf ",\"srtt_us\":%s,\"min_rtt_us\":%s,\"retrans\":%s", number("srtt_us"), number("min_rtt_us"), number("retrans")
-	printf ",\"uid\":%s,\"cgroup\":%s,\"user\":%s,\"owner\":%s", number("uid"), number("cgroup"), text(user()), text(owner())
-	printf ",\"orig_segs\":%s,\"resp_segs\":%s,\"cwnd\":%s,\"mss\":%s", number("orig_segs"), number("resp_segs"), number("cwnd"), number("mss")
-	printf "%s}\n", lost ? ",\"lost_before\":" lost : ""
+	line = sprintf("{\"ts\":\"%s.%06dZ\",\"src\":\"%s\",\"sport\":%s,\"dst\":\"%s\",\"dport\":%s,\"family\":%d",
+		clock(us, "%Y-%m-%dT%H:%M:%S", 1), us % 1000000, record["src"], record["sport"], record["dst"], record["dport"], record["family"])
+	line = line ",\"dir\":" text(record["dir"]) ",\"ifname\":" text(known("ifname")) ",\"state\":" text(record["state"])
+	line = line ("age_ns" in record ? ",\"age_ns\":" number("age_ns") : ",\"duration_ns\":" number("dur_ns"))
+	line = line ",\"first_fin_ns\":" number("first_fin_ns") ",\"syn_rtt_ns\":" number("syn_rtt_ns") ",\"ack_rtt_ns\":" number("ack_rtt_ns")
+	line = line ",\"orig_bytes\":" number("orig_bytes") ",\"resp_bytes\":" number("resp_bytes") ",\"syn_retrans\":" number("syn_retrans")
+	line = line ",\"srtt_us\":" number("srtt_us") ",\"min_rtt_us\":" number("min_rtt_us") ",\"retrans\":" number("retrans")
+	line = line ",\"uid\":" number("uid") ",\"cgroup\":" number("cgroup") ",\"user\":" text(user()) ",\"owner\":" text(owner())
+	line = line ",\"orig_segs\":" number("orig_segs") ",\"resp_segs\":" number("resp_segs") ",\"cwnd\":" number("cwnd") ",\"mss\":" number("mss")
+	print line (lost ? ",\"lost_before\":" lost : "") "}"
 }
 
 function number(key,   value)
