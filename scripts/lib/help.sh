@@ -140,7 +140,7 @@ help_list() {
 	EOF
 	help_filters
 	cat <<-'EOF'
-		  --sort KEY             age (oldest first, the default), src, dst, port
+		  --sort KEY             age (oldest first; on a terminal the default), src, dst, port; without: as the kernel has them
 		  -n, --max-rows N       no more than N rows
 	EOF
 	help_output

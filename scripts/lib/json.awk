@@ -7,9 +7,10 @@ function show_record(   us, line)
 {
 	us = started_us()
 	line = sprintf("{\"ts\":\"%s.%06dZ\",\"src\":\"%s\",\"sport\":%s,\"dst\":\"%s\",\"dport\":%s,\"family\":%d",
-		clock(us, "%Y-%m-%dT%H:%M:%S", 1), us % 1000000, record["src"], record["sport"], record["dst"], record["dport"], record["family"])
-	line = line ",\"dir\":" text(record["dir"]) ",\"ifname\":" text(known("ifname")) ",\"state\":" text(record["state"])
-	line = line ("age_ns" in record ? ",\"age_ns\":" number("age_ns") : ",\"duration_ns\":" number("dur_ns"))
+		clock(us, "%Y-%m-%dT%H:%M:%S", 1), us % 1000000, address_of(originator()), port_of(originator()),
+		address_of(responder()), port_of(responder()), family())
+	line = line ",\"dir\":" text(field("dir")) ",\"ifname\":" text(known("ifname")) ",\"state\":" text(field("state"))
+	line = line (is_live() ? ",\"age_ns\":" number("age_ns") : ",\"duration_ns\":" number("dur_ns"))
 	line = line ",\"first_fin_ns\":" number("first_fin_ns") ",\"syn_rtt_ns\":" number("syn_rtt_ns") ",\"ack_rtt_ns\":" number("ack_rtt_ns")
 	line = line ",\"orig_bytes\":" number("orig_bytes") ",\"resp_bytes\":" number("resp_bytes") ",\"syn_retrans\":" number("syn_retrans")
 	line = line ",\"srtt_us\":" number("srtt_us") ",\"min_rtt_us\":" number("min_rtt_us") ",\"retrans\":" number("retrans")
@@ -18,10 +19,10 @@ function show_record(   us, line)
 	print line (lost ? ",\"lost_before\":" lost : "") "}"
 }
 
-function number(key,   value)
+function number(key,   digits)
 {
-	value = known(key)
-	return value == "" ? "null" : value
+	digits = known(key)
+	return digits == "" ? "null" : digits
 }
 
 function text(value,   i, c, escaped)

@@ -6,7 +6,7 @@
 # read when an id turns up that is not known yet, so once for each cgroup at most and not once a record. An id that is not there even
 # then will never be: its cgroup is gone, and the kernel does not give the id to another one.
 
-# owner(): of record[]. nginx.service; 4f8ad5dc1e7b, a container; /, the root cgroup; #4711, one that is gone; "" if nobody knows.
+# owner(): of the record. nginx.service; 4f8ad5dc1e7b, a container; /, the root cgroup; #4711, one that is gone; "" if nobody knows.
 function owner(   id)
 {
 	id = known("cgroup")
@@ -73,14 +73,14 @@ function is_owned_by(whom,   name, path)
 		return 0
 	if (name == whom || name == whom ".service" || name == whom ".scope" || name == whom ".slice")
 		return 1
-	path = cgroup_path[record["cgroup"]]
+	path = cgroup_path[field("cgroup")]
 	if (length(whom) > 12 && whom !~ /[^0-9a-f]/)
 		return index(path, whom) > 0
 	sub(/\/$/, "", whom)
 	return whom ~ /^\// && index(path "/", whom "/") == 1
 }
 
-# user(): the name that the user database has for the uid of record[], else the uid; "" if nobody knows. Asked once for each uid.
+# user(): the name that the user database has for the uid of the record, else the uid; "" if nobody knows. Asked once for each uid.
 function user(   uid, lookup, line, part)
 {
 	uid = known("uid")

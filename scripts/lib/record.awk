@@ -6,7 +6,8 @@
 #	netracker: SRC:SPORT -> DST:DPORT KEY=VALUE…        the trace (with the tracer's prefix)
 #	SRC:SPORT -> DST:DPORT KEY=VALUE…                   the view
 #
-# The values of record[] are text as it came: byte counts and cgroup ids can be longer than what a number here holds exactly.
+# The record at hand is the current line, $0; values are looked up when they are asked for, as few of them are and splitting all of them
+# costs more than the rest. They are text as it came: byte counts and cgroup ids can be longer than what a number here holds exactly.
 # What is wanted is told in the environment, because awk would interpret backslashes in variables of the command line:
 # NT_FAMILY NT_ADDR NT_PORT NT_STATES NT_IFACE NT_OWNER NT_MIN_NS NT_SINCE_US NT_MAX_ROWS, and NT_BOOT_US: the time of boot in microseconds.
 
@@ -31,26 +32,22 @@ BEGIN {
 		exit
 }
 
-# CPU:0 [LOST 12 EVENTS]
-/^CPU:[0-9]+ \[LOST [0-9]+ EVENTS\]$/ {
-	lost += substr($2 " " $3, 7)
-	print "netracker: " substr($2 " " $3, 7) + 0 " records lost: the log's buffer was full before they were read" > "/dev/stderr"
-	next
-}
-
-/: tracing_mark_write: netracker: detached$/ {
-	print "netracker: the last interface was detached" > "/dev/stderr"
-	exit
-}
-
 {
 	# The name of the process that the tracer puts first can be anything, so look for what follows it.
-	line = $0
-	if (start = index(line, ": bpf_trace_printk: netracker: "))
-		line = substr(line, start + 31)
-	else if (line ~ /^netracker: /)
-		line = substr(line, 12)
-	if (!parse_record(line) || (picky && !is_wanted()))
+	if (start = index($0, ": bpf_trace_printk: netracker: ")) {
+		$0 = substr($0, start + 31)
+	} else if (/^CPU:[0-9]+ \[LOST [0-9]+ EVENTS\]$/) {
+		lost += substr($2 " " $3, 7)
+		print "netracker: " substr($2 " " $3, 7) + 0 " records lost: the log's buffer was full before they were read" > "/dev/stderr"
+		next
+	} else if ($2 != "->") {
+		if (/: tracing_mark_write: netracker: detached$/) {
+			print "netracker: the last interface was detached" > "/dev/stderr"
+			exit
+		}
+		sub(/^netracker: /, "")
+	}
+	if (!is_record() || (picky && !is_wanted()))
 		next
 	show_record()
 	lost = 0
@@ -58,45 +55,72 @@ BEGIN {
 		exit
 }
 
-# parse_record(LINE): fill record[]; is it a record?
-function parse_record(line,   field, n, i, at)
+function is_record()
 {
-	split("", record)
-	n = split(line, field, " ")
-	if (n < 4 || field[2] != "->" || !parse_end(field[1], "src", "sport") || !parse_end(field[3], "dst", "dport"))
-		return 0
-	for (i = 4; i <= n; i++)
-		if (at = index(field[i], "="))
-			record[substr(field[i], 1, at - 1)] = substr(field[i], at + 1)
-	record["family"] = record["src"] ~ /:/ ? 6 : 4
-	return record["state"] != ""
+	return $2 == "->" && is_end($1) && is_end($3) && field("state") != ""
 }
 
-# parse_end(ADDRESS:PORT, NAME, NAME)
-function parse_end(end, address_name, port_name,   port)
+# is_end(ADDRESS:PORT), an IPv6 address in brackets: what tells addresses from what would do harm to a terminal or to JSON.
+function is_end(end)
 {
-	if (!match(end, /:[0-9]+$/))
-		return 0
-	port = substr(end, RSTART + 1)
-	end = substr(end, 1, RSTART - 1)
-	if (end ~ /^\[[0-9a-f:.]+\]$/)
-		end = substr(end, 2, length(end) - 2)
-	else if (end !~ /^[0-9.]+$/)
-		return 0
-	record[address_name] = end
-	record[port_name] = port
-	return 1
+	return end ~ /^([0-9.]+|\[[0-9a-f:.]+\]):[0-9]+$/
+}
+
+# originator(), responder(): ADDRESS:PORT. address_of(END), without brackets, and port_of(END) take it apart.
+function originator()
+{
+	return $1
+}
+
+function responder()
+{
+	return $3
+}
+
+function address_of(end)
+{
+	sub(/:[0-9]+$/, "", end)
+	return substr(end, 1, 1) == "[" ? substr(end, 2, length(end) - 2) : end
+}
+
+function port_of(end)
+{
+	sub(/^.*:/, "", end)
+	return end
+}
+
+function family()
+{
+	return substr($1, 1, 1) == "[" ? 6 : 4
+}
+
+# field(KEY): of the record; "" if it has no such key. Where the key stood the last time, it mostly stands again.
+function field(key,   i)
+{
+	i = place[key]
+	if (i && index($i, prefix[key]) == 1)
+		return substr($i, skip[key])
+	prefix[key] = key "="
+	skip[key] = length(key) + 2
+	if (!index($0, " " prefix[key]))
+		return ""
+	for (i = 4; i <= NF; i++)
+		if (index($i, prefix[key]) == 1) {
+			place[key] = i
+			return substr($i, skip[key])
+		}
+	return ""
 }
 
 function is_wanted()
 {
-	if (want_family && record["family"] != want_family)
+	if (want_family && family() != want_family)
 		return 0
-	if (want_port != "" && record["dport"] != want_port)
+	if (want_port != "" && port_of(responder()) != want_port)
 		return 0
-	if (want_states != "" && !index("," want_states ",", "," record["state"] ","))
+	if (want_states != "" && !index("," want_states ",", "," field("state") ","))
 		return 0
-	if (want_iface != "" && record["ifname"] != want_iface)
+	if (want_iface != "" && field("ifname") != want_iface)
 		return 0
 	if (min_ns && lifetime_ns() + 0 < min_ns)
 		return 0
@@ -104,30 +128,35 @@ function is_wanted()
 		return 0
 	if (want_owner != "" && !is_owned_by(want_owner))
 		return 0
-	return want_prefix == "" || in_prefix(address_digits(record["src"]), want_prefix, want_bits) ||
-		in_prefix(address_digits(record["dst"]), want_prefix, want_bits)
+	return want_prefix == "" || in_prefix(address_digits(address_of(originator())), want_prefix, want_bits) ||
+		in_prefix(address_digits(address_of(responder())), want_prefix, want_bits)
+}
+
+function is_live()
+{
+	return field("age_ns") != ""
 }
 
 function lifetime_ns()
 {
-	return "age_ns" in record ? record["age_ns"] : record["dur_ns"]
+	return is_live() ? field("age_ns") : field("dur_ns")
 }
 
 # The wall clock's time of the first SYN, in microseconds: as many digits as a number here holds.
 function started_us()
 {
-	return boot_us + int(record["start_ns"] / 1000)
+	return boot_us + int(field("start_ns") / 1000)
 }
 
 # known(KEY): the value, "" if the tracker does not know it. It says so in several ways: no key, 0 where that cannot be, -1, -.
-function known(key,   value)
+function known(key,   found)
 {
-	value = key in record ? record[key] : ""
+	found = field(key)
 	if (key == "ifname")
-		return value == "-" ? "" : value
-	if (value !~ /^[0-9]+$/)
+		return found == "-" ? "" : found
+	if (found == "" || found ~ /[^0-9]/)
 		return ""
-	return value == "0" && key ~ /^(first_fin_ns|syn_rtt_ns|ack_rtt_ns|cgroup)$/ ? "" : value
+	return found == "0" && key ~ /^(first_fin_ns|syn_rtt_ns|ack_rtt_ns|cgroup)$/ ? "" : found
 }
 
 # clock(MICROSECONDS, FORMAT, UTC): as strftime does; asked mostly for the same second again.

@@ -9,7 +9,7 @@ readonly STATES=(S0 S1 S2 S3 SF SH REJ RSTO RSTR RSTOS0) FAILED_STATES=S0,SH,REJ
 FORMAT=table # or json
 FOLLOW=1
 QUALITY=0
-SORT=age
+SORT= # by what list sorts; empty: not at all
 
 cmd_log() {
 	local dir trace
@@ -36,7 +36,9 @@ cmd_list() {
 	[[ -r $VIEWS/records && -r $VIEWS/handshake_records ]] || require_attached
 	require awk
 	prepare_output list
-	if [[ $FORMAT == json && $SORT == '' ]]; then
+	# People want an order; what is piped on shall not wait for the last connection.
+	[[ $SORT || ! -t 1 ]] || SORT=age
+	if [[ ! $SORT ]]; then
 		live_records | "${FORMATTER[@]}" || exit_of_formatter "${PIPESTATUS[@]}"
 	else
 		live_records | NT_SORT=$SORT NT_MAX_ROWS='' "${AWK[@]}" -f "$LIBDIR/sortkey.awk" |
@@ -97,7 +99,7 @@ parse_record_options() {
 		shift
 	done
 	check_states "$states"
-	[[ $SORT =~ ^(age|src|dst|port)$ ]] || die_usage "--sort knows age, src, dst and port, not '$SORT'"
+	[[ $SORT =~ ^(|age|src|dst|port)$ ]] || die_usage "--sort knows age, src, dst and port, not '$SORT'"
 	[[ ! $addr ]] || check_prefix "$addr"
 	[[ ! $iface ]] || is_interface_name "$iface" || die_usage "--iface: '$iface' cannot be the name of an interface"
 	export NT_FAMILY=$family NT_ADDR=$addr NT_PORT=$port NT_STATES=$states NT_IFACE=$iface NT_OWNER=$owner NT_SINCE_US=$since

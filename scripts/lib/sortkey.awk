@@ -10,10 +10,15 @@ function show_record()
 # Equals are in the order of their age. %d would do for ports alone: mawk cuts it at 2^31.
 function sort_key(by,   age)
 {
-	age = sprintf("%020.0f", record["start_ns"])
+	age = sprintf("%020.0f", field("start_ns"))
 	if (by == "src" || by == "dst")
-		return address_digits(record[by]) sprintf(".%05d.", record[by == "src" ? "sport" : "dport"]) age
+		return end_key(by == "src" ? originator() : responder()) "." age
 	if (by == "port")
-		return sprintf("%05d.", record["dport"]) address_digits(record["dst"]) "." age
+		return sprintf("%05d.", port_of(responder())) address_digits(address_of(responder())) "." age
 	return age
+}
+
+function end_key(end)
+{
+	return address_digits(address_of(end)) sprintf(".%05d", port_of(end))
 }

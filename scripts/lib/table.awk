@@ -26,58 +26,65 @@ BEGIN {
 			break
 		name[++shown] = part[1]
 	}
+	for (i = 1; i <= shown; i++)
+		set_format(i)
 	if (ENVIRON["NT_HEADER"] != "0" && max_rows != "0")
 		print_header()
 }
 
+# Headings widen no column: they are short enough, or their column is the last.
 function print_header(   i, line)
 {
 	for (i = 1; i <= shown; i++)
-		line = line cell(i, name[i])
-	print line
-}
-
-function show_record(   i, line)
-{
-	for (i = 1; i <= shown; i++)
-		line = line cell(i, figure(name[i]))
-	if (lost)
-		line = line " [" lost " lost before]"
-	if (colour && record["state"] ~ /^(S0|SH|REJ|RSTO|RSTR|RSTOS0)$/ && !("age_ns" in record))
-		line = "\033[31m" line "\033[0m"
+		line = line sprintf(format[i], name[i])
 	print line
 }
 
 # A value that is too long for its column widens the column from then on: nothing is cut off.
-function cell(i, text)
+function show_record(   i, line, cell)
 {
-	if (length(text) > width[i] && name[i] != text)
-		width[i] = length(text)
-	if (left[i])
-		return (i > 1 ? " " : "") (i == shown ? text : sprintf("%-" width[i] "s", text))
-	return (i > 1 ? " " : "") sprintf("%" width[i] "s", text)
+	for (i = 1; i <= shown; i++) {
+		cell = figure(name[i])
+		if (length(cell) > width[i]) {
+			width[i] = length(cell)
+			set_format(i)
+		}
+		line = line sprintf(format[i], cell)
+	}
+	if (lost)
+		line = line " [" lost " lost before]"
+	if (colour && field("state") ~ /^(S0|SH|REJ|RSTO|RSTR|RSTOS0)$/ && !is_live())
+		line = "\033[31m" line "\033[0m"
+	print line
+}
+
+function set_format(i)
+{
+	format[i] = (i > 1 ? " " : "") (left[i] ? (i == shown ? "%s" : "%-" width[i] "s") : "%" width[i] "s")
 }
 
 function figure(name,   us)
 {
 	if (name == "ORIGINATOR")
-		return endpoint(record["src"], record["sport"])
+		return originator()
 	if (name == "RESPONDER")
-		return endpoint(record["dst"], record["dport"])
+		return responder()
 	if (name == "STATE")
-		return record["state"]
+		return field("state")
 	if (name == "DIR")
-		return record["dir"]
+		return field("dir")
+	if (name == "AGE")
+		return age(field("age_ns") / 1e9)
+	if (name == "SYN_MS")
+		return thousandths(known("syn_rtt_ns"), 1000000)
+	if (name == "IFACE")
+		return iface(known("ifname"))
 	if (name == "MS")
 		return thousandths(known("dur_ns"), 1000000)
 	if (name == "STARTED") {
 		us = started_us()
 		return clock(us, "%H:%M:%S", utc) sprintf(".%03d", int(us / 1000) % 1000)
 	}
-	if (name == "AGE")
-		return age(record["age_ns"] / 1e9)
-	if (name == "SYN_MS")
-		return thousandths(known("syn_rtt_ns"), 1000000)
 	if (name == "ACK_MS")
 		return thousandths(known("ack_rtt_ns"), 1000000)
 	if (name == "SRTT_MS")
@@ -100,13 +107,6 @@ function figure(name,   us)
 		return or_dash(printable(user()))
 	if (name == "OWNER")
 		return or_dash(printable(owner()))
-	if (name == "IFACE")
-		return iface(known("ifname"))
-}
-
-function endpoint(address, port)
-{
-	return (address ~ /:/ ? "[" address "]" : address) ":" port
 }
 
 function or_dash(value)
@@ -122,7 +122,7 @@ function thousandths(value, unit)
 # Megabits a second over the whole duration, handshake and close included.
 function rate(bytes)
 {
-	return bytes == "" || !(record["dur_ns"] + 0) ? "-" : sprintf("%.3f", bytes * 8000 / record["dur_ns"])
+	return bytes == "" || !(field("dur_ns") + 0) ? "-" : sprintf("%.3f", bytes * 8000 / field("dur_ns"))
 }
 
 # Two figures tell an age: 0.42s 9.31s 59s 4m07s 23h59m 12d03h
@@ -143,7 +143,11 @@ function age(seconds)
 # An interface that nobody named has its number.
 function iface(name)
 {
-	return name == "" ? "#" record["ifindex"] : printable(name)
+	if (name == "")
+		return "#" field("ifindex")
+	if (!(name in iface_shown))
+		iface_shown[name] = printable(name)
+	return iface_shown[name]
 }
 
 # Interfaces and cgroups may have control characters in their names; terminals obey them.
