@@ -371,6 +371,20 @@ static int race(int count)
 	}
 }
 
+/* The header's checksum, RFC 1071: the kernel looks at that of frames on the wire. */
+static void sum_ipv4(struct iphdr *ip)
+{
+	const __u16 *word = (const __u16 *)ip;
+	__u32 sum = 0, i;
+
+	ip->check = 0;
+	for (i = 0; i < sizeof(*ip) / 2; i++)
+		sum += word[i];
+	while (sum >> 16)
+		sum = (sum & 0xffff) + (sum >> 16);
+	ip->check = ~sum;
+}
+
 /* By broadcast: the other end's address need not be known. */
 static void send_all(int count)
 {
@@ -382,6 +396,7 @@ static void send_all(int count)
 	memset(ack.data, 0xff, ETH_ALEN);
 	while (count--) {
 		next_connection();
+		sum_ipv4(ack.ip);
 		if (send(link, ack.data, ack.len, 0) < 0)
 			err(1, "packets: a segment was not sent");
 	}

@@ -4,9 +4,8 @@
  *
  * The format wants the lines of a metric in one group, so the services have to be gone over once for each metric, the same
  * ones every time. They are in a hash table, which promises neither. Hence nt_plan, an array whose elements mean nothing but
- * their index, the step: metric by metric, direction by direction, the steps go over all 65536 ports, eight at a time, and
- * print the services found there, in order of their ports. Eight histograms are the most that is sure to fit the 32 KiB that
- * a step may print.
+ * their index, the step: metric by metric, the steps go over the services in the order in which readers came to know them, one
+ * each; the most that a step prints, a histogram, fits the 32 KiB that it may.
  */
 #include "view.h"
 
@@ -15,9 +14,6 @@
 #endif
 
 #define NSEC_PER_SEC 1000000000ULL
-
-#define PORTS_PER_STEP 8
-#define STEPS_PER_DIR (65536 / PORTS_PER_STEP)
 
 /* The metrics that services have, in the order of the text. */
 enum metric {
@@ -279,14 +275,23 @@ static __always_inline void print_interfaces(struct seq_file *seq)
 /* ------------------------------------------------------------------------------------------------------------ steps */
 
 /*
- * A bit for each port that is known to have a service, so that the others cost no look-up. Services stay, and a bit without
- * one does no harm: two readers may share this.
+ * The services that are known, as direction << 16 | port, plus 1; 0: about to be written. Services stay, so the list only grows, and
+ * several readers may share it: a service that one of them adds is found by the others in their later metrics.
  */
-static __u8 known[DIRECTIONS][STEPS_PER_DIR];
+static __u32 listed[MAX_SERVICES], n_listed;
 
-static long note_service(struct bpf_map *map, const struct service_key *key, const void *value, void *ctx)
+/* A bit for each port: is its service listed? */
+static __u32 is_listed[DIRECTIONS][65536 / 32];
+
+static long list_service(struct bpf_map *map, const struct service_key *key, const void *value, void *ctx)
 {
-	known[key->dir % DIRECTIONS][key->port / PORTS_PER_STEP] |= 1 << key->port % PORTS_PER_STEP;
+	__u32 bit = 1U << key->port % 32, at;
+
+	if (__sync_fetch_and_or(&is_listed[key->dir % DIRECTIONS][key->port / 32], bit) & bit)
+		return 0;
+	at = __sync_fetch_and_add(&n_listed, 1);
+	if (at < MAX_SERVICES)
+		listed[at] = (key->dir << 16 | key->port) + 1;
 	return 0;
 }
 
@@ -295,32 +300,28 @@ int metrics(struct bpf_iter__bpf_map_elem *ctx)
 {
 	struct seq_file *seq = ctx->meta->seq;
 	const __u32 *plan = ctx->key;
-	__u32 step, metric, dir, port, i;
+	const struct service *service;
+	struct service_key key;
+	__u32 metric, at;
 
 	if (!plan) {
 		print_interfaces(seq);
 		return 0;
 	}
-	step = *plan;
-	metric = step / STEPS_PER_DIR / DIRECTIONS;
-	dir = step / STEPS_PER_DIR % DIRECTIONS;
-	port = step % STEPS_PER_DIR * PORTS_PER_STEP;
-
-	if (step == 0) {
-		bpf_for_each_map_elem(&nt_services, note_service, NULL, 0);
+	metric = *plan / MAX_SERVICES;
+	at = *plan % MAX_SERVICES;
+	if (*plan == 0) {
+		bpf_for_each_map_elem(&nt_services, list_service, NULL, 0);
 		print_host(seq);
 	}
-	if (dir == 0 && port == 0)
+	if (at == 0)
 		print_head(seq, metric);
-	for (i = 0; i < PORTS_PER_STEP; i++) {
-		struct service_key key = { .port = port + i, .dir = dir };
-		const struct service *service;
-
-		if (!(known[dir][step % STEPS_PER_DIR] & 1 << i))
-			continue;
-		service = bpf_map_lookup_elem(&nt_services, &key);
-		if (service)
-			print_service(seq, metric, &key, service);
-	}
+	if (!listed[at])
+		return 0;
+	key.port = listed[at] - 1;
+	key.dir = (listed[at] - 1) >> 16;
+	service = bpf_map_lookup_elem(&nt_services, &key);
+	if (service)
+		print_service(seq, metric, &key, service);
 	return 0;
 }

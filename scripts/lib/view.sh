@@ -20,8 +20,8 @@ declare -rA VIEW_MAP=(
 # The maps that views look things up in.
 readonly VIEWED_MAPS=(nt_counters nt_ifaces nt_services syn_map)
 
-# The steps of view/metrics.bpf.c: 4 metrics of services, 2 directions, 65536 ports, 8 at a time.
-readonly PLAN_STEPS=$((4 * 2 * 65536 / 8))
+# What view/metrics.bpf.c goes over the services for.
+readonly METRICS_OF_SERVICES=4
 
 # view_pin DIR: pin the views, whose objects are in DIR, in place of those that may be there. Fails with nothing pinned, and tells
 # why in one line, where the kernel cannot have them.
@@ -56,9 +56,11 @@ view_pin_all() (
 		passing+=("$BPFFS/$map")
 	done
 
+	# A step for each service that there can be, for each of its metrics.
 	rm -f -- "$PINS/nt_plan"
 	passing+=("$PINS/nt_plan")
-	bpftool map create "$PINS/nt_plan" type array key 4 value 4 entries "$PLAN_STEPS" name nt_plan || exit
+	steps=$((METRICS_OF_SERVICES * $(bpftool --json map show pinned "$PINS/nt_services" | jq .max_entries)))
+	bpftool map create "$PINS/nt_plan" type array key 4 value 4 entries "$steps" name nt_plan || exit
 
 	mkdir -p -- "$VIEWS" || exit
 	for view in "${!VIEW_MAP[@]}"; do
