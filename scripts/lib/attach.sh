@@ -193,7 +193,7 @@ undo_attach() {
 # filters, and stay open to the group that could read them, unless GROUP names another.
 pin_views() {
 	local objects group=$1
-	declare -F view_pin >/dev/null && ((!DRY_RUN)) || return 0
+	((!DRY_RUN)) || return 0
 	[[ $group || ! -d $VIEWS ]] || group=$(stat --format=%g -- "$VIEWS")
 	if [[ ! -e $VIEWS/records || ${SUPERSEDED[*]} ]]; then
 		for objects in "$LIBDIR/view" "${LIBDIR%/*/*}/view"; do
@@ -341,8 +341,8 @@ pin_flusher() {
 release() {
 	local pin
 	((DRY_RUN)) || flush_connections
-	! declare -F view_unpin >/dev/null || ((DRY_RUN)) || view_unshare
-	! declare -F view_unpin >/dev/null || ((DRY_RUN)) || view_unpin
+	((DRY_RUN)) || view_unshare
+	((DRY_RUN)) || view_unpin
 	remove_instance
 	for pin in $(pins); do
 		run rm -f -- "$pin"

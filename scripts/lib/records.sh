@@ -187,7 +187,7 @@ boot_us() {
 
 # Print the live connections in the format of the trace's lines.
 live_records() {
-	if declare -F view_records >/dev/null && [[ -e $VIEWS/records && -e $VIEWS/handshake_records ]]; then
+	if [[ -e $VIEWS/records && -e $VIEWS/handshake_records ]]; then
 		view_records
 	else
 		dump_records

@@ -105,11 +105,6 @@ view_unshare() {
 	fi
 }
 
-# view_exists VIEW: is it there to be read?
-view_exists() {
-	[[ -e $VIEWS/$1 ]]
-}
-
 # Print a line for each live connection: those being opened, then the established ones.
 view_records() {
 	cat -- "$VIEWS/handshake_records" "$VIEWS/records"
