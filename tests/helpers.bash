@@ -40,7 +40,7 @@
 #   assert_tables_empty          no connection and no handshake is left in the maps
 
 ROOT=$(cd "${BASH_SOURCE[0]%/*}/.." && pwd)
-readonly ROOT OBJ=${NETRACKER_OBJECT:-$ROOT/NeTracker.bpf.o} NETRACKER=$ROOT/scripts/netracker PINS=/sys/fs/bpf/tc/globals \
+readonly ROOT OBJ=${NETRACKER_OBJECT:-$ROOT/NeTracker.bpf.o} NETRACKER=${NETRACKER_COMMAND:-$ROOT/scripts/netracker} PINS=/sys/fs/bpf/tc/globals \
 	CLIENT4=198.51.100.1 SERVER4=198.51.100.2 CLIENT6=2001:db8:51::1 SERVER6=2001:db8:51::2 \
 	TEST_ADDRESSES='^netracker: (198\.51\.100\.|\[2001:0?db8:0*51:)'
 export LC_ALL=C
