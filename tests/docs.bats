@@ -43,6 +43,7 @@ explained() {
 	# The page says: make a connection.
 	blocks "$ROOT/docs/quickstart.md" | sed "s|^netracker log --no-follow\$|curl --silent http://$SERVER4:8000/; &|" >"$BATS_TEST_TMPDIR/script"
 	(($(wc -l <"$BATS_TEST_TMPDIR/script") >= 9)) || fail "the page has lost its commands"
+	assert_equal "pages with runnable blocks" "$(cd "$ROOT" && grep --files-with-matches '^```sh runnable' README.md docs/*.md)" docs/quickstart.md
 	run in_netns client env PATH="$BATS_TEST_TMPDIR/bin:$PATH" bash -euo pipefail "$BATS_TEST_TMPDIR/script"
 	assert_equal "exit status" "$status:${output: -300}" "0:${output: -300}"
 	[[ $output == *" SF "* ]] || fail "the log does not show the connection: $output"
