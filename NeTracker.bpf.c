@@ -1769,6 +1769,39 @@ static __always_inline void open_slot(struct syn_slot *slot, const struct segmen
 	slot->flow.flags = flags | (s->dir == DIR_OUT ? IS_OUTBOUND : 0);
 }
 
+/* Under the lock: which slot the SYN gets, *at, and what that means. *reply: of the responder's SYN, which crosses the originator's. */
+static __always_inline enum syn_outcome place_syn(struct scratch *scratch, struct syn_set *set, const struct segment *s, __u32 *at,
+                                                  bool *reply)
+{
+	__u32 i = find_slot(scratch, set, s, reply);
+	const struct flow *f;
+
+	if (i == SYN_WAYS) {
+		i = find_place(scratch, set);
+		*at = i & (SYN_WAYS - 1);
+		return i == SYN_WAYS ? SYN_NO_PLACE : set->tag[*at] ? SYN_EVICTED : SYN_NEW;
+	}
+	*at = i & (SYN_WAYS - 1);
+	f = &set->slot[*at].flow;
+	return !*reply && f->orig_isn != s->seq && !(f->flags & PROMOTING) ? SYN_REPLACED : SYN_AGAIN;
+}
+
+/* Under the lock: a SYN that its slot knows. A copy of it that another hook sees is not one sent again. */
+static __always_inline void note_syn_again(struct flow *f, const struct segment *s, bool reply)
+{
+	bool seen_here = f->ifindex == s->ifindex && !(f->flags & IS_OUTBOUND) == (s->dir == DIR_IN);
+
+	if (!reply) {
+		if (seen_here && f->syn_retrans < 255)
+			f->syn_retrans++;
+		f->last_ns = s->now;
+	} else if (!(f->flags & RESP_SEEN)) {
+		f->resp_isn = s->seq;
+		f->flags |= RESP_SYN;
+		f->last_ns = s->now;
+	}
+}
+
 /*
  * A SYN without ACK: a new attempt, the old one sent again, seen again on its way through this host, or a SYN that crosses
  * the peer's (RFC 9293, figure 7). On the tuple of a live connection it is doubtful until it is answered.
@@ -1776,10 +1809,10 @@ static __always_inline void open_slot(struct syn_slot *slot, const struct segmen
 __noinline int on_syn(struct __sk_buff *skb, const struct segment *s)
 {
 	struct scratch *scratch = only_value(&nt_scratch);
-	enum syn_outcome outcome = SYN_AGAIN;
 	bool reply = false, reversed, owned;
 	__u32 i, uid = 0, flags = 0;
 	__u64 due_ns, *due, cgroup = 0;
+	enum syn_outcome outcome;
 	struct syn_set *set;
 	struct flow_key key;
 	struct conn *c;
@@ -1800,28 +1833,9 @@ __noinline int on_syn(struct __sk_buff *skb, const struct segment *s)
 	owned = find_owner(skb, s, &cgroup, &uid);
 
 	bpf_spin_lock(&set->lock);
-	i = find_slot(scratch, set, s, &reply);
-	if (i == SYN_WAYS) {
-		i = find_place(scratch, set);
-		outcome = i == SYN_WAYS ? SYN_NO_PLACE : set->tag[i & (SYN_WAYS - 1)] ? SYN_EVICTED : SYN_NEW;
-	} else if (!reply && set->slot[i & (SYN_WAYS - 1)].flow.orig_isn != s->seq &&
-	           !(set->slot[i & (SYN_WAYS - 1)].flow.flags & PROMOTING)) {
-		outcome = SYN_REPLACED;
-	}
-	i &= SYN_WAYS - 1;
+	outcome = place_syn(scratch, set, s, &i, &reply);
 	if (outcome == SYN_AGAIN) {
-		struct flow *f = &set->slot[i].flow;
-		bool seen_here = f->ifindex == s->ifindex && !(f->flags & IS_OUTBOUND) == (s->dir == DIR_IN);
-
-		if (!reply) {
-			if (seen_here && f->syn_retrans < 255)
-				f->syn_retrans++;
-			f->last_ns = s->now;
-		} else if (!(f->flags & RESP_SEEN)) {
-			f->resp_isn = s->seq;
-			f->flags |= RESP_SYN;
-			f->last_ns = s->now;
-		}
+		note_syn_again(&set->slot[i].flow, s, reply);
 	} else if (outcome != SYN_NO_PLACE) {
 		if (outcome != SYN_NEW)
 			scratch->slot = set->slot[i];
@@ -1840,12 +1854,10 @@ __noinline int on_syn(struct __sk_buff *skb, const struct segment *s)
 		return 0;
 	set_clock(due_ns, s->now);
 	COUNT(attempts);
-	if (outcome == SYN_EVICTED || outcome == SYN_NO_PLACE) {
+	if (outcome == SYN_EVICTED || outcome == SYN_NO_PLACE)
 		COUNT(syn_evicted);
-	} else if (outcome == SYN_REPLACED) {
-		if (give_up(&scratch->slot))
-			COUNT(replaced);
-	}
+	else if (outcome == SYN_REPLACED && give_up(&scratch->slot))
+		COUNT(replaced);
 	return 0;
 }
 
