@@ -59,8 +59,8 @@ enum direction {
 struct flow_key {
 	__u8 src[16]; /* originator's address */
 	__u8 dst[16]; /* responder's address */
-	__be16 sport; /* originator's port */
-	__be16 dport; /* responder's port */
+	__u16 sport;  /* originator's port, host byte order as the other one */
+	__u16 dport;  /* responder's port */
 };
 
 /* Bits of flow.flags. They are set with atomic OR; who finds a bit clear has the right to do what it stands for. */

@@ -5,17 +5,16 @@
 
 def bit($n): . / pow(2; $n) | floor % 2 == 1;
 def number: if type == "string" and startswith("0x") then .[2:] | explode | map(if . > 96 then . - 87 else . - 48 end) | reduce .[] as $d (0; . * 16 + $d) else . end;
-def port: . % 256 * 256 + (. / 256 | floor);
 def hex: "0123456789abcdef" as $digits | [. / 4096, . / 256 % 16, . / 16 % 16, . % 16] | map(floor | $digits[.:. + 1]) | join("") | sub("^0{1,3}"; "");
 def address:
 	map(number) | if .[:12] == [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255] then .[12:] | map(tostring) | join(".")
 	else [range(0; 16; 2) as $i | .[$i] * 256 + .[$i + 1] | hex] | "[" + join(":") + "]" end;
-def bytes($known; $end; $isn): if $known then ($end - $isn - 1 + 8589934592) % 4294967296 else -1 end;
+def bytes($known; $last; $isn): if $known then ($last - $isn - 1 + 8589934592) % 4294967296 else -1 end;
 def name($index): $ENV.NAMES / "\n" | map(select(startswith("\($index) ")) | ltrimstr("\($index) ")) | .[0] // "-";
 
 def line($key; $flow; $state):
 	$flow.flags as $flags
-	| "\($key.src | address):\($key.sport | port) -> \($key.dst | address):\($key.dport | port)"
+	| "\($key.src | address):\($key.sport) -> \($key.dst | address):\($key.dport)"
 	+ " age_ns=\($now - $flow.start_ns | if . < 0 then 0 else . end) state=\($state) dir=\(if $flags | bit(12) then "out" else "in" end)"
 	+ " first_fin_ns=\(if $flow.first_fin_ns > 0 then $flow.first_fin_ns - $flow.start_ns else 0 end)"
 	+ " syn_rtt_ns=\($flow.syn_rtt_ns | number) ack_rtt_ns=\($flow.ack_rtt_ns | number)"

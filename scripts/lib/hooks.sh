@@ -223,6 +223,6 @@ tracked_interfaces() {
 	while read -r netns file; do
 		nsenter --net="$file" bpftool --json net show 2>/dev/null |
 			jq --raw-output --arg netns "$netns" --arg name "$OBJECT_NAME:[" '
-				[.[].tc[]? | select(.name | startswith($name)) | "\($netns) \(.ifindex)"] | unique[]'
+				[.[].tc[]? | select(.name // "" | startswith($name)) | "\($netns) \(.ifindex)"] | unique[]'
 	done < <(namespaces)
 }

@@ -1,0 +1,151 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+# shellcheck disable=SC2154 # helpers set them
+#
+# status, list, stats, config and log on a server's interface where connections are open, refused, reset and unanswered.
+
+load helpers
+load cli_helpers
+
+setup() {
+	isolate
+	requires object kernel_5.19
+	new_pair
+	netracker attach --quiet veth0
+}
+
+# open PORT: a connection that stays open; the server's.
+open() {
+	background peer server serve "$1"
+	wait_for listening server "$1"
+	background peer client connect "$SERVER4" "$1"
+	wait_for grep --quiet . "$BACKGROUND_OUTPUT"
+}
+
+# refused, reset: one connection that ends so.
+refused() {
+	peer client connect "$SERVER4" 9 close >/dev/null 2>&1 || true
+}
+
+reset() {
+	peer client connect "$SERVER4" "$1" reset >/dev/null
+}
+
+# figure PATH: of stats.
+figure() {
+	netracker stats --json | jq "$1"
+}
+
+figure_is() {
+	assert_equal "$1" "$(figure "$1")" "$2"
+}
+
+@test "stats: each way to end is counted, and from a reset on anew; live connections are carried over" {
+	open 8000
+	refused
+	reset 8000
+	wait_for figure_is .ended.RSTO 1
+	assert_equal "REJ, failed, live, attempts" "$(netracker stats --json | jq --compact-output '[.ended.REJ, .failed, .live, .attempts]')" '[1,2,1,3]'
+	assert_status 0 netracker stats
+	assert_says '3 connections, 2 failed, 1 alive'
+	[[ $stdout =~ 1\ +REJ ]] || fail "$stdout"
+	assert_status 0 netracker stats --reset
+	refused
+	wait_for figure_is .ended.REJ 1
+	assert_equal "after the reset" "$(netracker stats --json | jq --compact-output '[.attempts, .carried_over, .live, .ended.RSTO]')" '[1,1,1,0]'
+	assert_status 2 netracker stats --reset --json
+}
+
+@test "stats: durations and handshakes have histograms by direction" {
+	open 8000
+	refused
+	wait_for figure_is .ended.REJ 1
+	assert_equal "durations in, out" "$(netracker stats --json | jq --compact-output '[[.in, .out][] | .duration | map(.count) | add // 0]')" '[1,0]'
+	assert_equal "handshakes in" "$(figure '.in.handshake | map(.count) | add')" 1
+	assert_status 0 netracker stats
+	assert_says 'HANDSHAKE, incoming'
+}
+
+@test "config: what is set is shown, obeyed and checked" {
+	assert_status 0 netracker config
+	assert_equal "defaults" "$stdout" $'handshake_timeout=75\nclose_timeout=120\nlog=on'
+	assert_status 0 netracker config handshake_timeout=1 log=off
+	assert_status 0 netracker config
+	assert_equal "settings" "$stdout" $'handshake_timeout=1\nclose_timeout=120\nlog=off'
+	# Nobody answers: the neighbour is made up.
+	in_netns server ip neighbour add 198.51.100.99 lladdr 02:00:00:00:00:99 dev veth0
+	peer server connect 198.51.100.99 80 >/dev/null 2>&1 3>&- &
+	wait_for figure_is .ended.S0 1
+	kill "$!" 2>/dev/null || true
+	figure_is .logged 0
+	for word in handshake_timeout=0 handshake_timeout=x close_timeout= log=maybe speed=9 log; do
+		assert_status 2 netracker config "$word"
+	done
+	figure_is .ended.S0 1
+}
+
+@test "list: what is open, and only what is asked for" {
+	local sport
+	open 8000
+	read -r _ sport <"$BACKGROUND_OUTPUT"
+	open 8001
+	assert_status 0 netracker list --no-header
+	assert_equal "rows" "$(wc -l <<<"$stdout")" 2
+	assert_status 0 netracker list --json --port 8000
+	assert_equal "port 8000" "$(jq --compact-output '[.src, .sport, .dst, .dport, .family, .dir, .ifname, .state]' <<<"$stdout")" \
+		"[\"$CLIENT4\",$sport,\"$SERVER4\",8000,4,\"in\",\"veth0\",\"S1\"]"
+	jq --exit-status '.age_ns > 0 and .syn_rtt_ns > 0 and .ack_rtt_ns > 0' <<<"$stdout" >/dev/null || fail "$stdout"
+	for words in '-6' '--port 9' '--addr 192.0.2.0/24' '--state S2' '--iface lo' '-n 0'; do
+		# shellcheck disable=SC2086 # options are words
+		assert_status 0 netracker list --no-header $words
+		assert_equal "rows of $words" "$stdout" ''
+	done
+	assert_equal "by port" "$(netracker list --json --sort port | jq .dport | paste -sd ' ')" '8000 8001'
+	assert_equal "oldest" "$(netracker list --json --sort age --max-rows 1 | jq .dport)" 8000
+	assert_equal "by bpftool" "$(
+		rm "$VIEWS/records"
+		netracker list --json --sort port | jq .dport | paste -sd ' '
+	)" '8000 8001'
+}
+
+@test "status: what is attached, who else is there, how full it is; exit status 3 when nothing is" {
+	open 8000
+	foreign_filter ingress 7
+	assert_status 0 netracker status --json
+	assert_equal "interface" "$(jq --compact-output '.interfaces[] | [.ifname, .state, .ingress.others[0].pref, .ingress.others[0].place]' <<<"$stdout")" \
+		'["veth0","attached",7,"before"]'
+	assert_equal "live" "$(jq .tables.live <<<"$stdout")" 1
+	assert_status 0 netracker status
+	assert_says 'veth0: attached since'
+	assert_says 'before it: bpf'
+	[[ $output != *jq:* ]] || fail "a filter without a name is not understood: $output"
+	netracker detach --quiet --all
+	assert_status 3 netracker status
+	assert_equal "data" "$stdout" ''
+}
+
+# is_read: somebody has the log open.
+is_read() {
+	! netracker log --no-follow >/dev/null 2>&1
+}
+
+@test "log: one reader at a time, and one that is killed leaves nothing wrong" {
+	local reader
+	background netracker log --json
+	reader=$BACKGROUND_PID
+	wait_for is_read
+	assert_status 1 netracker log --no-follow
+	assert_says 'being read by somebody else'
+	kill -KILL -- "-$reader"
+	wait "$reader" || true
+	refused
+	wait_for figure_is .ended.REJ 1
+	assert_status 0 netracker log --no-follow --json
+	[[ $stdout == *'"state":"REJ"'* ]] || fail "the record is not there: $stdout"
+}
+
+@test "list ends quietly when nobody listens any more" {
+	open 8000
+	netracker list 2>"$BATS_TEST_TMPDIR/words" | true
+	assert_equal "words" "$(<"$BATS_TEST_TMPDIR/words")" ''
+}
