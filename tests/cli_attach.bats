@@ -217,7 +217,7 @@ attach_raw_stub() {
 @test "an interface that vanished while attached" {
 	netracker attach --quiet veth0
 	in_netns server ip link del veth0
-	assert_status 0 netracker status
+	assert_status 3 netracker status
 	assert_says 'veth0: gone'
 	assert_status 0 netracker detach veth0
 	assert_clean

@@ -6,18 +6,20 @@
 
 # What attach has to know of each of its interfaces to take its changes back.
 declare -A IFINDEX=()   # its number
+declare -A QDISC=()     # clsact, if it was there before
+declare -A FILTERS=()   # all filters that were there before, as `filters` prints them
 declare -A BEFORE=()    # our filters that were there before, as our_filters prints them
 declare -A NEW_QDISC=() # set if attach makes the clsact qdisc
 declare -A NEW_ENTRY=() # set if attach writes a new entry in nt_ifaces: its index
 SUPERSEDED=()           # filters to remove once all is in place: DEV HOOK PREF HANDLE
-WAS_ATTACHED=           # non-empty if the maps were in use before
+WAS_ATTACHED=           # what tracked_interfaces printed before: non-empty if the maps were in use
 
 cmd_attach() {
 	local netns='' group='' iface
 	local -a ifaces=()
 	parse_attach_options "$@"
 	((${#ifaces[@]})) || die_usage "which interface? 'ip -brief link' lists them"
-	require root net_admin sys_admin kernel tc bpftool jq util_linux awk object no_lockdown
+	require root net_admin sys_admin tc bpftool jq util_linux awk object no_lockdown
 	if [[ $netns ]]; then
 		enter_netns "$netns"
 	else
@@ -26,12 +28,15 @@ cmd_attach() {
 	[[ ! $group ]] || getent group -- "$group" >/dev/null || die "$EXIT_FAILED" "no group '$group'; 'getent group' lists them"
 	take_lock
 	mount_file_systems
+	find_maps
 	for iface in "${ifaces[@]}"; do
 		check_interface "$iface"
 	done
+	check_names
 	check_layout
 	for iface in "${ifaces[@]}"; do
-		BEFORE[$iface]=$(our_filters "$iface")
+		FILTERS[$iface]=$(filters "$iface")
+		BEFORE[$iface]=$(our_filters <<<"${FILTERS[$iface]}")
 	done
 	WAS_ATTACHED=$(tracked_interfaces)
 
@@ -84,30 +89,41 @@ parse_attach_options() {
 	done
 }
 
-# check_interface DEV: it is there, and there is a place for our filters.
+# check_interface DEV: it is there, and there is a place for our filters. A notice where they will see less than one thinks.
 check_interface() {
-	IFINDEX[$1]=$(interface_index "$1")
-	[[ ${IFINDEX[$1]} ]] || die "$EXIT_FAILED" "$1: no such interface; 'ip link' lists them"
-	[[ $(qdisc "$1") != ingress ]] ||
+	local found index kind
+	found=$(interface_index "$1")
+	[[ $found ]] || die "$EXIT_FAILED" "$1: no such interface; 'ip link' lists them"
+	read -r index kind <<<"$found"
+	IFINDEX[$1]=$index
+	QDISC[$1]=$(qdisc "$1")
+	[[ ${QDISC[$1]} != ingress ]] ||
 		die "$EXIT_FAILED" "$1: somebody's ingress qdisc is in the place of clsact; 'tc qdisc show dev $(quoted "$1")' shows it, its owner has to give way"
+	case $kind in
+		vrf) say "$1: packets do not pass the hooks of a VRF device, so nothing will be seen here; attach to its members: 'ip link show vrf $(quoted "$1")'" ;;
+		bridge) say "$1: what the ports of a bridge send each other does not pass its hooks, only this host's own traffic does; for the rest attach to its ports: 'bridge link'" ;;
+		openvswitch) say "$1: what the ports of Open vSwitch send each other does not pass its hooks, only this host's own traffic does; for the rest attach to its ports: 'ovs-vsctl show'" ;;
+	esac
 }
 
 # attach_interface DEV
 attach_interface() {
-	local dev=$1 hook index owns since entry keep
-	if [[ ! $(qdisc "$dev") ]]; then
+	local dev=$1 hook index owns since entry keep known
+	if [[ ! ${QDISC[$dev]} ]]; then
 		NEW_QDISC[$dev]=1
 		run "${IN_NETNS[@]}" tc qdisc add dev "$dev" clsact
 	fi
-	entry=$(find_entry "$NETNS" "${IFINDEX[$dev]}" "$dev")
+	known=$(interfaces)
+	entry=$(find_entry "$known" "$NETNS" "${IFINDEX[$dev]}" "$dev")
 	read -r index _ owns _ since _ <<<"$entry" || true
-	[[ $entry ]] || index=$(free_entry)
+	[[ $entry ]] || index=$(free_entry "$known" "$WAS_ATTACHED")
 	[[ $index ]] || die "$EXIT_FAILED" "$dev: the table of interfaces is full; detach one of them"
 	[[ ${BEFORE[$dev]} ]] || since=$(now_ns) owns=0
 	for hook in "${HOOKS[@]}"; do
 		keep=$(up_to_date_filter "$dev" "$hook")
 		if [[ ! $keep ]]; then
-			add_filter "$dev" "$hook"
+			add_filter "$dev" "$hook" "${FILTERS[$dev]}"
+			((DRY_RUN)) || has_all_tables || find_maps
 			keep=$(new_filter "$dev" "$hook")
 		fi
 		# The maps are there at the latest with the first filter.
@@ -145,10 +161,13 @@ up_to_date_filter() {
 
 # new_filter DEV HOOK: print HOOK PREF HANDLE PROGRAM of the one that was not there before.
 new_filter() {
+	local filters
 	((!DRY_RUN)) || return 0
-	our_filters "$1" | awk -v hook="$2" -v before="${BEFORE[$1]}" '
-		BEGIN { n = split(before, line, "\n"); for (i = 1; i <= n; i++) known[line[i]] }
-		$1 == hook && !($0 in known) { print $1, $2, $3, $4; exit }'
+	filters=$("${IN_NETNS[@]}" tc -json filter show dev "$1" "$2")
+	jq --raw-output --arg hook "$2" '.[] | select(.options.prog.name // "" | startswith("netracker_"))
+		| "\($hook) \(.pref) \(.options.handle) \(.options.prog.id)"' <<<"$filters" | BEFORE=${BEFORE[$1]} awk '
+			BEGIN { n = split(ENVIRON["BEFORE"], line, "\n"); for (i = 1; i <= n; i++) { split(line[i], word, " "); known[word[1], word[4]] } }
+			!(($1, $4) in known) && !n_found++'
 }
 
 remove_superseded() {
@@ -177,12 +196,14 @@ no_way_back() {
 undo_attach() {
 	local dev hook pref handle
 	set +e
+	trap - ERR
 	trap '' HUP INT TERM
 	say "not attached; taking back what was done"
+	find_maps
 	for dev in "${!BEFORE[@]}"; do
 		while read -r hook pref handle _; do
 			[[ ! $hook ]] || remove_filter "$dev" "$hook" "$pref" "$handle"
-		done < <(our_filters "$dev" | grep --invert-match --line-regexp --fixed-strings -- "${BEFORE[$dev]:- }")
+		done < <(filters "$dev" | our_filters | grep --invert-match --line-regexp --fixed-strings -- "${BEFORE[$dev]:- }")
 		[[ ! ${NEW_ENTRY[$dev]-} ]] || clear_entry "${NEW_ENTRY[$dev]}"
 		[[ ! ${NEW_QDISC[$dev]-} ]] || remove_qdisc "$dev"
 	done
@@ -225,6 +246,7 @@ cmd_detach() {
 	((!all || !${#ifaces[@]})) || die_usage "--all and '${ifaces[0]}' exclude each other"
 	require root net_admin sys_admin tc bpftool jq util_linux
 	take_lock
+	find_maps
 	if ((all)); then
 		find_all_targets
 	else
@@ -239,10 +261,10 @@ cmd_detach() {
 	fi
 	((${#TARGETS[@]})) || [[ $(leftovers) ]] || die "$EXIT_NOT_ATTACHED" "not attached to any interface"
 
-	LAST=$(! is_last || echo last)
+	find_whether_last
 	if ((!DRY_RUN)); then
 		trap '' HUP INT TERM
-		trap 'set +e; say "that failed; going on with the rest"; detach_targets' EXIT
+		trap 'set +e; trap - ERR; say "that failed; going on with the rest"; detach_targets' EXIT
 	fi
 	detach_targets
 	trap - EXIT
@@ -250,40 +272,59 @@ cmd_detach() {
 
 # find_target DEV: in the namespace at hand, by a filter on it or by its entry.
 find_target() {
-	local ifindex entry
+	local ifindex entry found=
 	ifindex=$(interface_index "$1")
-	entry=$(find_entry "$NETNS" "${ifindex:-0}" "$1")
-	[[ $entry || ($ifindex && $(our_filters "$1")) ]] || die "$EXIT_NOT_ATTACHED" "$1: not attached; 'netracker status' lists what is"
+	ifindex=${ifindex%% *}
+	entry=$(find_entry "$(interfaces)" "$NETNS" "${ifindex:-0}" "$1")
+	[[ ! $ifindex ]] || found=$(filters "$1")
+	if [[ ! $entry && $found != *' ours '* && $found != *' stray '* ]]; then
+		[[ $found != *' theirs '* ]] ||
+			die "$EXIT_NOT_ATTACHED" "$1: the tracker there is another one, which has a BPF file system of its own (a container's?); detach it from where it was attached"
+		die "$EXIT_NOT_ATTACHED" "$1: not attached; 'netracker status' lists what is"
+	fi
 	entry=${entry%% *}
 	TARGETS+=("$NETNS ${ifindex:-0} ${entry:-0} $1")
 }
 
 # Those of nt_ifaces, and those that were attached by hand, wherever they are.
 find_all_targets() {
-	local index netns ifindex name
+	local index netns ifindex name known tracked
+	known=$(interfaces)
+	tracked=$(tracked_interfaces)
 	while read -r index ifindex _ netns _ name; do
-		TARGETS+=("$netns $ifindex $index $name")
-	done < <(interfaces)
-	while read -r netns ifindex; do
-		[[ " ${TARGETS[*]/#/@}" != *"@$netns $ifindex "* ]] || continue
+		[[ ! $index ]] || TARGETS+=("$netns $ifindex $index $name")
+	done <<<"$known"
+	while read -r netns ifindex _; do
+		[[ $netns && " ${TARGETS[*]/#/@}" != *"@$netns $ifindex "* ]] || continue
 		enter_netns_by_inode "$netns" || continue
 		name=$(interface_name "$ifindex")
 		[[ ! $name ]] || TARGETS+=("$netns $ifindex 0 $name")
-	done < <(tracked_interfaces)
+	done <<<"$tracked"
 }
 
 # Print what a detach that came to nothing, or an attach by hand, may have left.
 leftovers() {
-	pins | grep . || true
-	[[ ! -d $(instance) ]] || instance
+	local dir
+	pins
+	dir=$(instance)
+	[[ ! -d $dir ]] || has_another_tracker || printf '%s\n' "$dir"
 }
 
-# Is there no filter of ours but on the targets?
-is_last() {
-	local netns ifindex
-	while read -r netns ifindex; do
-		[[ " ${TARGETS[*]/#/@}" == *"@$netns $ifindex "* ]] || return 1
-	done < <(tracked_interfaces)
+# Is there a tracker on this machine with a BPF file system of its own? The trace is the machine's, so its log is ours.
+has_another_tracker() {
+	local loaded
+	loaded=$(programs)
+	[[ $loaded == *theirs* ]]
+}
+
+# Set LAST: is there no filter on our maps but on the targets?
+find_whether_last() {
+	local netns ifindex whose tracked
+	tracked=$(tracked_interfaces)
+	LAST=last
+	while read -r netns ifindex whose; do
+		[[ $whose != ours || " ${TARGETS[*]/#/@}" == *"@$netns $ifindex "* ]] || LAST=
+	done <<<"$tracked"
 }
 
 # Idempotent: what is done already is not there to be done again. It may run as a trap, where a bare `return` is not a success: so all
@@ -300,11 +341,12 @@ detach_targets() {
 
 # detach_interface NETNS IFINDEX ENTRY NAME. The interface may have been renamed, or be gone with its filters.
 detach_interface() {
-	local name='' filter owns
+	local name='' filter found owns
 	local -a filters words
 	! enter_netns_by_inode "$1" || name=$(interface_name "$2")
 	if [[ $name ]]; then
-		mapfile -t filters < <(our_filters "$name")
+		found=$(filters "$name")
+		mapfile -t filters < <(our_filters <<<"$found")
 		for filter in "${filters[@]}"; do
 			read -r -a words <<<"$filter"
 			remove_filter "$name" "${words[@]:0:3}"
@@ -318,13 +360,14 @@ detach_interface() {
 # Hold a program of ours beyond its filter. If the interfaces have taken all of them away: one that is loaded for this.
 pin_flusher() {
 	local target netns ifindex name program
+	((!DRY_RUN)) || return 0
 	[[ ! -e $FLUSHER ]] && is_pinned nt_config || return 0
 	for target in "${TARGETS[@]}"; do
 		read -r netns ifindex _ name <<<"$target"
 		enter_netns_by_inode "$netns" || continue
 		name=$(interface_name "$ifindex")
 		[[ $name ]] || continue
-		program=$(our_filters "$name" | awk '$1 == "ingress" { print $4; exit }')
+		program=$(filters "$name" | our_filters | awk '$1 == "ingress" { print $4; exit }')
 		[[ $program ]] || continue
 		run mkdir -p -- "$VIEWS"
 		run bpftool prog pin id "$program" "$FLUSHER"
@@ -333,8 +376,10 @@ pin_flusher() {
 	[[ -s $OBJECT ]] || return 0
 	run mkdir -p -- "$VIEWS"
 	# shellcheck disable=SC2016 # for the inner shell
-	run unshare --net bash -ec 'exec 2>/dev/null; tc qdisc add dev lo clsact; tc filter add dev lo ingress bpf obj "$1" sec tc_ing; bpftool prog pin id "$(tc -json filter show dev lo ingress | jq ".[].options.prog.id // empty")" "$2"' \
-		flusher "$OBJECT" "$FLUSHER" || say "connections that are still alive get no record: $OBJECT is not of the version that holds them"
+	announce "bpftool prog pin … $FLUSHER"
+	# shellcheck disable=SC2016 # for the inner shell
+	unshare --net bash -ec 'tc qdisc add dev lo clsact; tc filter add dev lo ingress bpf obj "$1" sec tc_ing; bpftool prog pin id "$(tc -json filter show dev lo ingress | jq ".[].options.prog.id // empty")" "$2"' \
+		flusher "$OBJECT" "$FLUSHER" >/dev/null 2>&1 || say "connections that are still alive get no record: $OBJECT is not of the version that holds them"
 }
 
 # Everything of ours that is not on an interface.
@@ -343,7 +388,11 @@ release() {
 	((DRY_RUN)) || flush_connections
 	((DRY_RUN)) || view_unshare
 	((DRY_RUN)) || view_unpin
-	remove_instance
+	if ! has_another_tracker; then
+		remove_instance
+	elif [[ -d $(instance) ]]; then
+		say "the log stays: another tracker on this machine, with a BPF file system of its own, writes to it too"
+	fi
 	for pin in $(pins); do
 		run rm -f -- "$pin"
 	done
@@ -353,9 +402,11 @@ release() {
 
 # Connections still alive get their record: S1, S2 or S3.
 flush_connections() {
-	local i config
+	local i settings
+	local -a config
 	if [[ -e $FLUSHER ]]; then
-		read -r -a config < <(read_config)
+		settings=$(read_config)
+		read -r -a config <<<"$settings"
 		write_config "${config[@]}" 1
 		announce "bpftool prog run pinned $FLUSHER data_in …"
 		for ((i = 0; i < FLUSH_ROUNDS; i++)); do

@@ -5,7 +5,10 @@
 
 readonly EXIT_FAILED=1 EXIT_USAGE=2 EXIT_NOT_ATTACHED=3 EXIT_PREREQUISITE=4
 
-VERB=     # the command being done: its name is in usage errors
+# A subshell that has said why it fails ends with its exit status plus this, so that the shell above does not say it again.
+readonly SAID=100
+
+VERB=     # the command being done: its name is in errors
 ECHO=1    # print each privileged command before it runs
 DRY_RUN=0 # print privileged commands, run none
 
@@ -17,8 +20,56 @@ say() {
 # die STATUS SENTENCE: the thing, the cause, the remedy; and the end.
 die() {
 	say "${@:2}"
-	exit "$1"
+	end "$1"
 }
+
+# end STATUS: leave this shell; what is to be said has been said.
+end() {
+	exit $((BASH_SUBSHELL > 0 && $1 < SAID ? $1 + SAID : BASH_SUBSHELL == 0 && $1 > SAID ? $1 - SAID : $1))
+}
+
+# on_error STATUS COMMAND: the trap for every command whose failure nobody expected. No verb ends without a word, whatever fails.
+on_error() {
+	# 141: SIGPIPE. Who reads what we print has had enough.
+	if (($1 != 141 && ($1 <= SAID || $1 > SAID + EXIT_PREREQUISITE))); then
+		say "${VERB:+$VERB: }'$(one_line "$2")' failed unexpectedly (exit status $1); 'netracker check' looks for what is missing"
+		set -- "$EXIT_FAILED"
+	fi
+	end "$1"
+}
+
+# one_line TEXT: its first line, cut to what fits a sentence.
+one_line() {
+	local line=${1%%$'\n'*}
+	((${#line} <= 120)) || line=${line:0:117}...
+	printf '%s\n' "$line"
+}
+
+# told COMMAND…: run a program of somebody else. When it fails, what it had to say about it becomes the cause in a sentence of ours.
+# Returns its status plus $SAID then, so that it fails the verb but is not reported twice.
+told() {
+	local errors status=0
+	{ errors=$(command "$@" 2>&1 >&3 3>&-) || status=$?; } 3>&1
+	((status)) || return 0
+	# Nobody reads what it writes any more, which is no failure of its own.
+	((status != 141)) || return "$status"
+	say "${VERB:+$VERB: }'$(one_line "$(quoted "$@")")' failed: $(last_words "$errors"); 'netracker check' looks for what is missing"
+	return $((SAID + EXIT_FAILED))
+}
+
+# last_words TEXT: the last line of what a program has said, without its own marks of an error.
+last_words() {
+	local line
+	line=$(sed -nE '/[^[:space:]]/ { s/^[[:space:]]*(Error: )*//; s/[.[:space:]]*$//; h }; $ { x; p }' <<<"$1")
+	printf '%s\n' "${line:-it gave no reason}"
+}
+
+# Every call of these is told, wherever it stands; where a failure is an answer, the call says `command`.
+bpftool() { told bpftool "$@"; }
+ip() { told ip "$@"; }
+jq() { told jq "$@"; }
+nsenter() { told nsenter "$@"; }
+tc() { told tc "$@"; }
 
 # die_usage SENTENCE: the command line names something that is not there.
 die_usage() {
@@ -46,11 +97,12 @@ need_number() {
 		die_usage "$1 wants a whole number from $minimum to $maximum, not '$2'"
 }
 
-# join SEPARATOR WORD…
+# join SEPARATOR [WORD…]
 join() {
-	local separator=$1 joined=${2-}
-	shift 2
-	(($# == 0)) || joined+=$(printf '%s' "${@/#/"$separator"}")
+	local separator=$1 word joined=''
+	for word in "${@:2}"; do
+		joined+=${joined:+$separator}$word
+	done
 	printf '%s\n' "$joined"
 }
 
@@ -76,11 +128,11 @@ quoted() {
 # run COMMAND…: every command that changes the machine goes through here.
 run() {
 	announce "$(quoted "$@")"
-	((DRY_RUN)) || "$@"
+	((DRY_RUN)) || told "$@"
 }
 
 # set_file VALUE FILE: tell the kernel something through one of its files.
 set_file() {
 	announce "echo $(quoted "$1") > $(quoted "$2")"
-	((DRY_RUN)) || tee -- "$2" <<<"$1" >/dev/null
+	((DRY_RUN)) || told tee -- "$2" <<<"$1" >/dev/null
 }

@@ -1,8 +1,8 @@
 # shellcheck shell=bash disable=SC2034,SC2153,SC2154 # the libraries share their globals; each is checked alone
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 #
-# Interfaces in their network namespaces, and what tc has hung on them. A filter is ours if it carries the name that tc gave it for
-# our object and section, and its program carries the name that the object gave it. Nobody else's is ever touched.
+# Interfaces in their network namespaces, and what tc has hung on them. A filter is ours if it runs on our maps (find_maps). Nobody
+# else's is ever touched.
 
 readonly OBJECT_NAME=NeTracker.bpf.o HOOKS=(ingress egress)
 declare -rA SECTION=([ingress]=tc_ing [egress]=tc_en)
@@ -49,12 +49,7 @@ netns_file() {
 find_netns() {
 	local file
 	file=$(awk -v root="net:[$1]" '$4 == root { if (!file || $5 ~ "^/run/netns/") file = $5 } END { print file }' /proc/self/mountinfo)
-	if [[ ! $file ]]; then
-		for file in /proc/[0-9]*/ns/net; do
-			[[ $(readlink "$file" 2>/dev/null) != "net:[$1]" ]] || break
-			file=
-		done
-	fi
+	[[ $file ]] || file=$(namespaces | awk -v inode="$1" '$1 == inode { print $2 }')
 	[[ $file ]] && printf '%s\n' "$file"
 }
 
@@ -72,14 +67,21 @@ is_interface_name() {
 	[[ $1 =~ ^[^/:[:space:]]{1,15}$ && $1 != . && $1 != .. ]]
 }
 
-# interface_index NAME: print it; nothing if there is no such interface.
+# interface_index NAME: print it, and behind it what `ip link add … type` calls its kind if it is no hardware; nothing if there is no
+# such interface.
 interface_index() {
-	"${IN_NETNS[@]}" ip -json link show dev "$1" 2>/dev/null | jq '.[0].ifindex' || true
+	local link
+	if ! link=$("${IN_NETNS[@]}" ip -json -details link show dev "$1" 2>/dev/null); then
+		# No interface, or no way to ask? Only the first goes by in silence.
+		"${IN_NETNS[@]}" ip -json link >/dev/null
+		return 0
+	fi
+	jq --raw-output '.[0] | "\(.ifindex) \(.linkinfo.info_kind // "")"' <<<"$link"
 }
 
 # interface_name INDEX: likewise.
 interface_name() {
-	"${IN_NETNS[@]}" ip -json link 2>/dev/null | jq --raw-output --argjson index "$1" '.[] | select(.ifindex == $index) | .ifname'
+	"${IN_NETNS[@]}" ip -json link | jq --raw-output --argjson index "$1" '.[] | select(.ifindex == $index) | .ifname'
 }
 
 # qdisc DEV: print clsact or ingress, whichever holds the place where filters hang; nothing if none does.
@@ -87,47 +89,106 @@ qdisc() {
 	"${IN_NETNS[@]}" tc -json qdisc show dev "$1" | jq --raw-output '.[] | select(.kind | IN("clsact", "ingress")) | .kind'
 }
 
+# programs: the trackers' programs that are loaded, a line each: ID WHOSE. ours: on our maps. theirs: on the maps of another tracker,
+# which has a BPF file system of its own, in a container for instance. stray: on maps that are pinned nowhere any more; nobody can
+# read their records, and nobody but us takes them away.
+programs() {
+	local loaded theirs
+	loaded=$(show_all prog | jq --raw-output --argjson ours "$(our_map_ids)" '
+		.[] | select(.name // "" | startswith("netracker_"))
+		| "\(.id) \(if [.map_ids[]? | IN($ours[])] | any then "ours" else (.map_ids // [] | map(tostring) | join(",")) end)"')
+	[[ $loaded ]] || return 0
+	if [[ $loaded == *,* ]]; then
+		theirs=$(maps_of_others)
+		awk -v theirs="$theirs" '
+			BEGIN { n = split(theirs, id, ","); for (i = 1; i <= n; i++) pinned[id[i]] }
+			$2 != "ours" {
+				whose = "stray"
+				n = split($2, id, ",")
+				for (i = 1; i <= n; i++)
+					if (id[i] in pinned)
+						whose = "theirs"
+				$2 = whose
+			}
+			{ print }' <<<"$loaded"
+	else
+		printf '%s\n' "$loaded"
+	fi
+}
+
+# Print a JSON array.
+our_map_ids() {
+	local IFS=,
+	printf '[%s]\n' "${OUR_MAPS[*]}"
+}
+
+# Print the numbers, with commas between, of the conn_maps that are pinned in other BPF file systems than ours, as far as processes in view see them.
+maps_of_others() {
+	local device pin own
+	local -a ids=()
+	local -A seen=()
+	own=$(stat --format=%d "$BPFFS" 2>/dev/null) || own=
+	while read -r device pin; do
+		[[ $device != "$own" && ! -v seen[$device] ]] || continue
+		seen[$device]=1
+		pin=$(command bpftool --json map show pinned "$pin" 2>/dev/null | command jq .id) || continue
+		ids+=("$pin")
+	done < <(stat --format='%d %n' /proc/[0-9]*/root"$PINS"/conn_map 2>/dev/null || true)
+	join , "${ids[@]}"
+}
+
 # filters DEV: all filters on both hooks in the order in which packets pass them, a line each:
-# HOOK PREF HANDLE PROTOCOL KIND OURS DIRECT_ACTION PROGRAM TAG NAME
+# HOOK PREF HANDLE PROTOCOL KIND WHOSE DIRECT_ACTION PROGRAM TAG NAME
+# WHOSE is that of `programs`, or - if the filter is no tracker's.
 filters() {
-	local hook
-	for hook in "${HOOKS[@]}"; do
-		"${IN_NETNS[@]}" tc -json filter show dev "$1" "$hook" 2>/dev/null |
-			jq --raw-output --arg hook "$hook" --arg name "$OBJECT_NAME:[${SECTION[$hook]}]" '
-			.[] | select(.options) | (.options.prog // {}) as $program
-			| (.kind == "bpf" and .options.bpf_name == $name and ($program.name // "" | startswith("netracker_"))) as $ours
-			| [$hook, .pref, (.options.handle // .options.fh // "-"), .protocol, .kind, $ours, (.options["direct-action"] // false),
-				($program.id // "-"), ($program.tag // "-"), (.options.bpf_name // $program.name // "-")]
-			| map(tostring) | join(" ")'
-	done
+	local ingress egress loaded=''
+	ingress=$("${IN_NETNS[@]}" tc -json filter show dev "$1" ingress)
+	egress=$("${IN_NETNS[@]}" tc -json filter show dev "$1" egress)
+	[[ $ingress$egress != *'"netracker_'* ]] || loaded=$(programs)
+	printf '%s\n' "${ingress:-[]}" "${egress:-[]}" | jq --raw-output --slurp --arg programs "$loaded" '
+		($programs / "\n" | map(select(. != "") / " " | {(.[0]): .[1]}) | add // {}) as $programs
+		| ["ingress", "egress"] as $hook | range(2) as $i | .[$i][] | select(.options) | (.options.prog // {}) as $program
+		| ((if .kind == "bpf" then $programs["\($program.id)"] else null end) // "-") as $whose
+		| [$hook[$i], .pref, (.options.handle // .options.fh // "-"), .protocol, .kind, $whose, (.options["direct-action"] // false),
+			($program.id // "-"), ($program.tag // "-"), (.options.bpf_name // $program.name // "-")]
+		| map(tostring) | join(" ")'
 }
 
-# our_filters DEV: ours alone: HOOK PREF HANDLE PROGRAM TAG
+# our_filters: of what `filters` printed, ours and strays alone: HOOK PREF HANDLE PROGRAM TAG
 our_filters() {
-	filters "$1" | awk '$6 == "true" { print $1, $2, $3, $8, $9 }'
+	awk '$6 == "ours" || $6 == "stray" { print $1, $2, $3, $8, $9 }'
 }
 
-# add_filter DEV HOOK: load the object afresh and put it before all other filters, so that none of them can hide packets.
+# add_filter DEV HOOK FILTERS: load the object afresh and put it before all other filters, which `filters` has printed, so that none of them
+# can hide packets.
 add_filter() {
 	local output lowest pref=()
 	local -a command
-	lowest=$(filters "$1" | awk -v hook="$2" '$1 == hook && (!n++ || $2 < least) { least = $2; kind = $5; protocol = $4 }
-		END { if (n) print least, kind, protocol }')
+	lowest=$(awk -v hook="$2" '$1 == hook && (!n++ || $2 < least) { least = $2; kind = $5; protocol = $4 }
+		END { if (n) print least, kind, protocol }' <<<"$3")
 	# Left alone, tc takes the number below the lowest. Below 1 there is none, but of the bpf filters that share a number, the
 	# newest comes first.
 	[[ $lowest != '1 bpf all' ]] || pref=(pref 1)
-	[[ $lowest != '1 '* || ${pref[*]} ]] || pref=(pref "$(free_pref "$1" "$2")")
+	[[ $lowest != '1 '* || ${pref[*]} ]] || pref=(pref "$(free_pref "$2" "$3")")
 	command=("${IN_NETNS[@]}" tc filter add dev "$1" "$2" "${pref[@]}" bpf obj "$OBJECT" sec "${SECTION[$2]}")
 	announce "$(quoted "${command[@]}")"
-	((DRY_RUN)) || output=$("${command[@]}" 2>&1) || die "$EXIT_FAILED" "$(explain_load "$output")"
+	((DRY_RUN)) || output=$(command "${command[@]}" 2>&1) || die_of_load "$output"
 }
 
-# free_pref DEV HOOK: the lowest number that no filter has.
+# free_pref HOOK FILTERS: print the lowest number that none of FILTERS has.
 free_pref() {
-	filters "$1" | awk -v hook="$2" '$1 == hook { taken[$2] } END { for (i = 1; i in taken; i++); print i }'
+	awk -v hook="$1" '$1 == hook { taken[$2] } END { for (i = 1; i in taken; i++); print i }' <<<"$2"
 }
 
-# explain_load OUTPUT: what tc and libbpf meant by it.
+# die_of_load OUTPUT: what tc and libbpf meant by it; a kernel that is too old is a prerequisite that is missing.
+die_of_load() {
+	local explanation
+	explanation=$(explain_load "$1")
+	[[ $explanation != *"boot a newer kernel"* && $explanation != *modprobe* ]] || die "$EXIT_PREREQUISITE" "$explanation"
+	die "$EXIT_FAILED" "$explanation"
+}
+
+# explain_load OUTPUT: what tc and libbpf meant by it, in a sentence.
 explain_load() {
 	local pin
 	case $1 in
@@ -135,29 +196,58 @@ explain_load() {
 			pin=${1#*"couldn't reuse pinned map at '"}
 			explain_layout "${pin%%"'"*}"
 			;;
+		*' func '*#[0-9]*)
+			explain_helper "$1"
+			;;
 		*'program load failed'*)
-			printf '%s\n' "the kernel refuses $OBJECT:" "$(tail -n 12 <<<"$1")"
+			printf '%s\n' "this kernel ($(uname -r)) refuses $OBJECT: $(verifier_words "$1"); report it with these words, or try another kernel"
+			;;
+		*'Specified qdisc kind is unknown'* | *'Specified filter kind is unknown'* | *'TC classifier not found'*)
+			printf '%s\n' "this kernel ($(uname -r)) has no clsact or no bpf filter; load its modules: 'modprobe -a sch_ingress cls_bpf'"
 			;;
 		*)
-			printf '%s\n' "tc could not attach $OBJECT: ${1:-it gave no reason}"
+			printf '%s\n' "tc could not attach $OBJECT: $(last_words "$1")"
 			;;
 	esac
 }
 
+# What the object needs of the kernel that came last, by the number of the helper function: name and release. From there on, distributors
+# of long-lived kernels have taken over some and not others, so the release that a kernel calls itself tells nothing.
+readonly -A HELPER_CAME=([99]='bpf_skc_lookup_tcp 5.2' [125]='bpf_ktime_get_boot_ns 5.8' [164]='bpf_for_each_map_elem 5.13'
+	[169]='bpf_timer_init 5.15' [170]='bpf_timer_set_callback 5.15' [171]='bpf_timer_start 5.15' [177]='bpf_trace_vprintk 5.16')
+
+# explain_helper OUTPUT: the kernel lacks a function that the programs call.
+explain_helper() {
+	local number name release
+	number=$(sed -n 's/.* func [^#]*#\([0-9]*\).*/\1/p' <<<"$1" | head -n 1)
+	read -r name release <<<"${HELPER_CAME[$number]:-"helper $number" ?}"
+	printf '%s\n' "this is Linux $(uname -r), which has no $name; the tracker needs it (Linux $release, in full from $MINIMUM_KERNEL on): boot a newer kernel"
+}
+
+# verifier_words OUTPUT: the last thing that the verifier said before its statistics.
+verifier_words() {
+	grep -vE '^(processed [0-9]+ insns|-- (BEGIN|END)|libbpf: |Unable to load|Error fetching|[[:space:]]*$)' <<<"$1" | tail -n 1
+}
+
 # explain_layout PIN
 explain_layout() {
-	local remedy="'netracker detach --all' ends and reports them"
-	[[ $(tracked_interfaces) ]] || remedy="nobody uses it: 'netracker detach --all' removes it"
+	local remedy="'netracker detach --all' ends and reports them" tracked
+	tracked=$(tracked_interfaces)
+	[[ $tracked ]] || remedy="nobody uses it: 'netracker detach --all' removes it"
 	printf '%s\n' "$1 holds records in the layout of another version; $remedy, then attach again"
 }
 
 # check_layout: the maps that are pinned hold what the object would put there. libbpf compares sizes; fields may differ all the same.
 check_layout() {
-	local pin structs
-	structs=$(bpftool btf dump file "$OBJECT" format c) || die "$EXIT_FAILED" "$OBJECT has no BTF; 'make' builds it"
+	local pin structs here
+	((${#OUR_MAPS[@]})) || return 0
+	structs=$(command bpftool btf dump file "$OBJECT" format c 2>/dev/null) || die "$EXIT_FAILED" "$OBJECT has no BTF; 'make' builds it"
+	# Mostly they come from this very object.
+	here=$(for btf in "${!OUR_BTFS[@]}"; do bpftool btf dump id "$btf" format c; done)
+	[[ $here != "$structs" ]] || return 0
 	for pin in $(pins); do
-		bpftool btf dump map pinned "$pin" format c 2>/dev/null |
-			awk -f "$LIBDIR/layout.awk" <(printf '%s\n' "$structs") - ||
+		here=$(bpftool btf dump map pinned "$pin" format c)
+		awk -f "$LIBDIR/layout.awk" <(printf '%s\n' "$structs") <(printf '%s\n' "$here") ||
 			die "$EXIT_FAILED" "$(explain_layout "$pin")"
 	done
 }
@@ -184,8 +274,10 @@ name_load() {
 
 # own_map PROGRAM: print the id of its .bss.
 own_map() {
-	bpftool --json map show | jq --argjson used "$(bpftool --json prog show id "$1" | jq .map_ids)" '
-		.[] | select((.name // "" | endswith(".bss")) and ([.id] | inside($used))) | .id'
+	{
+		bpftool --json prog show id "$1"
+		show_all map
+	} | jq --slurp '.[0].map_ids as $used | .[1][] | select((.name // "" | endswith(".bss")) and (.id | IN($used[]))) | .id'
 }
 
 # remove_filter DEV HOOK PREF HANDLE
@@ -202,9 +294,21 @@ remove_qdisc() {
 	fi
 }
 
-# uses_pinned_maps PROGRAM: not so if somebody has removed the pins since it was loaded.
+# uses_pinned_maps PROGRAM: not so if somebody has removed pins since it was loaded.
 uses_pinned_maps() {
-	bpftool --json prog show id "$1" | jq --exit-status --argjson map "$(map_id "$PINS/conn_map")" '.map_ids | index($map)' >/dev/null
+	local unused
+	((${#OUR_MAPS[@]})) || return
+	unused=$(bpftool --json prog show id "$1" | jq --compact-output --argjson ours "$(table_ids)" '$ours - .map_ids')
+	[[ $unused == '[]' ]]
+}
+
+# Print the numbers of the maps that every program of the tracker uses, null for one that is not pinned: a JSON array.
+table_ids() {
+	local name ids=()
+	for name in "${TABLES[@]}"; do
+		ids+=("${OUR_MAPS[$name]:-null}")
+	done
+	printf '[%s]\n' "$(join , "${ids[@]}")"
 }
 
 # Print INODE FILE of each network namespace that can be entered, ours first.
@@ -213,16 +317,35 @@ namespaces() {
 		printf '%s\n' /proc/self/ns/net
 		awk '$4 ~ /^net:\[/ { print $5 }' /proc/self/mountinfo
 		printf '%s\n' /proc/[0-9]*/ns/net
-	} | xargs --delimiter='\n' stat --dereference --format='%i %n' 2>/dev/null | awk '!seen[$1]++'
+	} | { xargs --delimiter='\n' stat --dereference --format='%i %n' 2>/dev/null || true; } | awk '!seen[$1]++'
 }
 
-# Print NETNS IFINDEX of every interface with a filter of ours, whoever made it. Not by the names that bpftool prints: it garbles some.
-# The programs that are loaded tell nothing: their timers keep them until the maps go.
+# Print NETNS IFINDEX WHOSE of every interface with a filter of a tracker's that is ours or stray, whoever attached it. The programs
+# that are loaded do not tell: the clock keeps them until the maps go.
 tracked_interfaces() {
-	local netns file
+	local loaded hooks
+	loaded=$(programs)
+	# The kernel tells of filters on our maps, in all namespaces at once. Strays, and old kernels, take a walk.
+	if [[ $loaded == *stray* ]]; then
+		walk_namespaces "$loaded"
+	elif [[ $loaded == *ours* ]]; then
+		if hooks=$(hooks_by_view); then
+			awk 'NF && !seen[$1, $2]++ { print $1, $2, "ours" }' <<<"$hooks"
+		else
+			walk_namespaces "$loaded"
+		fi
+	fi
+}
+
+# walk_namespaces PROGRAMS: tracked_interfaces, by entering one namespace after the other. They may vanish at any time, which is no
+# failure: what was in them is gone as well. Not by the names that bpftool prints: it garbles some.
+walk_namespaces() {
+	local netns file hooks
 	while read -r netns file; do
-		nsenter --net="$file" bpftool --json net show 2>/dev/null |
-			jq --raw-output --arg netns "$netns" --arg name "$OBJECT_NAME:[" '
-				[.[].tc[]? | select(.name // "" | startswith($name)) | "\($netns) \(.ifindex)"] | unique[]'
+		hooks=$(command nsenter --net="$file" bpftool --json net show 2>/dev/null) || continue
+		[[ $hooks == *netracker_* || $hooks == *"$OBJECT_NAME"* ]] || continue
+		jq --raw-output --arg netns "$netns" --arg programs "$1" '
+			($programs / "\n" | map(select(. != "") / " " | {(.[0]): .[1]}) | add) as $whose
+			| [.[].tc[]? | select($whose["\(.id)"] | IN("ours", "stray")) | "\($netns) \(.ifindex) \($whose["\(.id)"])"] | unique[]' <<<"$hooks"
 	done < <(namespaces)
 }

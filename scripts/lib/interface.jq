@@ -4,13 +4,13 @@
 # packet's way, so that ours never sees it. $ENV.NAME, $ENV.NETNS_FILE; $ifindex $netns $since $boot.
 
 def hook($name):
-	map(select(.hook == $name)) | (map(.ours) | index(true)) as $first
-	| {program: (if $first == null then null else .[$first].program end),
-		others: [range(length) as $i | .[$i] | select(.ours | not)
+	map(select(.hook == $name)) | ((map(.whose) | index("ours")) // (map(.whose) | index("stray"))) as $first
+	| {program: (if $first == null then null else .[$first].program end), whose: (if $first == null then null else .[$first].whose end),
+		others: [range(length) as $i | .[$i] | select($i != $first)
 			| {pref, handle, kind, name, place: (if $first == null or $i < $first then "before" else "behind" end), can_hide: (.kind != "bpf" or .direct_action)}]};
 
 [inputs / " " | {
-	hook: .[0], pref: (.[1] | tonumber), handle: .[2], kind: .[4], ours: (.[5] == "true"), direct_action: (.[6] == "true"),
+	hook: .[0], pref: (.[1] | tonumber), handle: .[2], kind: .[4], whose: .[5], direct_action: (.[6] == "true"),
 	program: (.[7] | tonumber? // null), name: (.[9:] | join(" "))
 }]
 | {
@@ -18,4 +18,6 @@ def hook($name):
 	since: (if $since > 0 then ($since / 1000 + $boot) / 1e6 | floor | todate else null end),
 	ingress: hook("ingress"), egress: hook("egress")
 }
-| .state = (if .ingress.program and .egress.program then "attached" elif .ingress.program or .egress.program then "half attached" else "gone" end)
+| ([.ingress, .egress] | map(select(.whose == "ours")) | length) as $ours
+| .state = (if $ours == 2 then "attached" elif $ours == 1 then "half attached" elif .ingress.whose or .egress.whose then "stray" else "gone" end)
+| del(.ingress.whose, .egress.whose)

@@ -7,33 +7,132 @@ readonly PINS=$BPFFS/tc/globals VIEWS=$BPFFS/netracker
 readonly BASELINE=$VIEWS/baseline # what `stats --reset` counts from
 readonly IFACE_NAME_LEN=16 MAX_IFACES=256
 
-# is_pinned MAP
-is_pinned() {
-	[[ -e $PINS/$1 ]]
+# The maps of this tracker: NAME to the kernel's number, once find_maps has looked. Another program may have pinned maps of the same
+# names where tc pins everybody's; ours are known by what they are. Nobody else's is ever read, written or removed.
+declare -A OUR_MAPS=()
+declare -A OUR_BTFS=() # the numbers of the BTF that they came with
+
+# The maps that the verbs read; all of them are pinned by the first load of the object.
+readonly TABLES=(conn_map syn_map nt_counters nt_config nt_ifaces nt_services)
+
+# find_maps: see which of the pinned maps are ours: those that came with an object of the tracker's, of whatever version. The kernel
+# keeps an object's BTF with its maps; in ours are the tracker's two entries and a variable of the map's name.
+find_maps() {
+	local pinned id btf name names
+	local -A names_in=()
+	OUR_MAPS=() OUR_BTFS=()
+	pinned=$(show_pinned | jq --raw-output '.[] | select(.output.btf_id) | "\(.output.id) \(.output.btf_id) \(.command[-1] | split("/")[-1])"')
+	while read -r id btf name; do
+		[[ $id ]] || continue
+		if [[ ! -v names_in[$btf] ]]; then
+			names=$(bpftool btf dump id "$btf" | awk -F "'" '
+				/ FUNC .netracker_(ingress|egress). / { entries++ }
+				/ VAR / { names = names " " $2 " " }
+				END { if (entries) print names }')
+			names_in[$btf]=$names
+		fi
+		[[ ${names_in[$btf]} == *" $name "* ]] || continue
+		OUR_MAPS[$name]=$id
+		OUR_BTFS[$btf]=1
+	done <<<"$pinned"
 }
 
-# Print the file of each map that is pinned.
-pins() {
-	local pin
+# show_pinned: print what bpftool has on each pin of a name that may be ours: [{command, output}]. One by one, not from its list of all
+# maps, where it gives those without BTF the BTF of the one before.
+show_pinned() {
+	local pin shown list=()
 	for pin in "$PINS"/conn_map "$PINS"/syn_map "$PINS"/nt_*; do
-		[[ ! -e $pin ]] || printf '%s\n' "$pin"
+		[[ ! -e $pin ]] || list+=("map show pinned $pin")
 	done
+	if ((${#list[@]} == 0)); then
+		printf '[]\n'
+	elif shown=$(printf '%s\n' "${list[@]}" | command bpftool --json batch file - 2>/dev/null); then
+		printf '%s\n' "$shown"
+	else
+		# One of them is no map, at which it stops.
+		for pin in "${list[@]}"; do
+			printf '%s\n' "$pin" | command bpftool --json batch file - 2>/dev/null || true
+		done | jq --slurp --compact-output 'add | map(select(.output.id))'
+	fi
+}
+
+# show_all prog|map: print all that the kernel has, as bpftool's JSON. Others come and go meanwhile, at which bpftool may stumble.
+show_all() {
+	local i
+	for ((i = 0; i < 20; i++)); do
+		! command bpftool --json "$1" show 2>/dev/null || return 0
+	done
+	bpftool --json "$1" show
+}
+
+# is_pinned MAP: … and ours. find_maps has looked.
+is_pinned() {
+	[[ ${OUR_MAPS[$1]-} ]]
+}
+
+# Are all the maps that the verbs read pinned?
+has_all_tables() {
+	local name
+	for name in "${TABLES[@]}"; do
+		is_pinned "$name" || return 1
+	done
+}
+
+# Print the file of each map of ours that is pinned.
+pins() {
+	local name
+	for name in "${!OUR_MAPS[@]}"; do
+		printf '%s\n' "$PINS/$name"
+	done | sort
+}
+
+# check_names: nobody else has taken a name that the object wants for a map of its own.
+check_names() {
+	local file name wanted=''
+	for file in "$PINS"/conn_map "$PINS"/syn_map "$PINS"/nt_*; do
+		name=${file##*/}
+		if [[ ! -e $file ]] || is_pinned "$name"; then
+			continue
+		fi
+		[[ $wanted ]] || wanted=$(bpftool btf dump file "$OBJECT" | awk -F "'" '/ VAR / { print $2 }')
+		[[ $'\n'$wanted$'\n' != *$'\n'$name$'\n'* ]] ||
+			die "$EXIT_FAILED" "$PINS/$name is not the tracker's: $(describe_pin "$PINS/$name"); both cannot be there, so whoever made it has to take it away or pin it elsewhere"
+	done
+}
+
+# describe_pin PIN: print what it is and whose, as far as the kernel knows.
+describe_pin() {
+	local map users
+	map=$(command bpftool --json map show pinned "$1" 2>/dev/null) || {
+		printf 'it is no map\n'
+		return
+	}
+	users=$(show_all prog | jq --raw-output --argjson id "$(command jq .id <<<"$map")" '
+		[.[] | select(.map_ids // [] | index($id)) | "\(.name // .type) (\(.id)\([.pids[]? | ", held by \(.comm)"] | first // ""))"] | join(", ")')
+	command jq --raw-output --arg users "$users" '
+		"a map of type \(.type), key \(.bytes_key) bytes, value \(.bytes_value) bytes, "
+		+ if $users == "" then "used by no program at present" else "used by the program \($users)" end' <<<"$map"
 }
 
 # The verbs that only look have something to look at once the maps are there.
 require_attached() {
 	require root sys_admin bpftool jq bpffs
-	is_pinned nt_counters || die "$EXIT_NOT_ATTACHED" "not attached to any interface; 'netracker attach IFACE' does that"
+	find_maps
+	((${#OUR_MAPS[@]})) || die "$EXIT_NOT_ATTACHED" "not attached to any interface; 'netracker attach IFACE' does that"
+	require_tables
+}
+
+# require_tables: none of the pins has been taken away.
+require_tables() {
+	local name
+	for name in "${TABLES[@]}"; do
+		is_pinned "$name" || die "$EXIT_FAILED" "the pin $PINS/$name is gone, somebody has removed it; 'netracker attach' on the same interfaces makes it anew"
+	done
 }
 
 # dump MAP: its entries as bpftool's JSON, by the names of NeTracker.h.
 dump() {
 	bpftool --json map dump pinned "$PINS/$1"
-}
-
-# map_id PIN…: the kernel's number of this map.
-map_id() {
-	bpftool --json map show pinned "$1" | jq .id
 }
 
 # bytes WIDTH NUMBER: as bpftool wants them, in the order of this machine.
@@ -64,29 +163,51 @@ update() {
 # Print a line each: INDEX IFINDEX OWNS_QDISC NETNS ATTACHED_NS NAME. Names have no white space; the kernel sees to that.
 # bpftool makes numbers of a name that is not plain ASCII, so it is taken from the bytes.
 interfaces() {
-	local index ifindex owns netns since escaped name
+	local index ifindex owns netns since escaped name entries
 	is_pinned nt_ifaces || return 0
-	while read -r index ifindex owns netns since escaped; do
-		printf -v name '%b' "$escaped"
-		printf '%s\n' "$index $ifindex $owns $netns $since $name"
-	done < <(dump nt_ifaces | jq --raw-output '
+	entries=$(dump nt_ifaces | jq --raw-output '
 		.[] | .formatted.value as $iface | select($iface.ifindex != 0)
 		| [.formatted.key, $iface.ifindex, $iface.owns_qdisc, $iface.netns, $iface.attached_ns,
 			(.value[:16] | map(select(. != "0x00") | "\\x" + .[2:]) | join(""))]
 		| map(tostring) | join(" ")')
+	while read -r index ifindex owns netns since escaped; do
+		[[ $index ]] || continue
+		printf -v name '%b' "$escaped"
+		printf '%s\n' "$index $ifindex $owns $netns $since $name"
+	done <<<"$entries"
 }
 
-# find_entry NETNS IFINDEX NAME: print the line of this interface, else of one of its name that has gone; nothing if there is none.
+# find_entry INTERFACES NETNS IFINDEX NAME: of what `interfaces` printed, print the line of this interface, else of one of its name that has
+# gone; nothing if there is none.
 find_entry() {
-	interfaces | NAME=$3 awk -v netns="$1" -v ifindex="$2" '
+	NAME=$4 awk -v netns="$2" -v ifindex="$3" '
 		$4 == netns && $2 == ifindex { same = $0 }
 		$4 == netns && $6 == ENVIRON["NAME"] { namesake = $0 }
-		END { if (same || namesake) print same ? same : namesake }'
+		END { if (same || namesake) print same ? same : namesake }' <<<"$1"
 }
 
-# Print the lowest index that is free.
+# free_entry INTERFACES TRACKED: print the lowest index that is free; if none is, that of the interface that was attached first of those that are
+# gone: on which there is no filter of ours, as TRACKED tells, which tracked_interfaces printed. Nothing if all are in use.
 free_entry() {
-	interfaces | awk -v max="$MAX_IFACES" '{ taken[$1] } END { for (i = 1; i < max; i++) if (!(i in taken)) { print i; exit } }'
+	TRACKED=$2 awk -v max="$MAX_IFACES" '
+		BEGIN {
+			n = split(ENVIRON["TRACKED"], line, "\n")
+			for (i = 1; i <= n; i++) {
+				split(line[i], word, " ")
+				tracked[word[1], word[2]]
+			}
+		}
+		{ taken[$1] }
+		!(($4, $2) in tracked) && (!gone || $5 < since) { gone = $1; since = $5 }
+		END {
+			for (i = 1; i < max; i++)
+				if (!(i in taken)) {
+					print i
+					exit
+				}
+			if (gone)
+				print gone
+		}' <<<"$1"
 }
 
 # write_entry INDEX NAME IFINDEX OWNS_QDISC NETNS ATTACHED_NS

@@ -34,12 +34,18 @@ has_capability() {
 	((16#$effective >> $1 & 1)) || missing "root here lacks $2, without which nobody may $3; run it with more capabilities"
 }
 
-# bpf_printk with many arguments (bpf_trace_vprintk) came last of what the programs use.
+# The kernel takes the programs: tried on a network of its own with a BPF file system of its own, which end with the command. The number
+# that a kernel has for itself tells little: distributors of long-lived kernels take over what is newer.
 has_kernel() {
-	local release
-	release=$(uname -r)
-	[[ $(printf '%s\n' "$MINIMUM_KERNEL" "$release" | sort --version-sort | head -1) == "$MINIMUM_KERNEL" ]] ||
-		missing "this is Linux $release; the tracker needs $MINIMUM_KERNEL or newer"
+	local output
+	((EUID == 0)) || missing "not tried, as only root can load programs; try 'sudo netracker check'" || return
+	[[ -s $OBJECT ]] || missing "not tried, as there is no $OBJECT; 'make' builds it" || return
+	# shellcheck disable=SC2016 # for the inner shell
+	output=$(unshare --net --mount bash -ec '
+		mount -t bpf bpf "$1"
+		tc qdisc add dev lo clsact
+		tc filter add dev lo ingress bpf obj "$2" sec tc_ing
+		tc filter add dev lo egress bpf obj "$2" sec tc_en' try "$BPFFS" "$OBJECT" 2>&1) || missing "$(explain_load "$output")"
 }
 
 # Where the kernel tells how it was built.
@@ -54,12 +60,12 @@ has_kernel_options() {
 
 has_tc() {
 	has_command tc iproute2 || return
-	[[ $(tc -V) == *libbpf* ]] || missing "tc is built without libbpf and cannot load the object; install an iproute2 that 'tc -V' calls 'libbpf'"
+	[[ $(command tc -V 2>/dev/null) == *libbpf* ]] || missing "tc is built without libbpf and cannot load the object; install an iproute2 that 'tc -V' calls 'libbpf'"
 }
 
 has_bpftool() {
 	has_command bpftool bpftool || return
-	bpftool version >/dev/null 2>&1 || missing "bpftool does not run; install the one of this kernel ($(uname -r))"
+	command bpftool version >/dev/null 2>&1 || missing "bpftool does not run; install the one of this kernel ($(uname -r))"
 }
 
 has_jq() {
@@ -99,7 +105,7 @@ missing() {
 
 # has_command NAME PACKAGE
 has_command() {
-	command -v "$1" >/dev/null || missing "no command $1; install the package $2 ('make deps' does)"
+	type -P "$1" >/dev/null || missing "no command $1; install the package $2 ('make deps' does)"
 }
 
 # is_mounted TYPE DIR: TYPE as stat names it.
@@ -118,17 +124,42 @@ find_tracefs() {
 	done
 }
 
+# `ip netns exec` and `tc -n` run a command with a /sys of its own, where there is neither bpffs nor tracefs; what is mounted there goes
+# with the command. So such a command is run again with the mounts of PID 1, which has the same root directory, in the network
+# namespace where it is.
+# leave_private_sys WORD…: of the command line. Returns if there is nothing to leave.
+leave_private_sys() {
+	[[ $EUID == 0 && ! ${NETRACKER_LEFT-} ]] && ! is_mounted bpf_fs "$BPFFS" || return 0
+	[[ $(readlink /proc/self/ns/mnt) != "$(readlink /proc/1/ns/mnt)" ]] || return 0
+	[[ $(stat --dereference --format=%d:%i /) == "$(stat --dereference --format=%d:%i /proc/1/root/)" ]] 2>/dev/null || return 0
+	export NETRACKER_LEFT=1
+	command nsenter --mount=/proc/1/ns/mnt true 2>/dev/null ||
+		die "$EXIT_PREREQUISITE" "this shell has a /sys of its own without the machine's BPF file system, as 'ip netns exec' makes it; run netracker outside of it, with --netns NAME"
+	exec nsenter --mount=/proc/1/ns/mnt --wd="$PWD" -- "$(readlink --canonicalize -- "$0")" "$@"
+}
+
 mount_file_systems() {
 	is_mounted bpf_fs "$BPFFS" || run mount -t bpf bpf "$BPFFS"
 	[[ $(find_tracefs) ]] || run mount -t tracefs tracefs /sys/kernel/tracing
 }
 
-# One attach or detach at a time. The lock ends with this process and leaves nothing but an empty file.
+# How long the same attach or detach may be at work before those behind it give up, in seconds.
+readonly LOCK_SECONDS=${NETRACKER_LOCK_SECONDS:-60}
+
+# One attach or detach at a time. The lock ends with this process and leaves nothing but an empty file. Many may be waiting, when all units
+# of a machine start at once; each that gets its turn touches the file, so that those behind it see that it goes on.
 take_lock() {
-	local descriptor
+	local descriptor since now
 	((!DRY_RUN)) || return 0
-	{ exec {descriptor}>"$LOCK"; } 2>/dev/null || die "$EXIT_FAILED" "cannot open the lock $LOCK; is its directory there?"
-	flock --nonblock "$descriptor" && return 0
-	say "another attach or detach is at work; waiting for it"
-	flock --timeout 30 "$descriptor" || die "$EXIT_FAILED" "$LOCK is still held after 30 s; 'fuser -v $LOCK' shows by whom"
+	{ exec {descriptor}>>"$LOCK"; } 2>/dev/null || die "$EXIT_FAILED" "cannot open the lock $LOCK; is its directory there, and can it be written to?"
+	if ! flock --nonblock "$descriptor"; then
+		say "another attach or detach is at work; waiting for it"
+		since=$(stat --format=%Y.%Z -- "$LOCK")
+		until flock --timeout "$LOCK_SECONDS" "$descriptor"; do
+			now=$(stat --format=%Y.%Z -- "$LOCK")
+			[[ $now != "$since" ]] || die "$EXIT_FAILED" "$LOCK has been held by the same command for $LOCK_SECONDS s; 'fuser -v $LOCK' shows it"
+			since=$now
+		done
+	fi
+	touch -- "$LOCK"
 }

@@ -31,15 +31,19 @@ cmd_stats() {
 
 # Print all counts since the maps were made: {time_ns, counters, in, out}.
 totals() {
-	jq --null-input --compact-output --argjson time_ns "$(now_ns)" --slurpfile counters <(dump nt_counters) \
-		--slurpfile services <(dump nt_services) --from-file "$LIBDIR/totals.jq"
+	local counters services
+	counters=$(dump nt_counters)
+	services=$(dump nt_services)
+	jq --null-input --compact-output --argjson time_ns "$(now_ns)" --slurpfile counters <(printf '%s\n' "$counters") \
+		--slurpfile services <(printf '%s\n' "$services") --from-file "$LIBDIR/totals.jq"
 }
 
 # Print the counts since the last reset as the user gets to see them.
 stats() {
-	local lost=0
+	local lost=0 fill
 	if [[ -d $(instance) ]]; then
-		read -r _ _ lost < <(buffer_fill)
+		fill=$(buffer_fill)
+		lost=${fill##* }
 	fi
 	totals | jq --compact-output --argjson base "$(read_baseline)" --argjson boot_us "$(boot_us)" --argjson log_lost "$lost" \
 		--from-file "$LIBDIR/stats.jq"
@@ -71,7 +75,7 @@ write_baseline() {
 }
 
 cmd_config() {
-	local word handshake close quiet
+	local word settings handshake close quiet
 	case ${1-} in -*) die_word "$1" ;; esac
 	for word in "$@"; do
 		check_setting "$word"
@@ -80,7 +84,8 @@ cmd_config() {
 	if (($#)); then
 		take_lock
 	fi
-	read -r handshake close quiet < <(read_config)
+	settings=$(read_config)
+	read -r handshake close quiet <<<"$settings"
 	for word in "$@"; do
 		case $word in
 			handshake_timeout=*) handshake=${word#*=} ;;

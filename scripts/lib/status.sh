@@ -12,7 +12,8 @@ cmd_status() {
 		esac
 		shift
 	done
-	require root sys_admin tc bpftool jq
+	require root sys_admin tc bpftool jq util_linux
+	find_maps
 	find_all_targets
 	if ((${#TARGETS[@]} == 0)); then
 		((!json)) || printf '{"interfaces":[]}\n'
@@ -24,50 +25,70 @@ cmd_status() {
 	else
 		jq --raw-output --from-file "$LIBDIR/status_text.jq" <<<"$document"
 	fi
+	[[ $document != *'"state":"'@(attached|half attached|stray)'"'* ]] || return 0
+	die "$EXIT_NOT_ATTACHED" "not attached to any interface any more; 'netracker attach IFACE' takes one on, 'netracker detach --all' clears this up"
 }
 
-# Print everything as one JSON object.
+# Print everything as one JSON object. What the maps would tell is null while one of them is not pinned.
 status() {
-	local entries=0 bytes=0 lost=0 size=0 dir cpus
+	local entries=0 bytes=0 lost=0 size=0 dir cpus fill name tables=null
+	local -a gone=()
 	dir=$(instance)
 	if [[ -d $dir ]]; then
-		read -r entries bytes lost < <(buffer_fill)
+		fill=$(buffer_fill)
+		read -r entries bytes lost <<<"$fill"
 		cpus=("$dir"/per_cpu/cpu*)
 		size=$(($(<"$dir/buffer_size_kb") * 1024 * ${#cpus[@]}))
 	fi
-	interfaces_json | jq --compact-output --slurp --argjson totals "$(totals)" \
-		--argjson max_connections "$(bpftool --json map show pinned "$PINS/conn_map" | jq .max_entries)" \
-		--argjson max_handshakes "$(($(bpftool --json map show pinned "$PINS/syn_map" | jq .max_entries) * 8))" \
-		--argjson log "$(printf '{"records":%s,"bytes":%s,"size":%s,"lost":%s}' "$entries" "$bytes" "$size" "$lost")" '
-		$totals.counters as $c | {
+	for name in "${TABLES[@]}"; do
+		is_pinned "$name" || gone+=("\"$PINS/$name\"")
+	done
+	((${#gone[@]})) || tables=$(tables_json)
+	interfaces_json | jq --compact-output --slurp --argjson tables "$tables" --argjson gone "[$(join , "${gone[@]}")]" \
+		--argjson log "$(printf '{"records":%s,"bytes":%s,"size":%s,"lost":%s}' "$entries" "$bytes" "$size" "$lost")" '{
 			interfaces: .,
+			tables: $tables.tables,
+			losses: $tables.losses,
+			log: (if $log.size > 0 then $log else null end)
+		} + if $gone != [] then {pins_gone: $gone} else {} end'
+}
+
+# Print how full the tables are, and what was lost.
+tables_json() {
+	local counts connections handshakes
+	counts=$(totals)
+	connections=$(bpftool --json map show pinned "$PINS/conn_map")
+	handshakes=$(bpftool --json map show pinned "$PINS/syn_map")
+	jq --compact-output --argjson connections "$connections" --argjson handshakes "$handshakes" '
+		.counters as $c | {
 			tables: {
 				live: ($c.attempts - ($c.ended | add) - $c.syn_evicted - $c.syn_disbelieved - $c.conn_full),
-				$max_connections, $max_handshakes
+				max_connections: $connections.max_entries,
+				max_handshakes: ($handshakes.max_entries * 8)
 			},
-			losses: {syn_evicted: $c.syn_evicted, conn_full: $c.conn_full, timer_failed: $c.timer_failed},
-			log: (if $log.size > 0 then $log else null end)
-		}'
+			losses: {syn_evicted: $c.syn_evicted, conn_full: $c.conn_full, timer_failed: $c.timer_failed}
+		}' <<<"$counts"
 }
 
 # A JSON object for each interface that the tracker is attached to.
 interfaces_json() {
-	local target netns ifindex entry name current file here since boot
+	local target netns ifindex entry name current file here since boot known found
 	boot=$(boot_us)
+	known=$(interfaces)
 	enter_netns
 	here=$NETNS
 	for target in "${TARGETS[@]}"; do
 		read -r netns ifindex entry name <<<"$target"
 		file=
 		[[ $netns == "$here" ]] || file=$(find_netns "$netns") || true
-		since=$(interfaces | awk -v entry="$entry" '$1 == entry { print $5 }')
-		current=
+		since=$(awk -v entry="$entry" '$1 == entry { print $5 }' <<<"$known")
+		current='' found=''
 		! enter_netns_by_inode "$netns" || current=$(interface_name "$ifindex")
-		name=${current:-$name}
-		if [[ $current ]]; then
-			filters "$current"
-		fi | NAME=$name NETNS_FILE=$file jq --raw-input --null-input --compact-output --argjson ifindex "$ifindex" --argjson netns "$netns" \
-			--argjson since "${since:-0}" --argjson boot "$boot" --from-file "$LIBDIR/interface.jq"
+		[[ ! $current ]] || found=$(filters "$current")
+		# A namespace that has gone leaves its number to a new one, where another interface may have this index.
+		[[ $found != *' ours '* && $found != *' stray '* ]] || name=$current
+		printf %s "${found:+$found$'\n'}" | NAME=$name NETNS_FILE=$file jq --raw-input --null-input --compact-output --argjson ifindex "$ifindex" \
+			--argjson netns "$netns" --argjson since "${since:-0}" --argjson boot "$boot" --from-file "$LIBDIR/interface.jq"
 	done
 }
 
@@ -84,7 +105,7 @@ cmd_check() {
 		fi
 	done <<-EOF
 		root root
-		kernel Linux $MINIMUM_KERNEL or newer
+		kernel a kernel that takes the programs
 		kernel_options kernel options
 		no_lockdown kernel not locked down
 		tc tc with libbpf

@@ -8,13 +8,18 @@ def hook($name): .[$name] | "  \($name)\(if $name == "egress" then " " else "" e
 def percent($of): if $of > 0 then "\(. * 1000 / $of | floor / 10)%" else "-" end;
 
 (.interfaces[]
-	| "\(.ifname): \(.state)" + (if .since then " since \(.since)" else " by hand" end)
+	| "\(.ifname): \(.state)" + (if .state == "gone" then if .since then ", attached \(.since)" else "" end elif .since then " since \(.since)" else " by hand" end)
 		+ (if .netns_file then ", in the network namespace \(.netns_file)" else "" end),
-	(if .state == "gone" then "  the interface or its filters are no longer there; 'netracker detach \(.ifname)' or --all clears this up"
-	else hook("ingress"), hook("egress") end)),
+	(if .state == "gone" then
+		"  the interface or its filters are no longer there; 'netracker attach \(.ifname)' takes it on again, 'netracker detach \(.ifname)' or --all clears this up"
+	elif .state == "stray" then
+		"  its filters run on tables that are pinned nowhere any more, so nobody can read them: 'netracker attach \(.ifname)' begins anew, 'netracker detach \(.ifname)' removes them"
+	else empty end),
+	(if .state == "gone" then empty else hook("ingress"), hook("egress") end)),
 "",
-(.tables | "alive      \(.live) connections and handshakes; room for \(.max_connections) and \(.max_handshakes): \(.max_connections as $max | .live | percent($max)) full"),
+(.pins_gone // [] | if . == [] then empty else "tables     not known, as somebody has removed \(join(" ")); 'netracker attach' on the same interfaces makes them anew" end),
+(.tables | select(.) | "alive      \(.live) connections and handshakes; room for \(.max_connections) and \(.max_handshakes): \(.max_connections as $max | .live | percent($max)) full"),
 (if .log then "log        \(.log.records) records unread, buffer \(.log.bytes as $b | .log.size as $s | $b | percent($s)) full"
 	else "log        none: attached by hand; 'netracker attach' on the same interface makes it" end),
-(.losses | to_entries[] | select(.value > 0) | "LOST       \(.value) \(.key)"),
+(.losses // {} | to_entries[] | select(.value > 0) | "LOST       \(.value) \(.key)"),
 (if .log and .log.lost > 0 then "LOST       \(.log.lost) records, overwritten before they were read" else empty end)
