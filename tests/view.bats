@@ -26,6 +26,8 @@ track() {
 library() {
 	bash -c '
 		set -euo pipefail
+		shopt -s extglob nullglob
+		LIBDIR=$0
 		for library in common prerequisites maps view; do
 			source "$0/$library.sh"
 		done
@@ -156,7 +158,7 @@ value() {
 	before=$(find /sys/fs/bpf)
 	library view_pin "$ROOT/view"
 	library view_pin "$ROOT/view"
-	assert_equal "views" "$(cd "$VIEWS" && echo *)" "connections handshake_records handshakes metrics records"
+	assert_equal "views" "$(cd "$VIEWS" && echo *)" "connections handshake_records handshakes hooks metrics records"
 	library view_unpin
 	assert_equal "bpffs" "$(find /sys/fs/bpf)" "$before"
 }

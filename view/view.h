@@ -1,49 +1,18 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * view.h - what the views share: the kernel's side of a BPF iterator, the maps they look things up in, and how one connection
- * is put into words.
- *
- * A view is a BPF iterator over one of the tracker's maps, pinned as a file in /sys/fs/bpf/netracker: who reads the file has
- * the kernel run the program once for each element of the map, and gets what it prints. bpftool pins the first program of an
- * object, so each view is an object of its own, named like its file.
- *
- * The kernel hands over the text in pieces of 32 KiB at most. An element whose text does not fit the rest of a piece is done
- * again at the beginning of the next, so lines are always whole; but no element may print more than that.
+ * view.h - what the views of connections share: the maps they look things up in, and how one connection is put into words.
  *
  * Views take no lock and never wait. A connection that opens or closes while the table is read may be missing or listed twice.
  */
 #ifndef NETRACKER_VIEW_H
 #define NETRACKER_VIEW_H
 
-#include "../NeTracker.h"
+#include "iterator.h"
 #define TEXT_LEN 128 /* both ends of a connection; on the stack, as a reader of a file can be interrupted by another */
 #define LITERAL_LEN 8
 #include "../NeTracker.text.h"
 
-#include <stdbool.h>
-
-#include <bpf/bpf_core_read.h>
 #include <bpf/bpf_endian.h>
-#include <bpf/bpf_helpers.h>
-
-char LICENSE[] SEC("license") = "Dual BSD/GPL";
-
-/* What the kernel passes to an iterator, include/linux/bpf.h; libbpf finds the fields through the kernel's BTF. */
-struct seq_file;
-struct bpf_map;
-
-struct bpf_iter_meta {
-	struct seq_file *seq;
-	__u64 session_id;
-	__u64 seq_num;
-} __attribute__((preserve_access_index));
-
-struct bpf_iter__bpf_map_elem {
-	struct bpf_iter_meta *meta;
-	struct bpf_map *map;
-	void *key; /* NULL in the call after the last element, as is value */
-	void *value;
-} __attribute__((preserve_access_index));
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -7,6 +7,7 @@
 #	connections  handshakes             tables for people: established connections, and those being opened
 #	records      handshake_records      the same in the format of the trace's lines, for programs
 #	metrics                             Prometheus text
+#	hooks                               the filters that run our programs, in all network namespaces, for programs (view/hooks.bpf.c)
 
 # Each view, and the map it iterates over.
 declare -rA VIEW_MAP=(
@@ -15,6 +16,7 @@ declare -rA VIEW_MAP=(
 	[records]=conn_map
 	[handshake_records]=syn_map
 	[metrics]=nt_plan
+	[hooks]=nt_ifaces
 )
 
 # The maps that views look things up in.
@@ -22,6 +24,15 @@ readonly VIEWED_MAPS=(nt_counters nt_ifaces nt_services syn_map)
 
 # What view/metrics.bpf.c goes over the services for.
 readonly METRICS_OF_SERVICES=4
+
+# view_objects: print the directory of their objects, which is beside the libraries or, in the source tree, beside scripts/.
+view_objects() {
+	local dir
+	for dir in "$LIBDIR/view" "${LIBDIR%/*/*}/view"; do
+		[[ ! -d $dir ]] || break
+	done
+	printf '%s\n' "$dir"
+}
 
 # view_pin DIR: pin the views, whose objects are in DIR, in place of those that may be there. Fails with nothing pinned, and tells
 # why in one line, where the kernel cannot have them.
@@ -110,7 +121,30 @@ view_records() {
 	cat -- "$VIEWS/handshake_records" "$VIEWS/records"
 }
 
-# Until the view is there.
+# hooks_by_view: print NETNS IFINDEX HOOK PROGRAM of each filter that runs on the maps that are pinned, in whatever namespace it is,
+# without entering one. HOOK is ingress or egress; a program that hangs there without a filter has tcx_ingress or tcx_egress. Fails with
+# nothing printed where the kernel cannot tell, and says nothing: the caller has another way.
 hooks_by_view() {
-	return 1
+	local map hooks
+	is_pinned nt_ifaces || return 1
+	map=${OUR_MAPS[nt_ifaces]}
+	hooks=$(read_hooks "$VIEWS/hooks" "$map") || hooks=$(read_hooks_once "$map") || return 1
+	[[ ! $hooks ]] || printf '%s\n' "$hooks"
 }
+
+# read_hooks FILE MAP: the view is not believed if it is of other maps than those that are pinned now, or does not tell all.
+read_hooks() {
+	{ cat -- "$1" | awk -v map="$2" '
+		NR == 1 && ($1 != "hooks" || $2 != 1 || $3 != map) || $1 == "incomplete" { exit bad = 1 }
+		NR > 1 { print $1, $2, $3, $4 }
+		END { exit bad || !NR }'; } 2>/dev/null
+}
+
+# read_hooks_once MAP: with a view that is pinned for this alone, under a name that nobody else has.
+read_hooks_once() (
+	pin=$BPFFS/netracker_hooks_${BASHPID}_$RANDOM
+	[[ -e /sys/kernel/btf/vmlinux ]] || exit
+	trap 'rm -f -- "$pin"' EXIT
+	command bpftool iter pin "$(view_objects)/hooks.bpf.o" "$pin" map pinned "$PINS/nt_ifaces" >/dev/null 2>&1 || exit
+	read_hooks "$pin" "$1"
+)
