@@ -153,6 +153,7 @@ calls() {
 
 @test "many attaches at once wait for as long as it goes on" {
 	local i pids=()
+	# shellcheck disable=SC2030 # of this test
 	export NETRACKER_LOCK_SECONDS=8
 	# Each takes a while, all together more than the patience.
 	printf '#!/bin/bash\nsleep 0.2\nexec %s "$@"\n' "$(type -P tc)" >"$BATS_TEST_TMPDIR/bin/tc"
@@ -172,6 +173,7 @@ calls() {
 }
 
 @test "a lock that somebody keeps: given up with a sentence, nothing done" {
+	# shellcheck disable=SC2031 # of this test
 	export NETRACKER_LOCK_SECONDS=1
 	background flock "$NETRACKER_LOCK" sleep 60
 	wait_for is_locked

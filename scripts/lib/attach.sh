@@ -100,7 +100,7 @@ check_interface() {
 	[[ ${QDISC[$1]} != ingress ]] ||
 		die "$EXIT_FAILED" "$1: somebody's ingress qdisc is in the place of clsact; 'tc qdisc show dev $(quoted "$1")' shows it, its owner has to give way"
 	case $kind in
-		vrf) say "$1: packets do not pass the hooks of a VRF device, so nothing will be seen here; attach to its members: 'ip link show vrf $(quoted "$1")'" ;;
+		vrf) say "$1: what its members receive and send does not pass the hooks of a VRF device; attach to the members: 'ip link show vrf $(quoted "$1")'" ;;
 		bridge) say "$1: what the ports of a bridge send each other does not pass its hooks, only this host's own traffic does; for the rest attach to its ports: 'bridge link'" ;;
 		openvswitch) say "$1: what the ports of Open vSwitch send each other does not pass its hooks, only this host's own traffic does; for the rest attach to its ports: 'ovs-vsctl show'" ;;
 	esac
@@ -204,7 +204,7 @@ undo_attach() {
 		while read -r hook pref handle _; do
 			[[ ! $hook ]] || remove_filter "$dev" "$hook" "$pref" "$handle"
 		done < <(filters "$dev" | our_filters | grep --invert-match --line-regexp --fixed-strings -- "${BEFORE[$dev]:- }")
-		[[ ! ${NEW_ENTRY[$dev]-} ]] || clear_entry "${NEW_ENTRY[$dev]}"
+		[[ ! ${NEW_ENTRY[$dev]-} ]] || clear_entry "${NEW_ENTRY[$dev]}" "$dev"
 		[[ ! ${NEW_QDISC[$dev]-} ]] || remove_qdisc "$dev"
 	done
 	[[ $WAS_ATTACHED ]] || release
@@ -213,14 +213,11 @@ undo_attach() {
 # pin_views GROUP: the iterators make list fast and metrics possible; without them everything else works. They are replaced with the
 # filters, and stay open to the group that could read them, unless GROUP names another.
 pin_views() {
-	local objects group=$1
+	local group=$1
 	((!DRY_RUN)) || return 0
 	[[ $group || ! -d $VIEWS ]] || group=$(stat --format=%g -- "$VIEWS")
 	if [[ ! -e $VIEWS/records || ${SUPERSEDED[*]} ]]; then
-		for objects in "$LIBDIR/view" "${LIBDIR%/*/*}/view"; do
-			[[ ! -d $objects ]] || break
-		done
-		view_pin "$objects" || return 0 # it has said why
+		view_pin "$(view_objects)" || return 0 # it has said why
 	fi
 	[[ ${group:-0} == 0 ]] || view_share "$group"
 }
@@ -229,7 +226,7 @@ pin_views() {
 # detach
 #
 
-TARGETS=() # NETNS IFINDEX ENTRY NAME; ENTRY 0: attached by hand
+TARGETS=() # NETNS IFINDEX ENTRY OWNS_QDISC ATTACHED_NS NAME; ENTRY 0: attached by hand
 LAST=      # non-empty if nobody uses the maps once the targets are gone
 
 # The pin of a program that ends the connections still alive, when no filter is left to see their ends.
@@ -272,7 +269,7 @@ cmd_detach() {
 
 # find_target DEV: in the namespace at hand, by a filter on it or by its entry.
 find_target() {
-	local ifindex entry found=
+	local ifindex entry owns since found=
 	ifindex=$(interface_index "$1")
 	ifindex=${ifindex%% *}
 	entry=$(find_entry "$(interfaces)" "$NETNS" "${ifindex:-0}" "$1")
@@ -282,23 +279,23 @@ find_target() {
 			die "$EXIT_NOT_ATTACHED" "$1: the tracker there is another one, which has a BPF file system of its own (a container's?); detach it from where it was attached"
 		die "$EXIT_NOT_ATTACHED" "$1: not attached; 'netracker status' lists what is"
 	fi
-	entry=${entry%% *}
-	TARGETS+=("$NETNS ${ifindex:-0} ${entry:-0} $1")
+	read -r entry _ owns _ since _ <<<"$entry" || true
+	TARGETS+=("$NETNS ${ifindex:-0} ${entry:-0} ${owns:-0} ${since:-0} $1")
 }
 
 # Those of nt_ifaces, and those that were attached by hand, wherever they are.
 find_all_targets() {
-	local index netns ifindex name known tracked
+	local index netns ifindex owns since name known tracked
 	known=$(interfaces)
 	tracked=$(tracked_interfaces)
-	while read -r index ifindex _ netns _ name; do
-		[[ ! $index ]] || TARGETS+=("$netns $ifindex $index $name")
+	while read -r index ifindex owns netns since name; do
+		[[ ! $index ]] || TARGETS+=("$netns $ifindex $index $owns $since $name")
 	done <<<"$known"
 	while read -r netns ifindex _; do
 		[[ $netns && " ${TARGETS[*]/#/@}" != *"@$netns $ifindex "* ]] || continue
 		enter_netns_by_inode "$netns" || continue
 		name=$(interface_name "$ifindex")
-		[[ ! $name ]] || TARGETS+=("$netns $ifindex 0 $name")
+		[[ ! $name ]] || TARGETS+=("$netns $ifindex 0 0 0 $name")
 	done <<<"$tracked"
 }
 
@@ -310,9 +307,10 @@ leftovers() {
 	[[ ! -d $dir ]] || has_another_tracker || printf '%s\n' "$dir"
 }
 
-# Is there a tracker on this machine with a BPF file system of its own? The trace is the machine's, so its log is ours.
+# Is there a tracker on this machine with a BPF file system of its own, whose log is ours? The trace is the machine's.
 has_another_tracker() {
 	local loaded
+	[[ ! ${NETRACKER_INSTANCE-} ]] || return
 	loaded=$(programs)
 	[[ $loaded == *theirs* ]]
 }
@@ -333,15 +331,15 @@ detach_targets() {
 	local target
 	[[ ! $LAST ]] || pin_flusher
 	for target in "${TARGETS[@]}"; do
-		# shellcheck disable=SC2086 # four words; a name has no white space in it
+		# shellcheck disable=SC2086 # six words; a name has no white space in it
 		detach_interface $target
 	done
 	[[ ! $LAST ]] || release
 }
 
-# detach_interface NETNS IFINDEX ENTRY NAME. The interface may have been renamed, or be gone with its filters.
+# detach_interface NETNS IFINDEX ENTRY OWNS_QDISC ATTACHED_NS NAME. The interface may have been renamed, or be gone with its filters.
 detach_interface() {
-	local name='' filter found owns
+	local name='' filter found
 	local -a filters words
 	! enter_netns_by_inode "$1" || name=$(interface_name "$2")
 	if [[ $name ]]; then
@@ -351,28 +349,24 @@ detach_interface() {
 			read -r -a words <<<"$filter"
 			remove_filter "$name" "${words[@]:0:3}"
 		done
-		owns=$(interfaces | awk -v entry="$3" '$1 == entry { print $3 }')
-		[[ $owns != 1 ]] || remove_qdisc "$name"
+		(($4 == 0)) || remove_qdisc "$name"
 	fi
-	(($3 == 0)) || clear_entry "$3"
+	(($3 == 0)) || clear_entry "$3" "$6"
 }
 
 # Hold a program of ours beyond its filter. If the interfaces have taken all of them away: one that is loaded for this.
 pin_flusher() {
-	local target netns ifindex name program
+	local loaded program whose
 	((!DRY_RUN)) || return 0
 	[[ ! -e $FLUSHER ]] && is_pinned nt_config || return 0
-	for target in "${TARGETS[@]}"; do
-		read -r netns ifindex _ name <<<"$target"
-		enter_netns_by_inode "$netns" || continue
-		name=$(interface_name "$ifindex")
-		[[ $name ]] || continue
-		program=$(filters "$name" | our_filters | awk '$1 == "ingress" { print $4; exit }')
-		[[ $program ]] || continue
-		run mkdir -p -- "$VIEWS"
-		run bpftool prog pin id "$program" "$FLUSHER"
-		return 0
-	done
+	loaded=$(programs)
+	while read -r program whose; do
+		if [[ $whose == ours ]] && uses_pinned_maps "$program"; then
+			run mkdir -p -- "$VIEWS"
+			run bpftool prog pin id "$program" "$FLUSHER"
+			return 0
+		fi
+	done <<<"$loaded"
 	[[ -s $OBJECT ]] || return 0
 	run mkdir -p -- "$VIEWS"
 	# shellcheck disable=SC2016 # for the inner shell

@@ -18,6 +18,7 @@ readonly OBJECT
 
 IN_NETNS=() # what to put before a command to have it done in the namespace at hand
 NETNS=      # and its inode
+NETNS_FILE= # what find_netns has found
 
 # enter_netns [NAME|PID|FILE]: commands of this file speak of that namespace's interfaces from now on; without argument of ours.
 # Only the network changes: in the mount namespaces that `ip netns exec` makes there is neither bpffs nor tracefs.
@@ -45,21 +46,28 @@ netns_file() {
 	is_mounted nsfs "$file" && printf '%s\n' "$file"
 }
 
-# find_netns INODE: print a file that stands for it: a mount, for a name if there is one, else a process; fail if there is none.
+# The namespaces that can be entered: inode to a file that stands for it; empty until somebody asks.
+declare -A NETNS_FILES=()
+
+# find_netns INODE: set NETNS_FILE to a file that stands for it: a mount, for a name if there is one, else a process; fail if there is
+# none.
 find_netns() {
-	local file
-	file=$(awk -v root="net:[$1]" '$4 == root { if (!file || $5 ~ "^/run/netns/") file = $5 } END { print file }' /proc/self/mountinfo)
-	[[ $file ]] || file=$(namespaces | awk -v inode="$1" '$1 == inode { print $2 }')
-	[[ $file ]] && printf '%s\n' "$file"
+	local inode file
+	if ((${#NETNS_FILES[@]} == 0)); then
+		while read -r inode file; do
+			NETNS_FILES[$inode]=$file
+		done < <(namespaces)
+	fi
+	NETNS_FILE=${NETNS_FILES[$1]-}
+	[[ $NETNS_FILE ]]
 }
 
 # enter_netns_by_inode INODE: succeeds if the namespace can be entered.
 enter_netns_by_inode() {
-	local file
 	enter_netns
 	[[ $NETNS == "$1" ]] && return 0
-	file=$(find_netns "$1") || return 1
-	enter_netns "$file"
+	# It may be gone by now.
+	find_netns "$1" && is_mounted nsfs "$NETNS_FILE" && enter_netns "$NETNS_FILE"
 }
 
 # is_interface_name WORD: could the kernel have an interface of this name?
@@ -93,22 +101,21 @@ qdisc() {
 # which has a BPF file system of its own, in a container for instance. stray: on maps that are pinned nowhere any more; nobody can
 # read their records, and nobody but us takes them away.
 programs() {
-	local loaded theirs
+	local loaded lost
 	loaded=$(show_all prog | jq --raw-output --argjson ours "$(our_map_ids)" '
 		.[] | select(.name // "" | startswith("netracker_"))
 		| "\(.id) \(if [.map_ids[]? | IN($ours[])] | any then "ours" else (.map_ids // [] | map(tostring) | join(",")) end)"')
 	[[ $loaded ]] || return 0
 	if [[ $loaded == *,* ]]; then
-		theirs=$(maps_of_others)
-		awk -v theirs="$theirs" '
-			BEGIN { n = split(theirs, id, ","); for (i = 1; i <= n; i++) pinned[id[i]] }
+		lost=$(orphans) || lost=
+		awk -v orphans="$lost" '
+			BEGIN { n = split(orphans, id, "\n"); for (i = 1; i <= n; i++) is_orphan[id[i]] }
 			$2 != "ours" {
-				whose = "stray"
+				# Some maps of a load are never pinned; if all are orphans, those that were have lost their pins.
 				n = split($2, id, ",")
-				for (i = 1; i <= n; i++)
-					if (id[i] in pinned)
-						whose = "theirs"
-				$2 = whose
+				for (i = kept = 0; i < n; i++)
+					kept += !(id[i + 1] in is_orphan)
+				$2 = kept ? "theirs" : "stray"
 			}
 			{ print }' <<<"$loaded"
 	else
@@ -120,21 +127,6 @@ programs() {
 our_map_ids() {
 	local IFS=,
 	printf '[%s]\n' "${OUR_MAPS[*]}"
-}
-
-# Print the numbers, with commas between, of the conn_maps that are pinned in other BPF file systems than ours, as far as processes in view see them.
-maps_of_others() {
-	local device pin own
-	local -a ids=()
-	local -A seen=()
-	own=$(stat --format=%d "$BPFFS" 2>/dev/null) || own=
-	while read -r device pin; do
-		[[ $device != "$own" && ! -v seen[$device] ]] || continue
-		seen[$device]=1
-		pin=$(command bpftool --json map show pinned "$pin" 2>/dev/null | command jq .id) || continue
-		ids+=("$pin")
-	done < <(stat --format='%d %n' /proc/[0-9]*/root"$PINS"/conn_map 2>/dev/null || true)
-	join , "${ids[@]}"
 }
 
 # filters DEV: all filters on both hooks in the order in which packets pass them, a line each:
@@ -315,7 +307,7 @@ table_ids() {
 namespaces() {
 	{
 		printf '%s\n' /proc/self/ns/net
-		awk '$4 ~ /^net:\[/ { print $5 }' /proc/self/mountinfo
+		awk '$4 ~ /^net:\[/ { if ($5 ~ "^/run/netns/") print $5; else other = other $5 "\n" } END { printf "%s", other }' /proc/self/mountinfo
 		printf '%s\n' /proc/[0-9]*/ns/net
 	} | { xargs --delimiter='\n' stat --dereference --format='%i %n' 2>/dev/null || true; } | awk '!seen[$1]++'
 }

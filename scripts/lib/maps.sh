@@ -135,6 +135,9 @@ dump() {
 	bpftool --json map dump pinned "$PINS/$1"
 }
 
+BYTE_ORDER=$(od -An -j5 -N1 -td1 "$BASH")
+readonly BYTE_ORDER=${BYTE_ORDER// /} # 1: the lowest byte comes first
+
 # bytes WIDTH NUMBER: as bpftool wants them, in the order of this machine.
 bytes() {
 	local i hex little=() big=()
@@ -143,7 +146,8 @@ bytes() {
 		big+=("${hex:i:2}")
 		little=("${hex:i:2}" "${little[@]}")
 	done
-	if [[ $(printf '\1\0' | od -An -td2) -eq 1 ]]; then
+	# The sixth byte of an ELF file's head; this shell is one.
+	if [[ $BYTE_ORDER == 1 ]]; then
 		printf '%s\n' "${little[*]}"
 	else
 		printf '%s\n' "${big[*]}"
@@ -220,11 +224,9 @@ write_entry() {
 	update "$PINS/nt_ifaces" "$(bytes 4 "$1")" "$name $(bytes 4 "$3") $(bytes 4 "$4") $(bytes 8 "$5") $(bytes 8 "$6")"
 }
 
-# clear_entry INDEX. The name stays: connections that live on have their record under it.
+# clear_entry INDEX NAME. The name stays: connections that live on have their record under it.
 clear_entry() {
-	local name
-	name=$(dump nt_ifaces | jq --raw-output --argjson index "$1" '.[$index].value[:16] | map(.[2:]) | join(" ")')
-	update "$PINS/nt_ifaces" "$(bytes 4 "$1")" "$name $(bytes 4 0) $(bytes 4 0) $(bytes 8 0) $(bytes 8 0)"
+	write_entry "$1" "$2" 0 0 0 0
 }
 
 #

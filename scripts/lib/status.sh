@@ -72,16 +72,14 @@ tables_json() {
 
 # A JSON object for each interface that the tracker is attached to.
 interfaces_json() {
-	local target netns ifindex entry name current file here since boot known found
+	local target netns ifindex name current file here since boot found
 	boot=$(boot_us)
-	known=$(interfaces)
 	enter_netns
 	here=$NETNS
 	for target in "${TARGETS[@]}"; do
-		read -r netns ifindex entry name <<<"$target"
+		read -r netns ifindex _ _ since name <<<"$target"
 		file=
-		[[ $netns == "$here" ]] || file=$(find_netns "$netns") || true
-		since=$(awk -v entry="$entry" '$1 == entry { print $5 }' <<<"$known")
+		[[ $netns == "$here" ]] || ! find_netns "$netns" || file=$NETNS_FILE
 		current='' found=''
 		! enter_netns_by_inode "$netns" || current=$(interface_name "$ifindex")
 		[[ ! $current ]] || found=$(filters "$current")

@@ -46,8 +46,7 @@ view_pin() {
 		return
 	else
 		view_unpin
-		reason=${reason##*$'\n'}
-		reason="${reason#Error: } (they need Linux 5.19)"
+		reason="$(last_words "$reason") (they need Linux 5.19)"
 	fi
 	say "no views in $VIEWS: $reason; 'list' works without them, only slower, 'metrics' does not"
 	return 1
@@ -62,20 +61,23 @@ view_pin_all() (
 	# libbpf finds the maps which a view only looks things up in by their names in $BPFFS itself: bpftool has no option to say
 	# that tc keeps them elsewhere.
 	for map in "${VIEWED_MAPS[@]}"; do
-		[[ ! -L $BPFFS/$map ]] || rm -f -- "$BPFFS/$map"
+		[[ $(readlink -- "$BPFFS/$map") != "$PINS/$map" ]] || rm -f -- "$BPFFS/$map"
 		ln -s -- "$PINS/$map" "$BPFFS/$map" || exit
 		passing+=("$BPFFS/$map")
 	done
 
 	# A step for each service that there can be, for each of its metrics.
-	rm -f -- "$PINS/nt_plan"
-	passing+=("$PINS/nt_plan")
-	steps=$((METRICS_OF_SERVICES * $(bpftool --json map show pinned "$PINS/nt_services" | jq .max_entries)))
-	bpftool map create "$PINS/nt_plan" type array key 4 value 4 entries "$steps" name nt_plan || exit
-
 	mkdir -p -- "$VIEWS" || exit
+	passing+=("$VIEWS/plan")
+	rm -f -- "$VIEWS/plan"
+	steps=$((METRICS_OF_SERVICES * $(bpftool --json map show pinned "$PINS/nt_services" | jq .max_entries)))
+	command bpftool map create "$VIEWS/plan" type array key 4 value 4 entries "$steps" name nt_plan || exit
+
 	for view in "${!VIEW_MAP[@]}"; do
-		bpftool iter pin "$objects/$view.bpf.o" "$VIEWS/$view" map pinned "$PINS/${VIEW_MAP[$view]}" || exit
+		map=$PINS/${VIEW_MAP[$view]}
+		[[ ${VIEW_MAP[$view]} != nt_plan ]] || map=$VIEWS/plan
+		# Where the kernel cannot tell where filters are, there is another way.
+		command bpftool iter pin "$objects/$view.bpf.o" "$VIEWS/$view" map pinned "$map" || [[ $view == hooks ]] || exit
 	done
 )
 
@@ -87,6 +89,7 @@ view_unpin() {
 		[[ ! -e $VIEWS/$view ]] || files+=("$VIEWS/$view")
 	done
 	((${#files[@]} == 0)) || run rm -f -- "${files[@]}"
+	rm -f -- "$VIEWS/plan"
 	[[ ! -d $VIEWS ]] || rmdir --ignore-fail-on-non-empty -- "$VIEWS"
 }
 
@@ -95,7 +98,7 @@ view_share() {
 	local view
 	local -a files=()
 	for view in "${!VIEW_MAP[@]}"; do
-		files+=("$VIEWS/$view")
+		[[ ! -e $VIEWS/$view ]] || files+=("$VIEWS/$view")
 	done
 	run chgrp -- "$1" "$VIEWS" "${files[@]}"
 	run chmod 750 "$VIEWS"
@@ -147,4 +150,14 @@ read_hooks_once() (
 	trap 'rm -f -- "$pin"' EXIT
 	command bpftool iter pin "$(view_objects)/hooks.bpf.o" "$pin" map pinned "$PINS/nt_ifaces" >/dev/null 2>&1 || exit
 	read_hooks "$pin" "$1"
+)
+
+# orphans: print the number of each map on the machine that nothing but programs uses, a line each. Fails with nothing printed where the
+# kernel cannot tell.
+orphans() (
+	pin=$BPFFS/netracker_orphans_${BASHPID}_$RANDOM
+	is_mounted bpf_fs "$BPFFS" && [[ -e /sys/kernel/btf/vmlinux ]] || exit
+	trap 'rm -f -- "$pin"' EXIT
+	command bpftool iter pin "$(view_objects)/orphans.bpf.o" "$pin" >/dev/null 2>&1 || exit
+	cat -- "$pin"
 )
