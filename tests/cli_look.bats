@@ -77,8 +77,8 @@ gave_up() {
 	assert_status 0 netracker config
 	assert_equal "settings" "$stdout" $'handshake_timeout=1\nclose_timeout=120\nlog=off'
 	# Nobody answers: the neighbour is made up. Each SYN that comes after a time-out is an attempt of its own.
-	in_netns server ip neighbour add 198.51.100.99 lladdr 02:00:00:00:00:99 dev veth0
-	background peer server connect 198.51.100.99 80
+	in_netns server ip neighbour add "$NOBODY4" lladdr 02:00:00:00:00:99 dev veth0
+	background peer server connect "$NOBODY4" 80
 	wait_for gave_up
 	figure_is .logged 0
 	for word in handshake_timeout=0 handshake_timeout=x close_timeout= log=maybe speed=9 log; do

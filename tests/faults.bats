@@ -214,7 +214,7 @@ with socket.create_connection((sys.argv[1], 8000)) as s:
 	assert_conserved
 	assert_equal "attempts" "$(counter attempts)" 100000
 	assert_equal "SF" "$(counter ended.SF)" 100000
-	assert_equal "tuples with a record" "$(records '-> 198.51.100.2:8000' | cut -d ' ' -f 2 | sort --unique | wc -l)" 100000
+	assert_equal "tuples with a record" "$(records "-> $SERVER4:8000" | cut -d ' ' -f 2 | sort --unique | wc -l)" 100000
 }
 
 # slab_kb: the kernel's memory, once nothing waits to be freed.

@@ -9,7 +9,7 @@ load wire/wire
 @test "200,000 frames at random pass unchanged and leave nothing behind" {
 	local seed=${FUZZ_SEED:-$RANDOM$RANDOM}
 	echo "# FUZZ_SEED=$seed" >&3
-	make --silent --directory "$ROOT" tests/wire/redirect.bpf.o
+	build tests/wire/redirect.bpf.o
 	wire ip link add nt2 index 77 mtu 65535 type veth peer name nt3 mtu 65535
 	wire ip link set nt2 up
 	wire ip link set nt3 up

@@ -16,21 +16,26 @@
 #   new_netns NAME               make an anonymous network namespace, lo up
 #   in_netns NAME COMMAND…       run COMMAND in it
 #   new_veth NS IF NS2 IF2       join two namespaces with a veth pair, both ends up
-#   new_pair                     namespaces client and server joined by a veth pair, veth0 in both: $CLIENT4 $CLIENT6 $SERVER4 $SERVER6
+#   new_pair                     namespaces client and server joined by a veth pair, veth0 in both: $CLIENT4 $CLIENT6 $SERVER4 $SERVER6.
+#                                $NOBODY4 is on that link, too, if somebody were there. No other run of the tests has these addresses
 #   background COMMAND…          run COMMAND (a function may be) until teardown; its process group is $BACKGROUND_PID, its output
 #                                goes to the file $BACKGROUND_OUTPUT
 #   http_server NS [PORT]        nginx on PORT (8000) of every address in NS. / answers and leaves the closing to the client, /close
 #                                closes itself, /files/ is the directory $WWW. $ACCESS_LOG has `address port status` of each request
 #   peer NS ARGUMENT…            tests/peer.py in NS: does to a TCP connection what curl and nginx do not (see there)
+#   build TARGET…                make what only tests need, in this tree, which another run may be using
 #
 # The tracker
 #   attach_raw NS IF             clsact and both filters, with plain tc
 #   detach_raw NS IF             remove them
-#   trace_start                  start to capture the tracker's lines, and nobody else's reader takes them away
+#   trace_start                  start to capture the lines about this run's addresses: trackers of others write to the same trace. Nobody
+#                                else's reader takes them away
+#   only_own DIR                 have the trace instance DIR keep the lines about this run's addresses alone
 #   trace_stop                   throw the lines away
-#   records [REGEX]              the lines captured so far, without the tracer's prefix, that match REGEX; without it those about the
-#                                test addresses: a tracker of the machine's own may be writing too. Reading takes nothing away
+#   records [REGEX]              the lines captured so far, without the tracer's prefix, that match REGEX. Reading takes nothing away
 #   wait_for_records N [REGEX]   wait until there are N; more are a failure
+#   program_id NS IF HOOK        the number of the tracker's program there
+#   note_maps                    what is pinned now has to be gone from the kernel at the end of the suite
 #   record_value KEY             the value of KEY in each record on stdin
 #   counters                     struct counters as JSON, summed over the CPUs
 #   counter NAME                 one of them: attempts, ended.SF, …
@@ -38,11 +43,19 @@
 #   live_handshakes              slots in use in syn_map
 #   assert_conserved             no connection has been lost: the law at struct counters in NeTracker.h holds
 #   assert_tables_empty          no connection and no handshake is left in the maps
+#                                Both wait: a record is written before its connection has left the table, and the counters and tables
+#                                are not read at one instant.
 
 ROOT=$(cd "${BASH_SOURCE[0]%/*}/.." && pwd)
-readonly ROOT OBJ=${NETRACKER_OBJECT:-$ROOT/NeTracker.bpf.o} NETRACKER=${NETRACKER_COMMAND:-$ROOT/scripts/netracker} PINS=/sys/fs/bpf/tc/globals \
-	CLIENT4=198.51.100.1 SERVER4=198.51.100.2 CLIENT6=2001:db8:51::1 SERVER6=2001:db8:51::2 \
-	TEST_ADDRESSES='^netracker: (198\.51\.100\.|\[2001:0?db8:0*51:)'
+readonly ROOT OBJ=${NETRACKER_OBJECT:-$ROOT/NeTracker.bpf.o} NETRACKER=${NETRACKER_COMMAND:-$ROOT/scripts/netracker} PINS=/sys/fs/bpf/tc/globals
+
+# The trace is the machine's: what is a test's own is told by the addresses, 10.x.y.0/24 and 2001:db8:z::/48 by the number that tests/run
+# has drawn for this run.
+export NETRACKER_TEST_NET=${NETRACKER_TEST_NET:-1}
+readonly NET4=10.$((NETRACKER_TEST_NET >> 8)).$((NETRACKER_TEST_NET & 255))
+NET6=2001:db8:$(printf %x "$NETRACKER_TEST_NET")
+readonly NET6 CLIENT4=$NET4.1 SERVER4=$NET4.2 NOBODY4=$NET4.99 CLIENT6=$NET6::1 SERVER6=$NET6::2
+
 export LC_ALL=C
 WAIT_SECONDS=10
 
@@ -65,7 +78,7 @@ isolate() {
 	mount -t bpf bpf /sys/fs/bpf
 
 	# scripts/netracker takes the name of its instance from here.
-	export NETRACKER_INSTANCE=$NETRACKER_TEST_ID-$BATS_TEST_NUMBER
+	export NETRACKER_INSTANCE=$NETRACKER_TEST_ID-$BATS_TEST_NUMBER NETRACKER_LOCK=$BATS_TEST_TMPDIR/lock
 	TRACE=/sys/kernel/tracing/instances/$NETRACKER_INSTANCE-raw
 }
 
@@ -84,6 +97,7 @@ clean_up() {
 	for instance in /sys/kernel/tracing/instances/"$NETRACKER_INSTANCE"*; do
 		[[ ! -e $instance ]] || wait_for rmdir "$instance"
 	done
+	note_maps
 	umount /sys/fs/bpf
 }
 
@@ -243,6 +257,10 @@ peer() {
 	in_netns "$1" python3 "$ROOT/tests/peer.py" "${@:2}"
 }
 
+build() {
+	flock "$ROOT/Makefile" make --silent --directory "$ROOT" "$@"
+}
+
 #
 # The tracker
 #
@@ -268,8 +286,14 @@ trace_start() {
 	mkdir "$TRACE"
 	echo boot >"$TRACE/trace_clock"
 	echo 8192 >"$TRACE/buffer_size_kb"
-	echo 'bpf_string ~ "netracker:*"' >"$TRACE/events/bpf_trace/bpf_trace_printk/filter"
+	only_own "$TRACE"
 	echo 1 >"$TRACE/events/bpf_trace/bpf_trace_printk/enable"
+}
+
+# An address follows on a blank, and kernels differ in whether they write the zeros of one of IPv6. A ? stands for the bracket.
+only_own() {
+	echo "bpf_string ~ \"netracker:* $NET4.*\" || bpf_string ~ \"netracker:* ?2001:*db8*[:0]${NET6##*:}:*\"" \
+		>"$1/events/bpf_trace/bpf_trace_printk/filter"
 }
 
 trace_stop() {
@@ -277,7 +301,7 @@ trace_stop() {
 }
 
 records() {
-	sed -n 's/^.*: bpf_trace_printk: netracker: /netracker: /p' "$TRACE/trace" | grep -E -- "${1:-$TEST_ADDRESSES}" || true
+	sed -n 's/^.*: bpf_trace_printk: netracker: /netracker: /p' "$TRACE/trace" | grep -E -- "${1-}" || true
 }
 
 wait_for_records() {
@@ -290,6 +314,15 @@ records_reach() {
 	lines=$(records "${2-}")
 	echo "$lines"
 	(($(grep -c . <<<"$lines") >= $1))
+}
+
+# bpftool's list is the machine's, but it says which maps have a pin here.
+note_maps() {
+	bpftool --bpffs --json map show | jq '.[] | select(any(.pinned[]?; startswith("/sys/fs/bpf/"))).id' >>"$BATS_SUITE_TMPDIR/maps" || true
+}
+
+program_id() {
+	in_netns "$1" tc -json filter show dev "$2" "$3" | jq '.[] | select(.options.bpf_name // "" | startswith("NeTracker.bpf.o:")).options.prog.id // empty'
 }
 
 record_value() {
@@ -317,6 +350,10 @@ live_handshakes() {
 }
 
 assert_conserved() {
+	wait_for is_conserved
+}
+
+is_conserved() {
 	local now
 	now=$(counters)
 	jq --exit-status --argjson handshakes "$(live_handshakes)" --argjson connections "$(live_connections)" '
@@ -325,6 +362,9 @@ assert_conserved() {
 }
 
 assert_tables_empty() {
-	assert_equal "connections in conn_map" "$(live_connections)" 0
-	assert_equal "handshakes in syn_map" "$(live_handshakes)" 0
+	wait_for are_tables_empty
+}
+
+are_tables_empty() {
+	assert_equal "connections in conn_map" "$(live_connections)" 0 && assert_equal "handshakes in syn_map" "$(live_handshakes)" 0
 }

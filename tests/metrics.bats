@@ -126,7 +126,7 @@ grouped() {
 	http_server server
 	head -c 1000000 /dev/zero >"$WWW/million"
 	in_netns client curl --silent --output /dev/null "http://$SERVER4:8000/files/million"
-	wait_for test "$(metric netracker_connections_live)" = 0
+	wait_for live_is 0
 	(($(metric netracker_bytes_total 'to="originator"') > 1000000)) || fail "$("$NETRACKER" metrics | grep bytes_total)"
 	(($(metric netracker_bytes_total 'to="responder"') < 1000)) || fail "$("$NETRACKER" metrics | grep bytes_total)"
 }

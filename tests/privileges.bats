@@ -55,9 +55,10 @@ as_unit() {
 @test "the units' commands work with the units' capabilities" {
 	as_unit netracker@.service ExecStart
 	as_unit netracker@.service ExecReload
-	peer client connect 127.0.0.1 9 close >/dev/null 2>&1 || true
+	in_netns client ip address add "$CLIENT4/32" dev lo
+	peer client connect "$CLIENT4" 9 close >/dev/null 2>&1 || true
 	background as_unit netracker-log.service ExecStart
-	wait_for grep --quiet '"state":"REJ"' "$BACKGROUND_OUTPUT"
+	wait_for grep --quiet "\"src\":\"$CLIENT4\".*\"state\":\"REJ\"" "$BACKGROUND_OUTPUT"
 	mkdir "$BATS_TEST_TMPDIR/textfile"
 	with none "$NETRACKER" metrics --textfile "$BATS_TEST_TMPDIR/textfile"
 	assert_equal "capabilities of the metrics' unit" "$(unit netracker-metrics.service CapabilityBoundingSet)" ""

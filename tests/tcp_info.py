@@ -8,7 +8,7 @@ tcp_info.py connect ADDRESS PORT UP DOWN END
                                             the source port
 
 END: client closes first, server closes first, client-reset or server-reset: that side resets it. The server asks once everything
-it has sent is acknowledged.
+it has sent is acknowledged, and says so by UDP to who waits with a reset.
 """
 import fcntl
 import json
@@ -66,18 +66,20 @@ def reset(connection):
     connection.close()
 
 
-def treat(connection, port):
+def treat(connection, client):
     up, down, end = connection.recv(HEADER_LEN, socket.MSG_WAITALL).split()
     receive(connection, int(up) - HEADER_LEN)
     send(connection, int(down))
     if end == b"client":
         receive(connection)
     wait_until_acknowledged(connection)
-    line = json.dumps({"sport": port, **tcp_info(connection)}) + "\n"
+    line = json.dumps({"sport": client[1], **tcp_info(connection)}) + "\n"
     os.write(sys.stdout.fileno(), line.encode())
     if end == b"server-reset":
         reset(connection)
     elif end == b"client-reset":
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as word:
+            word.sendto(b"asked", client)
         receive(connection)
     connection.close()
 
@@ -86,17 +88,20 @@ def serve(port):
     with socket.create_server(("::", int(port)), family=socket.AF_INET6, dualstack_ipv6=True, backlog=128) as server:
         while True:
             connection, client = server.accept()
-            threading.Thread(target=treat, args=(connection, client[1]), daemon=True).start()
+            threading.Thread(target=treat, args=(connection, client), daemon=True).start()
 
 
 def connect(address, port, up, down, end):
     connection = socket.create_connection((address, int(port)))
+    word = socket.socket(connection.family, socket.SOCK_DGRAM)
+    word.bind(connection.getsockname())
+    word.settimeout(30)
     print(connection.getsockname()[1], flush=True)
     connection.send(f"{up} {down} {end}".encode().ljust(HEADER_LEN))
     send(connection, int(up) - HEADER_LEN)
     receive(connection, int(down))
     if end == "client-reset":
-        time.sleep(0.2)  # for the server to ask: a reset socket knows nothing
+        word.recv(16)  # the server has asked: a reset socket knows nothing
         reset(connection)
     elif end != "client":
         receive(connection)

@@ -118,11 +118,11 @@ value() {
 
 @test "handshakes shows a SYN that nobody answers" {
 	track client
-	in_netns client ip neighbour add 198.51.100.99 lladdr 02:00:00:00:00:99 dev veth0
-	background peer client connect 198.51.100.99 8000
+	in_netns client ip neighbour add "$NOBODY4" lladdr 02:00:00:00:00:99 dev veth0
+	background peer client connect "$NOBODY4" 8000
 	wait_for lines handshakes 2
 
-	assert_equal "row" "$(awk 'NR > 1 { print $1, $2, $5, $6, $NF }' "$VIEWS/handshakes")" "S0 out - - 198.51.100.99:8000"
+	assert_equal "row" "$(awk 'NR > 1 { print $1, $2, $5, $6, $NF }' "$VIEWS/handshakes")" "S0 out - - $NOBODY4:8000"
 	[[ $(cat "$VIEWS/handshake_records") =~ $RECORD ]] || fail "no record: $(cat "$VIEWS/handshake_records")"
 	assert_equal "state" "$(value state <"$VIEWS/handshake_records")" S0
 	assert_equal "connections" "$(wc -l <"$VIEWS/connections")" 1

@@ -12,11 +12,11 @@ import subprocess
 import sys
 import time
 
-from links import PEER, Veth, packet_socket, stay_on_one_cpu
+from links import CLIENT4, PEER, SERVER4, Veth, packet_socket, stay_on_one_cpu
 from packets import flag_bits, frame, ip4, packed, tcp
 from tracker import PINS, Tracker, wait_until
 
-CLIENT, SERVER = packed("198.51.100.1"), (packed("198.51.100.2"), 80)
+CLIENT, SERVER = packed(CLIENT4), (packed(SERVER4), 80)
 FIRST_PORT, FIRST_SOURCE = 10000, int.from_bytes(packed("198.18.0.1"), "big")  # RFC 2544: for tests like this
 SYN, SYNACK, ACK, FINACK = (flag_bits(letters) for letters in ("S", "SA", "A", "FA"))
 
@@ -88,7 +88,7 @@ def main():
     ends = {}
     recorded = tracker.records()
     for port in range(FIRST_PORT, FIRST_PORT + connections):
-        end = tuple(record["state"] for record in recorded.get(f"198.51.100.1:{port} -> 198.51.100.2:80", []))
+        end = tuple(record["state"] for record in recorded.get(f"{CLIENT4}:{port} -> {SERVER4}:80", []))
         ends[end] = ends.get(end, 0) + 1
     if ends != {("SF",): connections}:
         sys.exit(f"flood: states of a connection's records: {ends}, want one SF of each of {connections}")

@@ -18,7 +18,7 @@ import socket
 import struct
 import sys
 
-from links import DRESSES, PEER, TRACKED, packet_socket, stay_on_one_cpu
+from links import CLIENT4, CLIENT6, DRESSES, PEER, SERVER4, SERVER6, TRACKED, packet_socket, stay_on_one_cpu
 from packets import ETH_P_802_EX1, flag_bits, frame, packed, tcp
 from tracker import Tracker, wait_until
 
@@ -28,7 +28,7 @@ TP_STATUS_VLAN_VALID = 1 << 4
 ETH_P_ALL = 3
 SHORTEST = 20  # below this, the kernel itself drops a frame with a VLAN tag
 
-FAMILIES = (packed("198.51.100.1"), packed("198.51.100.2")), (packed("2001:db8:51::1"), packed("2001:db8:51::2"))
+FAMILIES = (packed(CLIENT4), packed(SERVER4)), (packed(CLIENT6), packed(SERVER6))
 USUAL_FLAGS = [flag_bits(letters) for letters in ("S", "S", "SA", "SA", "A", "A", "A", "PA", "FA", "FA", "R", "RA")]
 EDGES = (0, 1, 2, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF, 1 << 16, 1 << 20, 1 << 24)
 

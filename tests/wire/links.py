@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 """Ways to put a packet before the tracker's two programs. They belong to the namespace that wire.bash makes."""
 import fcntl
+import ipaddress
 import os
 import socket
 import struct
@@ -8,6 +9,12 @@ import struct
 from packets import AH, DSTOPTS, ETH_P_8021AD, ETH_P_8021Q, ETH_P_802_EX1, FRAGMENT, HOPOPTS, MAC, ROUTING, ethertype, frame, ip4, ip6
 
 TRACKED, PEER, TUN = "nt0", "nt1", "tun0"
+
+# The addresses of this run of the tests: helpers.bash. The last two, as originators, look like an EtherType.
+NET = int(os.environ["NETRACKER_TEST_NET"])
+CLIENT4, SERVER4 = (str(ipaddress.IPv4Address(10 << 24 | NET << 8 | host)) for host in (1, 2))
+CLIENT6, SERVER6 = (str(ipaddress.IPv6Address(0x20010DB8 << 96 | NET << 80 | host)) for host in (1, 2))
+ETHERTYPE4, ETHERTYPE6 = "8.0.64.1", "2001:db8:86dd::1"
 
 
 def stay_on_one_cpu():

@@ -38,18 +38,12 @@ import shlex
 import sys
 import time
 
-from links import DRESSES, Forwarded, Loopback, Tun, Veth, stay_on_one_cpu
+from links import CLIENT4, CLIENT6, DRESSES, ETHERTYPE4, ETHERTYPE6, SERVER4, SERVER6, Forwarded, Loopback, Tun, Veth, stay_on_one_cpu
 from packets import flag_bits, packed, tcp
 from tracker import Tracker, wait_until
 
 LINKS = ("veth-in-4", "veth-in-6", "veth-out-4", "veth-out-6", "lo-4", "tun-in-4", "tun-out-6", "tun-in-6", "tun-out-4")
-# Of the last two, the originator's address looks like an EtherType.
-ADDRESSES = {
-    "4": ("198.51.100.1", "198.51.100.2"),
-    "6": ("2001:db8:51::1", "2001:db8:51::2"),
-    "8": ("8.0.64.1", "198.51.100.2"),
-    "d": ("2001:db8:86dd::1", "2001:db8:51::2"),
-}
+ADDRESSES = {"4": (CLIENT4, SERVER4), "6": (CLIENT6, SERVER6), "8": (ETHERTYPE4, SERVER4), "d": (ETHERTYPE6, SERVER6)}
 UNNAMED_COUNTERS = ("attempts", "established")
 MODULUS = 1 << 32
 PATIENCE_S = 5

@@ -56,12 +56,7 @@ attach_again() {
 	local hook netns=${2:-wire}
 	in_netns "$netns" tc qdisc add dev "$1" clsact
 	for hook in ingress egress; do
-		[[ -e /sys/fs/bpf/$hook ]] || bpftool prog pin id "$(program_id "$hook")" "/sys/fs/bpf/$hook"
+		[[ -e /sys/fs/bpf/$hook ]] || bpftool prog pin id "$(program_id wire nt0 "$hook")" "/sys/fs/bpf/$hook"
 		in_netns "$netns" tc filter add dev "$1" "$hook" bpf object-pinned "/sys/fs/bpf/$hook"
 	done
-}
-
-# program_id HOOK: of the tracker's program there on nt0.
-program_id() {
-	wire tc -json filter show dev nt0 "$1" | jq '.[] | .options.prog.id // empty'
 }
