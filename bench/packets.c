@@ -7,7 +7,7 @@
  *	packets IFACE INGRESS EGRESS EMPTY flood [FIRST]            forged SYNs, with the handshake table full
  *	packets IFACE INGRESS EGRESS EMPTY establish N [FIRST]      make N connections and leave them open
  *	packets IFACE INGRESS EGRESS EMPTY paced RATE SECONDS       RATE whole connections a second; prints how many they were
- *	packets IFACE INGRESS EGRESS EMPTY race N                   N connections on two CPUs at once, both the same segments
+ *	packets IFACE INGRESS EGRESS EMPTY race N [CLIENT SERVER]   N connections on two CPUs at once, both the same segments
  *	packets IFACE send N                                        send N segments, each of another connection long since open
  *
  * INGRESS and EGRESS are the ids of the tracker's programs on IFACE. FIRST (0) is the number of the first connection; each has a
@@ -41,12 +41,10 @@
 #include <linux/udp.h>
 
 #define ROUNDS 5
-#define CONNECTIONS 20000  /* in a round, each with frames of its own */
-#define REPEAT 2000000     /* of a frame that changes nothing */
-#define SYNS 400000        /* to fill the handshake table */
-#define PORTS 60000        /* of one client */
-#define CLIENT 0xC6336401U /* 198.51.100.1 */
-#define SERVER 0xC6336402U /* 198.51.100.2 */
+#define CONNECTIONS 20000 /* in a round, each with frames of its own */
+#define REPEAT 2000000    /* of a frame that changes nothing */
+#define SYNS 400000       /* to fill the handshake table */
+#define PORTS 60000       /* of one client */
 #define CLIENT_PORT 1024
 #define SERVER_PORT 8000
 #define VLAN 0x81000042U /* an 802.1Q tag in the frame */
@@ -92,6 +90,8 @@ static void put_ethernet(struct frame *f, __u16 type, __u32 vlan)
 	put(f, &(__u16){ htons(type) }, 2);
 }
 
+static __u32 client = 0xC6336401U, server = 0xC6336402U; /* 198.51.100.1 and .2 */
+
 static void put_ipv4(struct frame *f, __u8 protocol, __u16 payload)
 {
 	struct iphdr ip = {
@@ -100,8 +100,8 @@ static void put_ipv4(struct frame *f, __u8 protocol, __u16 payload)
 		.tot_len = htons(sizeof(ip) + payload),
 		.ttl = 64,
 		.protocol = protocol,
-		.saddr = htonl(f->direction == IN ? CLIENT : SERVER),
-		.daddr = htonl(f->direction == IN ? SERVER : CLIENT),
+		.saddr = htonl(f->direction == IN ? client : server),
+		.daddr = htonl(f->direction == IN ? server : client),
 	};
 
 	f->ip = (struct iphdr *)(f->data + f->len);
@@ -160,7 +160,7 @@ static void make_connection(void)
 /* Makes it another connection: PORTS ports of a client, then the next client. */
 static void next_connection(void)
 {
-	__be32 address = htonl(CLIENT + used / PORTS * 2);
+	__be32 address = htonl(client + used / PORTS * 2);
 	__be16 port = htons(CLIENT_PORT + used % PORTS);
 	size_t i;
 
@@ -426,6 +426,10 @@ int main(int argc, char **argv)
 	const char *verb = argc > 5 ? argv[5] : "";
 
 	stay_on(0);
+	if (argc > 8 && !strcmp(verb, "race")) {
+		client = ntohl(inet_addr(argv[7]));
+		server = ntohl(inet_addr(argv[8]));
+	}
 	make_connection();
 	ifindex = argc > 1 ? if_nametoindex(argv[1]) : 0;
 	if (argc == 4 && ifindex && !strcmp(argv[2], "send")) {

@@ -139,8 +139,13 @@ with socket.create_connection((sys.argv[1], 8000)) as s:
 	run -3 in_server log --no-follow
 	in_server attach -q veth0
 	request ''
-	wait_for grep -q . <(in_server log --no-follow --json)
+	wait_for is_logged
 	assert_conserved
+}
+
+# Other people's records are in the log as well.
+is_logged() {
+	in_server log --no-follow --json --addr "$SERVER4" | grep --quiet '"state":"SF"'
 }
 
 @test "conn_map full: new connections are lost and counted, those inside stay right, and there is room again" {
@@ -148,7 +153,7 @@ with socket.create_connection((sys.argv[1], 8000)) as s:
 	requires tool_nginx object
 	mkdir "$dir"
 	cp -a "$ROOT"/{Makefile,mk,scripts,view,VERSION,NeTracker.bpf.c,NeTracker*.h} "$dir/"
-	make --silent --directory="$dir" MAX_CONNECTIONS=50
+	make --silent --directory="$dir" MAX_CONNECTIONS=50 NeTracker.bpf.o
 	new_pair
 	http_server server
 	in_netns server tc qdisc add dev veth0 clsact
@@ -170,46 +175,29 @@ with socket.create_connection((sys.argv[1], 8000)) as s:
 @test "log overrun: records written = records read + records counted as lost" {
 	local instance=/sys/kernel/tracing/instances/$NETRACKER_INSTANCE written lost read
 	tracked
+	only_own "$instance"
 	echo 64 >"$instance/buffer_size_kb"
 	requests 3000
-	wait_for assert_conserved
+	assert_conserved
 	written=$(counter logged)
 	assert_equal "records written" "$written" 3000
 	lost=$(awk '/^(overrun|dropped events):/ { n += $NF } END { print n + 0 }' "$instance"/per_cpu/cpu*/stats)
 	((lost > 0)) || fail "64 KB were enough for 3,000 records"
-	read=$(timeout 3 cat "$instance/trace_pipe" | grep -c 'bpf_trace_printk: netracker: ' || true)
+	read=$(dd iflag=nonblock bs=64K status=none if="$instance/trace_pipe" 2>/dev/null | grep -c 'bpf_trace_printk: netracker: ' || true)
 	assert_equal "read + lost" "$((read + lost))" "$written"
 }
 
-@test "the wall clock jumps during a connection: its duration is unmoved" {
-	local duration
-	tracked
-	trace_start
-	date --set "@$(date +%s)" >/dev/null 2>&1 || skip "this machine does not let its clock be set"
-	background in_netns client python3 -c '
-import socket, sys, time
-with socket.create_connection((sys.argv[1], 8000)) as s:
-    time.sleep(1)' "$SERVER4"
-	wait_for test_live 1
-	date --set "@$(($(date +%s) - 3600))" >/dev/null
-	wait_for records_reach 1 ' state=SF '
-	date --set "@$(($(date +%s) + 3600))" >/dev/null
-	duration=$(records ' state=SF ' | record_value dur_ns)
-	((duration >= 1000000000 && duration < 5000000000)) || fail "a connection of 1 s lasted $duration ns"
-}
-
 @test "two CPUs with the same tuples at once: 100,000 connections, each with one record" {
-	local programs
 	requires object
-	make --silent --directory "$ROOT" bench/packets bench/empty.bpf.o
+	build bench/packets bench/empty.bpf.o
 	new_pair
 	attach_raw server veth0
 	trace_start
 	echo 65536 >"$TRACE/buffer_size_kb"
 	bpftool prog load "$ROOT/bench/empty.bpf.o" /sys/fs/bpf/empty type classifier
-	programs=$(in_netns server bpftool --json net show dev veth0 | jq '[.[0].tc[] | {(.kind): .id}] | add | .["clsact/ingress"], .["clsact/egress"]')
-	# shellcheck disable=SC2086 # two words
-	in_netns server "$ROOT/bench/packets" veth0 $programs /sys/fs/bpf/empty race 100000
+	# Each CPU spins until the other has come as far: that is soon only while both run.
+	in_netns server nice --adjustment=-20 "$ROOT/bench/packets" veth0 "$(program_id server veth0 ingress)" "$(program_id server veth0 egress)" \
+		/sys/fs/bpf/empty race 100000 "$CLIENT4" "$SERVER4"
 	assert_tables_empty
 	assert_conserved
 	assert_equal "attempts" "$(counter attempts)" 100000
@@ -217,53 +205,82 @@ with socket.create_connection((sys.argv[1], 8000)) as s:
 	assert_equal "tuples with a record" "$(records "-> $SERVER4:8000" | cut -d ' ' -f 2 | sort --unique | wc -l)" 100000
 }
 
-# slab_kb: the kernel's memory, once nothing waits to be freed.
-slab_kb() {
-	sync
-	awk '/^Slab:/ { print $2 }' /proc/meminfo
+# enter_cgroup: what the kernel allocates for this process and its children, in maps that they make as well, is charged to $CGROUP from
+# now on, where the machine counts that.
+enter_cgroup() {
+	local parent
+	parent=$(awk '$3 == "cgroup" && $4 ~ /(^|,)memory(,|$)/ { print $2; exit }' /proc/mounts)
+	[[ $parent ]] || parent=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts)
+	CGROUP=$parent/$NETRACKER_TEST_ID-$BATS_TEST_NUMBER
+	mkdir "$CGROUP" && echo "$BASHPID" >"$CGROUP/cgroup.procs"
 }
 
-# of_ours: how many programs and maps of the tracker the kernel has.
-of_ours() {
-	{
-		bpftool --json prog show | jq '.[] | select(.name // "" | startswith("netracker_")).id'
-		bpftool --json map show | jq '.[] | select(.name // "" | IN("conn_map", "syn_map") or startswith("nt_")).id'
-	} | wc -l
+# kernel_kb: that memory; of the whole machine where nobody counts it by cgroup.
+kernel_kb() {
+	if [[ -e $CGROUP/memory.kmem.usage_in_bytes ]]; then
+		echo $(($(<"$CGROUP/memory.kmem.usage_in_bytes") / 1024))
+	elif [[ -e $CGROUP/memory.stat ]] && grep --quiet '^kernel ' "$CGROUP/memory.stat"; then
+		awk '$1 == "kernel" { printf "%d", $2 / 1024 }' "$CGROUP/memory.stat"
+	else
+		awk '/^Slab:/ { print $2 }' /proc/meminfo
+	fi
 }
 
-attach_and_detach() {
-	local i
-	for ((i = 0; i < $1; i++)); do
-		attach_raw server veth0
-		detach_raw server veth0
-		rm "$PINS"/*
-	done
+teardown() {
+	if [[ ${CGROUP-} ]]; then
+		echo "$$" >"${CGROUP%/*}/cgroup.procs"
+		wait_for rmdir "$CGROUP"
+	fi
+	clean_up
+}
+
+reattach() {
+	in_netns server nice --adjustment=-10 python3 "$ROOT/tests/reattach.py" veth0 "$OBJ" "$1" >>"$BATS_TEST_TMPDIR/rounds"
+}
+
+# none_left: the kernel has freed every map that was pinned in one of the rounds.
+none_left() {
+	assert_equal "maps that are left" "$(bpftool --json map show | jq --compact-output --slurpfile made \
+		<(cut -d ' ' -f 3- "$BATS_TEST_TMPDIR/rounds") '[.[] | select(.id | IN($made[])).name]')" '[]'
+}
+
+memory_is_below() {
+	local now
+	now=$(kernel_kb)
+	((now < $1)) || fail "the kernel's memory: $now kB, not below $1"
+}
+
+# Lines `STATE START_NS` of records that say something else than SF, though the connection was opened when both directions were seen.
+false_states() {
+	records | sed -E 's/.* state=([^ ]*) .* start_ns=([0-9]*) .*/\1 \2/' | grep -v '^SF ' |
+		awk 'FNR == NR { before[NR] = $1; behind[NR] = $2; rounds = NR; next }
+			{
+				known = 0
+				for (i = 1; i <= rounds; i++)
+					known += $2 >= before[i] && $2 <= behind[i]
+				if (!known)
+					print
+			}' "$BATS_TEST_TMPDIR/rounds" - || true
 }
 
 @test "attached and detached 500 times under traffic: no program, map or memory is left, and no state is false" {
-	local states before
+	local before states
 	requires tool_nginx tool_wrk object
 	new_pair
 	http_server server
 	trace_start
-	background in_netns client wrk --threads 1 --connections 8 --duration 300s --header 'Connection: close' "http://$SERVER4:8000/"
-	attach_and_detach 20 # what is allocated once is there from now on
-	wait_for test_nothing_of_ours
-	before=$(slab_kb)
-	attach_and_detach 480
-	wait_for test_nothing_of_ours
-	wait_for test_slab_below $((before + 16384))
-	# Nobody was refused, reset or left without an answer. SH: between the two filters, only one direction is seen.
+	background in_netns client wrk --threads 1 --connections 8 --duration 600s --header 'Connection: close' "http://$SERVER4:8000/"
+	enter_cgroup
+	reattach 20 # what is allocated once is there from now on
+	wait_for none_left
+	before=$(kernel_kb)
+	reattach 480
+	assert_equal "rounds" "$(wc -l <"$BATS_TEST_TMPDIR/rounds")" 500
+	wait_for none_left
+	wait_for memory_is_below $((before + 16384))
+	# Between the two filters only what comes in is seen: of a connection that began then, the answer or the server's FIN can be missing,
+	# and it is recorded as SH or S2 when its ports are used again. Nobody was refused or reset.
+	assert_equal "false states" "$(false_states)" ''
 	states=$(records | record_value state | sort -u | tr '\n' ' ')
-	[[ $states == 'SF ' || $states == 'SF SH ' ]] || fail "states: $states"
-}
-
-test_nothing_of_ours() {
-	assert_equal "programs and maps" "$(of_ours)" 0
-}
-
-test_slab_below() {
-	local now
-	now=$(slab_kb)
-	((now < $1)) || fail "slab: $now kB"
+	[[ $states =~ ^(S2 )?SF\ (SH )?$ ]] || fail "states: $states"
 }

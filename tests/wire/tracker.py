@@ -31,7 +31,7 @@ class Map:
         self.fd, _ = bpf(BPF_OBJ_GET, struct.pack("=QII", ctypes.addressof(path), 0, 0))
         info = ctypes.create_string_buffer(128)
         bpf(BPF_OBJ_GET_INFO_BY_FD, struct.pack("=IIQ", self.fd, 128, ctypes.addressof(info)))
-        self.key_size, self.value_size, self.max_entries = struct.unpack_from("=III", info, 8)
+        self.id, self.key_size, self.value_size, self.max_entries = struct.unpack_from("=IIII", info, 4)
 
     def dump(self):
         """(keys, values), each one string of bytes."""
