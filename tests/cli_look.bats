@@ -142,7 +142,7 @@ is_read() {
 	wait "$reader" || true
 	refused
 	wait_for figure_is .ended.REJ 1
-	assert_status 0 netracker log --no-follow --json
+	assert_status 0 netracker log --no-follow --json --addr "$SERVER4"
 	[[ $stdout == *'"state":"REJ"'* ]] || fail "the record is not there: $stdout"
 }
 

@@ -46,7 +46,7 @@ explained() {
 	assert_equal "pages with runnable blocks" "$(cd "$ROOT" && grep --files-with-matches '^```sh runnable' README.md docs/*.md)" docs/quickstart.md
 	run in_netns client env PATH="$BATS_TEST_TMPDIR/bin:$PATH" bash -euo pipefail "$BATS_TEST_TMPDIR/script"
 	assert_equal "exit status" "$status:${output: -300}" "0:${output: -300}"
-	[[ $output == *" SF "* ]] || fail "the log does not show the connection: $output"
+	[[ $output =~ "$SERVER4:8000"\ +out\ +SF ]] || fail "the log does not show the connection: $output"
 	assert_equal "pins left" "$(find /sys/fs/bpf/tc /sys/fs/bpf/netracker -type f 2>/dev/null)" ""
 }
 

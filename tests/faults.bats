@@ -215,14 +215,15 @@ enter_cgroup() {
 	mkdir "$CGROUP" && echo "$BASHPID" >"$CGROUP/cgroup.procs"
 }
 
-# kernel_kb: that memory; of the whole machine where nobody counts it by cgroup.
+# kernel_kb: that memory; 0 where it is not counted by cgroup.
 kernel_kb() {
 	if [[ -e $CGROUP/memory.kmem.usage_in_bytes ]]; then
 		echo $(($(<"$CGROUP/memory.kmem.usage_in_bytes") / 1024))
 	elif [[ -e $CGROUP/memory.stat ]] && grep --quiet '^kernel ' "$CGROUP/memory.stat"; then
 		awk '$1 == "kernel" { printf "%d", $2 / 1024 }' "$CGROUP/memory.stat"
 	else
-		awk '/^Slab:/ { print $2 }' /proc/meminfo
+		echo "# this machine does not count the kernel's memory by cgroup: not tried" >&3
+		echo 0
 	fi
 }
 
@@ -277,7 +278,7 @@ false_states() {
 	reattach 480
 	assert_equal "rounds" "$(wc -l <"$BATS_TEST_TMPDIR/rounds")" 500
 	wait_for none_left
-	wait_for memory_is_below $((before + 16384))
+	wait_for memory_is_below $((before + 4096))
 	# Between the two filters only what comes in is seen: of a connection that began then, the answer or the server's FIN can be missing,
 	# and it is recorded as SH or S2 when its ports are used again. Nobody was refused or reset.
 	assert_equal "false states" "$(false_states)" ''

@@ -60,7 +60,7 @@ new_machine() {
 
 # on_machine COMMAND…: in the network namespace `client`, too.
 on_machine() {
-	in_netns client chroot "$MACHINE" env --chdir=/ PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"
+	in_netns client chroot "$MACHINE" env --chdir=/ NETRACKER_LOCK=/tmp/lock PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"
 }
 
 # The tracker's traces on the machine, the administration's own aside.
@@ -75,7 +75,7 @@ track_one() {
 	http_server server
 	on_machine netracker attach --quiet veth0
 	in_netns client curl --silent --output /dev/null "http://$SERVER4:8000/"
-	assert_equal "state" "$(on_machine timeout 10 netracker log --json --max-rows 1 | jq --raw-output .state)" SF
+	assert_equal "state" "$(on_machine timeout 10 netracker log --json --addr "$SERVER4" --max-rows 1 | jq --raw-output .state)" SF
 }
 
 @test "lintian finds no error in the package" {

@@ -86,6 +86,11 @@ as_user() {
 	setpriv --reuid=65534 --regid="$1" --clear-groups --bounding-set=-all --inh-caps=-all --no-new-privs -- "${@:2}"
 }
 
+teardown() {
+	! mountpoint --quiet /mnt || umount /mnt
+	clean_up
+}
+
 # A bpffs as systemd mounts it, and a copy of the command that others may read.
 like_systemd() {
 	chmod 1700 /sys/fs/bpf
@@ -108,7 +113,6 @@ like_systemd() {
 	done
 	as_user 65534 "$COMMAND" check >/dev/null || [[ $? -eq 4 ]]
 	as_user 65534 "$COMMAND" version
-	umount /mnt
 	in_netns client "$NETRACKER" detach --quiet --all
 }
 
@@ -130,7 +134,6 @@ like_systemd() {
 	in_netns client ip link add veth8 type veth peer name veth9
 	in_netns client "$NETRACKER" attach --quiet veth8
 	as_user games "$COMMAND" list --json
-	umount /mnt
 	in_netns client "$NETRACKER" detach --quiet --all
 	assert_equal "mode and group of /sys/fs/bpf" "$(stat --format='%a %g' /sys/fs/bpf)" "$before"
 }
