@@ -10,7 +10,7 @@
 #   fail MESSAGE                 end the test
 #   assert_equal WHAT GOT WANT   fail, naming all three, unless the two are the same text
 #   retry N DELAY COMMAND…       run COMMAND up to N times, DELAY seconds apart, until it succeeds
-#   wait_for COMMAND…            the same for WAIT_SECONDS (10) in all; fails with COMMAND and its last output. Use it instead of sleep.
+#   wait_for COMMAND…            the same for WAIT_SECONDS (60) in all; fails with COMMAND and its last output. Use it instead of sleep.
 #
 # Namespaces and traffic
 #   new_netns NAME               make an anonymous network namespace, lo up
@@ -57,7 +57,8 @@ NET6=2001:db8:$(printf %x "$NETRACKER_TEST_NET")
 readonly NET6 CLIENT4=$NET4.1 SERVER4=$NET4.2 NOBODY4=$NET4.99 CLIENT6=$NET6::1 SERVER6=$NET6::2
 
 export LC_ALL=C
-WAIT_SECONDS=10
+# A machine may be busy, and who waits in vain has all the time in the world.
+WAIT_SECONDS=60
 
 setup() {
 	isolate
