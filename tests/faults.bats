@@ -21,7 +21,7 @@ test_live() {
 }
 
 request() {
-	in_netns client curl --silent --fail --max-time 5 "http://$SERVER4:8000/$1" >/dev/null
+	in_netns client curl --silent --fail --max-time 60 "http://$SERVER4:8000/$1" >/dev/null
 }
 
 # requests COUNT: all of them on connections of their own.
@@ -75,7 +75,7 @@ assert_detached() {
 	run -0 --separate-stderr in_server status --json
 	assert_equal "veth0" "$(jq --raw-output '.interfaces[].state' <<<"$output")" gone
 	"$NETRACKER" attach -q --netns "$NETNS_DIR/elsewhere" veth0
-	in_netns client curl --silent --max-time 2 "http://$SERVER4:8000/" >/dev/null || true # nobody listens there
+	in_netns client curl --silent --max-time 20 "http://$SERVER4:8000/" >/dev/null || true # nobody listens there
 	wait_for_records 1 ' state=REJ dir=in '
 	"$NETRACKER" detach -q --all
 	wait_for_records 5 ' state=S1 dir=in '

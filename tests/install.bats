@@ -63,7 +63,7 @@ setup() {
 
 # The first record's state; other people's are in the log as well.
 wait_for_state() {
-	timeout 10 netracker log --json --addr "$SERVER4" --max-rows 1 | jq --raw-output .state
+	timeout 60 netracker log --json --addr "$SERVER4" --max-rows 1 | jq --raw-output .state
 }
 
 @test "uninstall leaves no file, with the same variables" {

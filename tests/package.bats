@@ -75,7 +75,7 @@ track_one() {
 	http_server server
 	on_machine netracker attach --quiet veth0
 	in_netns client curl --silent --output /dev/null "http://$SERVER4:8000/"
-	assert_equal "state" "$(on_machine timeout 10 netracker log --json --addr "$SERVER4" --max-rows 1 | jq --raw-output .state)" SF
+	assert_equal "state" "$(on_machine timeout 60 netracker log --json --addr "$SERVER4" --max-rows 1 | jq --raw-output .state)" SF
 }
 
 @test "lintian finds no error in the package" {

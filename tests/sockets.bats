@@ -268,7 +268,7 @@ wrk_requests() {
 			if answered == 10100 then os.exit(0) end
 		end
 	EOF
-	in_netns client wrk --threads 1 --connections 16 --duration 30s --header 'Connection: close' \
+	in_netns client wrk --threads 1 --connections 16 --duration 600s --header 'Connection: close' \
 		--script "$BATS_TEST_TMPDIR/wrk.lua" "http://$SERVER4:8000/"
 }
 

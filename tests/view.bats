@@ -132,7 +132,7 @@ value() {
 	requires tool_nginx tool_wrk
 	track server
 	http_server server
-	background in_netns client wrk --threads 1 --connections 50 --duration 4s --header 'Connection: close' "http://$SERVER4:8000/"
+	background in_netns client wrk --threads 1 --connections 50 --duration 600s --header 'Connection: close' "http://$SERVER4:8000/"
 	wait_for test -s "$ACCESS_LOG"
 	for _ in {1..200}; do
 		cat "$VIEWS/handshake_records" "$VIEWS/records"

@@ -47,7 +47,7 @@ class Receiver:
         """A multiset of count frames; fewer if no more come."""
         frames = collections.Counter()
         for _ in range(count):
-            if not select.select([self.socket], [], [], 1)[0]:
+            if not select.select([self.socket], [], [], 10)[0]:
                 break
             data, ancillary, _, _ = self.socket.recvmsg(65536, 64)
             status, _, _, _, _, tci, tpid = struct.unpack("=IIIHHHH", ancillary[0][2])
@@ -107,7 +107,7 @@ class Fuzzer:
 
 def is_conserved(tracker):
     """A connection that ends between two of the readings is no loss: then read again."""
-    return wait_until(lambda: not tracker.missing(), 3)
+    return wait_until(lambda: not tracker.missing(), 30)
 
 
 def main():
@@ -147,7 +147,7 @@ def main():
         ways[0][0].send(frame(bytes(46), proto=ETH_P_802_EX1))
         return tracker.is_empty()
 
-    if not wait_until(end_all, 8):
+    if not wait_until(end_all, 60):
         sys.exit(f"fuzz: left: {tracker.live_handshakes()} handshakes, {tracker.live_connections()} connections; {tracker.counters()}")
     if not is_conserved(tracker):
         sys.exit(f"fuzz: connections are not conserved: {tracker.missing()} are missing; {tracker.counters()}")

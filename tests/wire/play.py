@@ -31,7 +31,7 @@ Behind the steps stands what must come of them, and nothing else may:
     and @ack, the two ends of the round-trip times. start=@name, end=@name and so on take others.
     + COUNTER=N...       counters that went up. All that do are named here but attempts and established (ended and
                          logged follow from the records).
-At the end the law of struct counters must hold and the tables be empty.
+At the end the law of struct counters must hold and the tables be empty. A scenario that fails and was late is played again.
 """
 import argparse
 import shlex
@@ -46,7 +46,10 @@ LINKS = ("veth-in-4", "veth-in-6", "veth-out-4", "veth-out-6", "lo-4", "tun-in-4
 ADDRESSES = {"4": (CLIENT4, SERVER4), "6": (CLIENT6, SERVER6), "8": (ETHERTYPE4, SERVER4), "d": (ETHERTYPE6, SERVER6)}
 UNNAMED_COUNTERS = ("attempts", "established")
 MODULUS = 1 << 32
-PATIENCE_S = 5
+PATIENCE_S = 15
+# Behind its own times by more than this, a scenario was not played as it is written: the machine did something else.
+LATE_S = 0.1
+ATTEMPTS = 10
 
 
 def now_ns():
@@ -178,14 +181,17 @@ def parse(text):
 
 
 def play(tracker, connections, flush, scenario):
+    """What is wrong, and how late the scenario was."""
     steps, records, expected_counters = parse(scenario)
     if not wait_until(tracker.is_empty, PATIENCE_S):
-        return ["tables not empty at the beginning"]
+        return ["tables not empty at the beginning"], 0
     tracker.forget_records()
     counters = tracker.counters()
+    began, planned = time.monotonic(), 0
     for verb, argument, options, label in steps:
         if verb == "wait":
             time.sleep(float(argument))
+            planned += float(argument)
         elif verb == "flush":
             before = now_ns()
             flush()
@@ -194,6 +200,7 @@ def play(tracker, connections, flush, scenario):
         else:
             for c in connections:
                 c.step(verb, argument, options, label)
+    late = time.monotonic() - began - planned
 
     problems = []
     if not wait_until(tracker.is_empty, PATIENCE_S):
@@ -214,7 +221,7 @@ def play(tracker, connections, flush, scenario):
             problems.append(f"counter {name}: went up by {grown.get(name, 0)}, want {want}")
     if tracker.missing():
         problems.append(f"connections are not conserved: {tracker.missing()} are missing; {tracker.counters()}")
-    return problems
+    return problems, late
 
 
 def main():
@@ -228,15 +235,20 @@ def main():
     dress = DRESSES[arguments.dress]
     links = {"veth": Veth(dress), "lo": Loopback(), "tun": Tun()}
     links["forwarded"] = Forwarded(links["veth"], links["tun"])
-    # Ports that the last scenario did not use.
-    first_port = 10000 + time.monotonic_ns() // 1000000 % 50000
-    connections = [Connection(name, links[name.split("-")[0]], first_port + i, dress) for i, name in enumerate(arguments.links)]
+    scenario = sys.stdin.readlines()
 
     def flush():
         tracker.configure(handshake_timeout=1, close_timeout=2, flush=1)
         links["veth"].flush()
 
-    problems = play(tracker, connections, flush, sys.stdin)
+    for _ in range(ATTEMPTS):
+        # Ports that the last scenario did not use.
+        first_port = 10000 + time.monotonic_ns() // 1000000 % 50000
+        connections = [Connection(name, links[name.split("-")[0]], first_port + i, dress) for i, name in enumerate(arguments.links)]
+        problems, late = play(tracker, connections, flush, scenario)
+        if not problems or late < LATE_S:
+            break
+        problems.append(f"the machine was busy: the scenario was late by {late:.3f} s, in the last of {ATTEMPTS} attempts")
     for problem in problems:
         print(problem, file=sys.stderr)
     sys.exit(bool(problems))
