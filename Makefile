@@ -13,7 +13,7 @@ BPF_CFLAGS += -fdebug-compilation-dir=.
 BPF_CFLAGS += $(if $(MAX_CONNECTIONS),-DMAX_CONNECTIONS=$(MAX_CONNECTIONS))
 BPF_OBJECTS = $(patsubst %.c,%.o,$(wildcard *.bpf.c view/*.bpf.c))
 
-.PHONY: all deps demo run test lint clean help FORCE
+.PHONY: all deps demo run test test-beside lint clean help FORCE
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 
@@ -42,10 +42,13 @@ run: ## attach to IFACE (without: the default route's interface) and follow the 
 	@$(MAKE) --no-print-directory all
 	@scripts/run $(if $(IFACE),"$(IFACE)")
 
-test: ## run the test suite; TESTS='tests/raw.bats …' runs a part (root)
+test: ## run the test suite; TESTS='tests/raw.bats …' runs a part, JOBS=2 two files at a time, BESIDE=1 beside other people's work (root)
 	@scripts/deps --quiet build run test
 	@$(MAKE) --no-print-directory all
-	@tests/run $(TESTS)
+	@NETRACKER_JOBS=$(JOBS) $(if $(BESIDE),tests/beside) tests/run $(TESTS)
+
+test-beside: ## run the tests that share most with other users of the machine while there are some (root)
+	@$(MAKE) --no-print-directory test BESIDE=1 TESTS='tests/raw.bats tests/demo.bats tests/privileges.bats tests/metrics.bats'
 
 lint: ## check the shell and C sources: shellcheck, shfmt, clang-format 14
 	scripts/lint
