@@ -6,7 +6,7 @@
 load helpers
 
 demo_instances() {
-	find /sys/kernel/tracing/instances -name "$NETRACKER_INSTANCE-demo-*"
+	find /sys/kernel/tracing/instances -maxdepth 1 -name "$NETRACKER_INSTANCE-demo-*"
 }
 
 interrupt() {
