@@ -202,26 +202,38 @@ fill_entries() {
 	done
 }
 
-@test "all pins are removed, or another bpffs lies over them: status says so, detach removes the filters" {
-	local how
-	for how in removed covered; do
-		netracker attach --quiet veth0
-		if [[ $how == removed ]]; then
-			find /sys/fs/bpf -type f ! -name '*.debug' -delete
-		else
-			mount -t bpf bpf /sys/fs/bpf
-		fi
-		assert_status 0 netracker status
-		assert_says 'veth0: stray'
-		assert_says 'pinned nowhere any more'
-		assert_equal "words on stderr" "$(cat "$BATS_TEST_TMPDIR/stderr")" ''
-		assert_status 3 netracker stats
-		assert_status 0 netracker detach --quiet veth0
-		assert_equal "filters" "$(all_filters)" ''
-		[[ $how == removed ]] || umount /sys/fs/bpf
-		netracker detach --quiet --all 2>/dev/null || true
-		in_netns server tc qdisc del dev veth0 clsact 2>/dev/null || true
-	done
+@test "all pins are removed: status says so, detach removes the filters, attach begins anew" {
+	netracker attach --quiet veth0
+	find /sys/fs/bpf -type f ! -name '*.debug' -delete
+	wait_for assert_status 0 netracker status
+	assert_says 'veth0: stray'
+	assert_says 'pinned nowhere any more'
+	assert_equal "words on stderr" "$(cat "$BATS_TEST_TMPDIR/stderr")" ''
+	assert_status 3 netracker stats
+	assert_status 0 netracker attach --quiet veth0
+	assert_whole
+	find /sys/fs/bpf -type f ! -name '*.debug' -delete
+	wait_for assert_status 0 netracker detach --quiet veth0
+	assert_equal "filters" "$(all_filters)" ''
+	# Whose it was stood in the map that was lost.
+	in_netns server tc qdisc del dev veth0 clsact
+	assert_clean
+}
+
+@test "another bpffs lies over the one with the pins: each verb says so, nothing under it is touched" {
+	local before
+	netracker attach --quiet veth0
+	before=$(all_filters)
+	mount -t bpf bpf /sys/fs/bpf
+	assert_status 3 netracker status
+	assert_says 'another tracker is, whose tables are in another BPF file system'
+	assert_status 3 netracker stats
+	assert_status 3 netracker detach --quiet veth0
+	assert_says 'the tracker there is another one'
+	assert_equal "filters" "$(all_filters)" "$before"
+	umount /sys/fs/bpf
+	assert_whole
+	netracker detach --quiet veth0
 	assert_clean
 }
 

@@ -27,7 +27,7 @@ _netracker() {
 					detach) words="--all --quiet --dry-run --netns $(_netracker_attached)" ;;
 					status) words='--json' ;;
 					list) words="$filters --sort" ;;
-					log) words="$filters --no-follow --failed --quality --min-ms --since --utc" ;;
+					log) words="$filters --no-follow --wait --failed --quality --min-ms --since --utc" ;;
 					stats) words='--json --reset' ;;
 					metrics) words='--textfile' ;;
 					config)

@@ -37,6 +37,8 @@ cmd_attach() {
 	for iface in "${ifaces[@]}"; do
 		FILTERS[$iface]=$(filters "$iface")
 		BEFORE[$iface]=$(our_filters <<<"${FILTERS[$iface]}")
+		[[ ${FILTERS[$iface]} != *' theirs '* ]] ||
+			say "$iface: another tracker is attached here too, whose tables are in another BPF file system than $BPFFS here"
 	done
 	WAS_ATTACHED=$(tracked_interfaces)
 

@@ -160,6 +160,7 @@ help_log() {
 		log, shown or not; it has one reader at a time.
 
 		  --no-follow            end after what is there
+		  --wait                 while there is no log to read, wait for it: not attached yet, or another reader
 		  --failed               those that failed: all states but SF, S1, S2, S3
 		  --quality              another table: round-trip times, retransmissions, throughput, owner
 	EOF

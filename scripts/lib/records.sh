@@ -8,6 +8,7 @@ readonly STATES=(S0 S1 S2 S3 SF SH REJ RSTO RSTR RSTOS0) FAILED_STATES=S0,SH,REJ
 
 FORMAT=table # or json
 FOLLOW=1
+WAIT=0 # log: for there to be one
 QUALITY=0
 SORT= # by what list sorts; empty: not at all
 
@@ -15,6 +16,7 @@ cmd_log() {
 	local dir trace
 	parse_record_options "$@"
 	require root awk
+	((!WAIT)) || wait_for_log
 	dir=$(instance)
 	[[ -d $dir ]] || die "$EXIT_NOT_ATTACHED" "no log at $dir; 'netracker attach IFACE' makes it"
 
@@ -67,6 +69,7 @@ parse_record_options() {
 			*:-w | *:--wide) wide=1 ;;
 			*:-j | *:--json) FORMAT=json ;;
 			log:--no-follow) FOLLOW=0 ;;
+			log:--wait) WAIT=1 ;;
 			log:--failed) states=$FAILED_STATES ;;
 			log:--quality) QUALITY=1 ;;
 			log:-u | log:--utc) utc=1 ;;

@@ -4,7 +4,7 @@
 # status and check: what is, and what would have to be.
 
 cmd_status() {
-	local json=0 document
+	local json=0 document loaded
 	while (($#)); do
 		case $1 in
 			-j | --json) json=1 ;;
@@ -17,6 +17,9 @@ cmd_status() {
 	find_all_targets
 	if ((${#TARGETS[@]} == 0)); then
 		((!json)) || printf '{"interfaces":[]}\n'
+		loaded=$(programs)
+		[[ $loaded != *theirs* ]] ||
+			die "$EXIT_NOT_ATTACHED" "not attached to any interface; another tracker is, whose tables are in another BPF file system than $BPFFS here"
 		die "$EXIT_NOT_ATTACHED" "not attached to any interface; 'netracker attach IFACE' does that"
 	fi
 	document=$(status)

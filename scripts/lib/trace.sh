@@ -40,6 +40,29 @@ buffer_kib() {
 	printf '%s\n' "$kib"
 }
 
+# wait_for_log: until there is one that nobody else reads. The kernel tells nobody of new instances, so it is looked for once a second.
+wait_for_log() {
+	local dir said=
+	while true; do
+		dir=$(instance)
+		if [[ ! -d $dir ]]; then
+			[[ $said == none ]] || say "not attached to any interface yet; waiting for 'netracker attach IFACE'"
+			said=none
+		elif is_unread "$dir"; then
+			return 0
+		else
+			[[ $said == taken ]] || say "the log is being read by somebody else; waiting for its reader to end"
+			said=taken
+		fi
+		sleep 1
+	done
+}
+
+# is_unread INSTANCE: nobody has its pipe. Newer kernels let only one open it, on older ones `netracker log` holds a lock.
+is_unread() {
+	{ flock --nonblock "$1/trace_pipe" true; } 2>/dev/null
+}
+
 # A reader that follows the log gets the last records and the farewell, and ends; only then the kernel lets the instance go.
 remove_instance() {
 	local dir i
