@@ -180,14 +180,109 @@ since() {
 }
 
 @test "an interface's odd name is escaped" {
+	local netns name='a"\b'
 	requires tool_promtool
-	track client
-	# struct iface, number 1: name (a"b\), ifindex, owns_qdisc, netns, attached_ns.
-	# shellcheck disable=SC2046 # a byte a word
-	bpftool map update pinned "$PINS/nt_ifaces" key 1 0 0 0 value hex \
-		61 22 62 5c $(printf '0 %.0s' {1..12}) 7 0 0 0 0 0 0 0 9 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0
-	assert_equal "interfaces" "$("$NETRACKER" metrics | grep '^netracker_interface_info')" 'netracker_interface_info{device="a\"b\\",netns="9"} 1'
+	in_netns client ip link set veth0 down
+	in_netns client ip link set veth0 name "$name"
+	in_netns client "$NETRACKER" attach --quiet "$name"
+	netns=$(stat --dereference --format=%i "$NETNS_DIR/client")
+	interfaces_are 'info{device="a\"\\b",netns="'"$netns"'"} 1' 'hooks{device="a\"\\b",netns="'"$netns"'"} 2'
 	"$NETRACKER" metrics | valid
+	"$NETRACKER" metrics | grouped
+}
+
+# interfaces_are LINE…: all that the metrics say of interfaces, without netracker_interface_. In place of "…": the namespace client.
+interfaces_are() {
+	local client
+	client=$(stat --dereference --format=%i "$NETNS_DIR/client")
+	assert_equal "interfaces" "$("$NETRACKER" metrics | sed -n 's/^netracker_interface_//p' | sort)" \
+		"$(printf '%s\n' "${@//…/$client}" | grep . | sort)"
+}
+
+@test "an interface is said to be tracked as long as the tracker hangs there" {
+	track client
+	interfaces_are 'info{device="veth0",netns="…"} 1' 'hooks{device="veth0",netns="…"} 2'
+	in_netns client tc filter del dev veth0 ingress
+	interfaces_are 'info{device="veth0",netns="…"} 1' 'hooks{device="veth0",netns="…"} 1'
+	in_netns client tc qdisc del dev veth0 clsact
+	interfaces_are 'hooks{device="veth0",netns="…"} 0'
+	track client
+	interfaces_are 'info{device="veth0",netns="…"} 1' 'hooks{device="veth0",netns="…"} 2'
+	in_netns client ip link del veth0
+	interfaces_are 'hooks{device="veth0",netns="…"} 0'
+	in_netns client "$NETRACKER" attach --quiet lo
+	in_netns client "$NETRACKER" detach --quiet veth0
+	interfaces_are 'info{device="lo",netns="…"} 1' 'hooks{device="lo",netns="…"} 2'
+}
+
+@test "an interface that gets another name is tracked, one that moves to another namespace is not" {
+	track client
+	in_netns client ip link set veth0 down
+	in_netns client ip link set veth0 name renamed
+	interfaces_are 'info{device="veth0",netns="…"} 1' 'hooks{device="veth0",netns="…"} 2'
+	in_netns client ip link set renamed netns "$NETNS_DIR/server"
+	interfaces_are 'hooks{device="veth0",netns="…"} 0'
+}
+
+@test "containers that come and go leave nothing in the metrics" {
+	local i
+	track client
+	for i in 1 2 3 4 5; do
+		new_netns "container$i"
+		in_netns "container$i" "$NETRACKER" attach --quiet lo
+	done
+	assert_equal "tracked" "$(metric netracker_interface_info)" 6
+	assert_equal "hooks" "$(metric netracker_interface_hooks)" 12
+	for i in 1 2 3 4 5; do
+		umount "$NETNS_DIR/container$i"
+		rm "$NETNS_DIR/container$i"
+	done
+	# The kernel takes its time to end a namespace.
+	wait_for interfaces_are 'info{device="veth0",netns="…"} 1' 'hooks{device="veth0",netns="…"} 2'
+}
+
+@test "an interface that was attached by hand is tracked, too" {
+	track client
+	in_netns client tc qdisc add dev lo clsact
+	add_filter client lo egress tc_en
+	interfaces_are 'info{device="veth0",netns="…"} 1' 'hooks{device="veth0",netns="…"} 2' 'info{device="lo",netns="…"} 1'
+	in_netns client tc qdisc del dev lo clsact
+	interfaces_are 'info{device="veth0",netns="…"} 1' 'hooks{device="veth0",netns="…"} 2'
+}
+
+@test "as many interfaces as there can be, with the longest names, are printed whole" {
+	local i name hex netns
+	requires tool_promtool
+	track server
+	bpftool prog pin id "$(in_netns server tc -json filter show dev veth0 ingress | jq '.[].options.prog.id | numbers')" /sys/fs/bpf/pinned
+	# Backslashes and a number.
+	name='\\\\\\\\\\\x'
+	for i in {100..399..2}; do
+		echo "link add $name$i index $i type veth peer name $name$((i + 1)) index $((i + 1))"
+	done | in_netns client ip -batch -
+	for i in {100..399}; do
+		echo "qdisc add dev $name$i clsact"
+		echo "filter add dev $name$i ingress bpf object-pinned /sys/fs/bpf/pinned"
+		echo "filter add dev $name$i egress bpf object-pinned /sys/fs/bpf/pinned"
+	done | in_netns client tc -batch -
+	"$NETRACKER" metrics >"$BATS_TEST_TMPDIR/metrics"
+	grouped <"$BATS_TEST_TMPDIR/metrics"
+	assert_equal "by hand" "$(grep -c '^netracker_interface_info.*x' "$BATS_TEST_TMPDIR/metrics")" 256
+
+	# struct iface: name, ifindex, owns_qdisc, netns, attached_ns. Number 1 is the server's.
+	printf -v hex '%08x' "$(stat --dereference --format=%i "$NETNS_DIR/client")"
+	netns="${hex:6:2} ${hex:4:2} ${hex:2:2} ${hex:0:2} 0 0 0 0"
+	for i in {2..255}; do
+		printf 'map update pinned %s key hex %02x 0 0 0 value hex %s 3%d 3%d 3%d 0 %02x %02x 0 0 0 0 0 0 %s 0 0 0 0 0 0 0 0\n' "$PINS/nt_ifaces" "$i" \
+			'5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 78' $(((i + 98) / 100)) $(((i + 98) / 10 % 10)) $(((i + 98) % 10)) $(((i + 98) % 256)) $(((i + 98) / 256)) "$netns"
+	done >"$BATS_TEST_TMPDIR/batch"
+	bpftool batch file "$BATS_TEST_TMPDIR/batch" >/dev/null
+	"$NETRACKER" metrics >"$BATS_TEST_TMPDIR/metrics"
+	grouped <"$BATS_TEST_TMPDIR/metrics"
+	valid <"$BATS_TEST_TMPDIR/metrics"
+	assert_equal "hooks" "$(grep '^netracker_interface_hooks' "$BATS_TEST_TMPDIR/metrics" | grep -c ' 2$')" 255
+	# Some had no place in the table.
+	assert_equal "tracked" "$(grep -c '^netracker_interface_info' "$BATS_TEST_TMPDIR/metrics")" 301
 }
 
 @test "records lost in the log's buffer are a metric" {

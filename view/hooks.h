@@ -175,6 +175,7 @@ struct walk {
 	__u64 hooks_left;
 	__u32 netns; /* inode of net */
 	__u32 hook;
+	__u32 sought; /* see has_namespace() */
 	__u32 map_id; /* ours */
 };
 
@@ -308,11 +309,18 @@ static __always_inline void enter_namespace(struct walk *walk)
 	walk->next_dev = BPF_CORE_READ(net, dev_base_head.next);
 }
 
-static long take_step(__u32 i, struct walk *walk)
+/* Goes on to the next in the ring: false if it has been round, or is lost. */
+static __always_inline bool next_namespace(struct walk *walk)
 {
 	const struct net *net = walk->net;
-	const struct list_head *next;
+	const struct list_head *next = BPF_CORE_READ(net, list.next);
 
+	walk->net = CONTAINER(next, struct net, list);
+	return next && walk->net != walk->start;
+}
+
+static long take_step(__u32 i, struct walk *walk)
+{
 	if (walk->maps_left) {
 		look_at_map(walk);
 	} else if (walk->next_prog && walk->next_prog != walk->end_of_progs) {
@@ -326,9 +334,7 @@ static long take_step(__u32 i, struct walk *walk)
 	} else if (walk->next_dev && walk->next_dev != walk->end_of_devs) {
 		enter_device(walk);
 	} else {
-		next = BPF_CORE_READ(net, list.next);
-		walk->net = CONTAINER(next, struct net, list);
-		if (!next || walk->net == walk->start)
+		if (!next_namespace(walk))
 			return 1;
 		enter_namespace(walk);
 	}
@@ -349,6 +355,26 @@ static __always_inline bool walk_hooks(struct walk *walk, __u32 map_id)
 	walk->ns_ops = BPF_CORE_READ(own, ns.ops);
 	enter_namespace(walk);
 	return walk->ns_ops && bpf_loop(MAX_STEPS, take_step, walk, 0) < MAX_STEPS;
+}
+
+static long seek_namespace(__u32 i, struct walk *walk)
+{
+	const struct net *net = walk->net;
+
+	if (BPF_CORE_READ(net, ns.ops) == walk->ns_ops && BPF_CORE_READ(net, ns.inum) == walk->sought) {
+		walk->sought = 0;
+		return 1;
+	}
+	return !next_namespace(walk);
+}
+
+/* Behind a walk: is there a namespace of this inode? */
+static __always_inline bool has_namespace(struct walk *walk, __u32 netns)
+{
+	walk->net = walk->start;
+	walk->sought = netns;
+	bpf_loop(MAX_STEPS, seek_namespace, walk, 0);
+	return !walk->sought;
 }
 
 #endif

@@ -5,8 +5,10 @@
  * The format wants the lines of a metric in one group, so the services have to be gone over once for each metric, the same
  * ones every time. They are in a hash table, which promises neither. Hence nt_plan, an array whose elements mean nothing but
  * their index, the step: metric by metric, the steps go over the services in the order in which readers came to know them, one
- * each; the most that a step prints, a histogram, fits the 32 KiB that it may.
+ * each; the most that a step prints, a histogram, fits the 32 KiB that it may. The interfaces come behind the services, a step for
+ * each kind of line.
  */
+#include "hooks.h"
 #include "view.h"
 
 #ifndef VERSION
@@ -21,6 +23,13 @@ enum metric {
 	OF_BYTES,
 	OF_DURATION,
 	OF_HANDSHAKE,
+	SERVICE_METRICS,
+};
+
+/* The steps behind those of the services. scripts/lib/view.sh knows their number. */
+enum step {
+	ON_HOOKS = SERVICE_METRICS * MAX_SERVICES,
+	ON_INTERFACES_BY_HAND,
 };
 
 struct {
@@ -56,9 +65,6 @@ struct {
 /* ------------------------------------------------------------------------------------------------ of the whole host */
 
 #define MAX_CPUS 8192
-
-/* The kernel decides what a callback is passed. */
-#pragma clang diagnostic ignored "-Wunused-parameter"
 
 static long add_cpu(__u32 cpu, struct counters *sum)
 {
@@ -96,7 +102,8 @@ static __always_inline __u64 live_connections(const struct counters *sum, __u64 
 	return live & ~negative;
 }
 
-static __always_inline void print_host(struct seq_file *seq)
+/* Not inline, as print_interfaces() is not: one stack has no room for what both have on it. */
+static __noinline int print_host(struct seq_file *seq)
 {
 	struct counters sum = {};
 	__u64 handshakes = 0;
@@ -151,6 +158,7 @@ static __always_inline void print_host(struct seq_file *seq)
 	               "netracker_segments_malformed_total{kind=\"offset\"} %llu\n"
 	               "netracker_segments_malformed_total{kind=\"short\"} %llu\n",
 	               sum.malformed_flags, sum.malformed_offset, sum.malformed_short);
+	return 0;
 }
 
 /* ---------------------------------------------------------------------------------------------------- of a service */
@@ -255,21 +263,109 @@ static __always_inline void escape(char to[2 * IFACE_NAME_LEN], const char from[
 	}
 }
 
-static long print_interface(struct bpf_map *map, const __u32 *key, const struct iface *iface, struct seq_file **seq)
+/*
+ * As many as attach can take on are printed of those that were attached by hand: no step may print more than 32 KiB. The
+ * view hooks has all of them.
+ */
+#define MAX_BY_HAND MAX_IFACES
+
+/* What print_interfaces() knows; walk comes first, so that found() has the rest. */
+struct interfaces {
+	struct walk walk;
+	struct seq_file *seq;
+	const struct net_device *by_hand; /* the last that was */
+	__u64 by_hand_left;               /* so many more may be printed */
+	__u64 entry;                      /* index into nt_ifaces of walk.dev; 0: attach knows nothing of it */
+	__u32 ifindex;                    /* of walk.dev */
+	__u32 step;                       /* what to print */
+	__u32 hooked[HOOKS][MAX_IFACES / 32];
+};
+
+static __always_inline void print_info(struct seq_file *seq, const char device[IFACE_NAME_LEN], __u64 netns)
 {
 	char name[2 * IFACE_NAME_LEN] = {};
 
+	escape(name, device);
+	BPF_SEQ_PRINTF(seq, "netracker_interface_info{device=\"%s\",netns=\"%llu\"} 1\n", name, netns);
+}
+
+static long find_entry(struct bpf_map *map, const __u32 *key, const struct iface *iface, struct interfaces *all)
+{
+	if (iface->ifindex != all->ifindex || iface->netns != all->walk.netns)
+		return 0;
+	all->entry = *key;
+	return 1;
+}
+
+static __always_inline void found(struct walk *walk)
+{
+	struct interfaces *all = (void *)walk;
+	const struct net_device *dev = walk->dev;
+	char name[IFACE_NAME_LEN] = {};
+
+	all->ifindex = BPF_CORE_READ(dev, ifindex);
+	all->entry = UNTOLD(0);
+	bpf_for_each_map_elem(&nt_ifaces, find_entry, all, 0);
+	if (all->entry) {
+		all->hooked[walk->hook % HOOKS][all->entry / 32 % (MAX_IFACES / 32)] |= 1U << all->entry % 32;
+	} else if (all->step == ON_INTERFACES_BY_HAND && all->by_hand != dev && all->by_hand_left) {
+		all->by_hand = dev;
+		all->by_hand_left--;
+		bpf_probe_read_kernel_str(name, sizeof(name), MEMBER(dev, name));
+		print_info(all->seq, name, walk->netns);
+	}
+}
+
+/* At how many hooks. */
+static __always_inline __u32 hooks_of_entry(const struct interfaces *all, __u32 entry)
+{
+	__u32 word = entry / 32 % (MAX_IFACES / 32), bit = entry % 32;
+
+	return (all->hooked[INGRESS][word] >> bit & 1) + (all->hooked[EGRESS][word] >> bit & 1);
+}
+
+static long print_entry(struct bpf_map *map, const __u32 *key, const struct iface *iface, struct interfaces *all)
+{
+	char name[2 * IFACE_NAME_LEN] = {};
+	__u32 hooks = hooks_of_entry(all, *key);
+
 	if (!iface->ifindex)
 		return 0;
-	escape(name, iface->name);
-	BPF_SEQ_PRINTF(*seq, "netracker_interface_info{device=\"%s\",netns=\"%llu\"} 1\n", name, iface->netns);
+	if (all->step != ON_HOOKS) {
+		if (hooks)
+			print_info(all->seq, iface->name, iface->netns);
+	} else if (hooks || has_namespace(&all->walk, iface->netns)) {
+		escape(name, iface->name);
+		BPF_SEQ_PRINTF(all->seq, "netracker_interface_hooks{device=\"%s\",netns=\"%llu\"} %u\n", name, iface->netns, hooks);
+	}
 	return 0;
 }
 
-static __always_inline void print_interfaces(struct seq_file *seq)
+static __always_inline void print_interfaces_head(struct seq_file *seq, __u32 step)
 {
-	HEAD(seq, "interface_info", "gauge", "An interface that the tracker is attached to, and its network namespace; always 1.");
-	bpf_for_each_map_elem(&nt_ifaces, print_interface, &seq, 0);
+	if (step == ON_INTERFACES_BY_HAND)
+		HEAD(seq, "interface_info", "gauge",
+		     "An interface that the tracker is attached to, and its network namespace; always 1.");
+	else if (can_walk())
+		HEAD(seq, "interface_hooks", "gauge",
+		     "At how many of its two hooks the tracker still is, of an interface that it was attached to.");
+}
+
+/*
+ * What attach has noted in nt_ifaces may be gone since, and what was attached by hand is not there: so the kernel is asked. If it
+ * cannot be, what is noted has to be believed, and nothing is said of hooks.
+ */
+static __noinline int print_interfaces(struct seq_file *seq, __u32 step)
+{
+	struct interfaces all = { .seq = seq, .step = step, .by_hand_left = UNTOLD(MAX_BY_HAND) };
+	bool asked = can_walk() && walk_hooks(&all.walk, ((struct bpf_map *)&nt_ifaces)->id);
+
+	if (step == ON_INTERFACES_BY_HAND || (step == ON_HOOKS && !asked))
+		return 0;
+	if (!asked)
+		__builtin_memset(all.hooked, 0xff, sizeof(all.hooked));
+	bpf_for_each_map_elem(&nt_ifaces, print_entry, &all, 0);
+	return 0;
 }
 
 /* ------------------------------------------------------------------------------------------------------------ steps */
@@ -305,7 +401,12 @@ int metrics(struct bpf_iter__bpf_map_elem *ctx)
 	__u32 metric, at;
 
 	if (!plan) {
-		print_interfaces(seq);
+		print_interfaces(seq, 0);
+		return 0;
+	}
+	if (*plan >= ON_HOOKS) {
+		print_interfaces_head(seq, *plan);
+		print_interfaces(seq, *plan);
 		return 0;
 	}
 	metric = *plan / MAX_SERVICES;

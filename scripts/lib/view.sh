@@ -22,8 +22,8 @@ declare -rA VIEW_MAP=(
 # The maps that views look things up in.
 readonly VIEWED_MAPS=(nt_counters nt_ifaces nt_services syn_map)
 
-# What view/metrics.bpf.c goes over the services for.
-readonly METRICS_OF_SERVICES=4
+# What view/metrics.bpf.c goes over the services for, and its steps behind these.
+readonly METRICS_OF_SERVICES=4 STEPS_OF_INTERFACES=2
 
 # view_objects: print the directory of their objects, which is beside the libraries or, in the source tree, beside scripts/.
 view_objects() {
@@ -66,11 +66,11 @@ view_pin_all() (
 		passing+=("$BPFFS/$map")
 	done
 
-	# A step for each service that there can be, for each of its metrics.
+	# A step for each service that there can be, for each of its metrics; then those of the interfaces.
 	mkdir -p -- "$VIEWS" || exit
 	passing+=("$VIEWS/plan")
 	rm -f -- "$VIEWS/plan"
-	steps=$((METRICS_OF_SERVICES * $(bpftool --json map show pinned "$PINS/nt_services" | jq .max_entries)))
+	steps=$((METRICS_OF_SERVICES * $(bpftool --json map show pinned "$PINS/nt_services" | jq .max_entries) + STEPS_OF_INTERFACES))
 	command bpftool map create "$VIEWS/plan" type array key 4 value 4 entries "$steps" name nt_plan || exit
 
 	for view in "${!VIEW_MAP[@]}"; do

@@ -19,7 +19,7 @@ keep_writing() {
 	done
 }
 
-# start_prometheus NS: it scrapes the exporter, which reads the textfile, all of them in NS.
+# start_prometheus NS [RULES]: it scrapes the exporter, which reads the textfile, all of them in NS. RULES: ours, if no others.
 start_prometheus() {
 	local dir=$BATS_TEST_TMPDIR
 	mkdir "$dir/textfile"
@@ -28,7 +28,7 @@ start_prometheus() {
 		--collector.disable-defaults --collector.textfile --collector.textfile.directory="$dir/textfile"
 	cat >"$dir/prometheus.yml" <<-EOF
 		global: { scrape_interval: 1s, evaluation_interval: 1s }
-		rule_files: [ $ROOT/contrib/prometheus/netracker.rules.yml ]
+		rule_files: [ ${2:-$ROOT/contrib/prometheus/netracker.rules.yml} ]
 		scrape_configs:
 		  - job_name: node
 		    static_configs: [ { targets: [ '$EXPORTER' ] } ]
@@ -92,6 +92,38 @@ near() {
 		query "$panel" >/dev/null || fail "dashboard: $panel"
 	done < <(jq --raw-output '.panels[].targets[].expr' "$ROOT/contrib/grafana/netracker.json" |
 		sed 's/\$__rate_interval/1m/g; s/\$\(instance\|dir\|port\)/.*/g')
+}
+
+# firing: the alerts about interfaces that are, with the interface if they name one.
+firing() {
+	in_netns client curl --silent "http://$PROMETHEUS/api/v1/alerts" |
+		jq --raw-output '.data.alerts[] | select(.state == "firing").labels
+		| select(.alertname | IN("NeTrackerDetached", "NeTrackerInterfaceLost")) | "\(.alertname) \(.device // "-")"' | sort
+}
+
+# firing_are LINE…: sorted
+firing_are() {
+	assert_equal "alerts" "$(firing)" "$(printf '%s\n' "$@" | grep .)"
+}
+
+@test "an interface that is deleted fires one alert, the last one another" {
+	requires tool_prometheus tool_prometheus-node-exporter object kernel_5.19
+	new_pair
+	new_veth client veth1 server veth1
+	in_netns client "$NETRACKER" attach --quiet veth0 veth1
+	sed 's/ for: .*m$/ for: 1s/' "$ROOT/contrib/prometheus/netracker.rules.yml" >"$BATS_TEST_TMPDIR/netracker.rules.yml"
+	start_prometheus client "$BATS_TEST_TMPDIR/netracker.rules.yml"
+	WAIT_SECONDS=30 wait_for query_gives 'sum(netracker_interface_hooks)' 4
+	firing_are ""
+
+	in_netns client ip link del veth1
+	WAIT_SECONDS=30 wait_for firing_are 'NeTrackerInterfaceLost veth1'
+	in_netns client tc qdisc del dev veth0 clsact
+	WAIT_SECONDS=30 wait_for firing_are 'NeTrackerDetached -' 'NeTrackerInterfaceLost veth0' 'NeTrackerInterfaceLost veth1'
+
+	in_netns client "$NETRACKER" attach --quiet veth0
+	in_netns client "$NETRACKER" detach --quiet veth1
+	WAIT_SECONDS=30 wait_for firing_are ""
 }
 
 @test "the alerts fire on what they are for" {
