@@ -10,6 +10,7 @@
 #   fail MESSAGE                 end the test
 #   assert_equal WHAT GOT WANT   fail, naming all three, unless the two are the same text
 #   retry N DELAY COMMAND…       run COMMAND up to N times, DELAY seconds apart, until it succeeds
+#   copy_of_tree DIR             the sources, to build there what is not to be built in the tester's tree
 #   wait_for COMMAND…            the same for WAIT_SECONDS (60) in all; fails with COMMAND and its last output. Use it instead of sleep.
 #
 # Namespaces and traffic
@@ -148,6 +149,14 @@ lacking() {
 
 kernel_is_at_least() {
 	[[ $(printf '%s\n' "$1" "$(uname -r)" | sort --version-sort | head -1) == "$1" ]]
+}
+
+# The files under version control as they are now, as a repository.
+copy_of_tree() {
+	mkdir "$1"
+	(cd "$ROOT" && git -c safe.directory="$ROOT" ls-files -z | tar -c --null --ignore-failed-read --files-from=- 2>/dev/null) | tar -x -C "$1"
+	git -C "$1" init --quiet
+	git -C "$1" add --all
 }
 
 fail() {

@@ -16,14 +16,6 @@ setup_file() {
 	fi
 }
 
-# copy_of_tree DIR: the files under version control as they are now, as a repository.
-copy_of_tree() {
-	mkdir "$1"
-	(cd "$ROOT" && git -c safe.directory="$ROOT" ls-files -z | tar -c --null --ignore-failed-read --files-from=- 2>/dev/null) | tar -x -C "$1"
-	git -C "$1" init --quiet
-	git -C "$1" add --all
-}
-
 setup() {
 	isolate
 	requires tool_dh tool_git
