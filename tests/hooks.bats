@@ -28,6 +28,7 @@ library() {
 			source "$0/$library.sh"
 		done
 		ECHO=0
+		find_maps
 		"$@"' "$ROOT/scripts/lib" "$@"
 }
 

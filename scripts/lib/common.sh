@@ -69,6 +69,7 @@ bpftool() { told bpftool "$@"; }
 ip() { told ip "$@"; }
 jq() { told jq "$@"; }
 nsenter() { told nsenter "$@"; }
+stat() { told stat "$@"; }
 tc() { told tc "$@"; }
 
 # die_usage SENTENCE: the command line names something that is not there.
