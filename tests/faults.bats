@@ -116,15 +116,17 @@ assert_detached() {
 	tracked
 	trace_start
 	background in_netns client python3 -c '
-import socket, sys, time
+import os, socket, sys, time
 with socket.create_connection((sys.argv[1], 8000)) as s:
-    time.sleep(1)
+    while not os.path.exists(sys.argv[2]):
+        time.sleep(0.01)
     s.sendall(b"GET / HTTP/1.0\r\n\r\n")
     while s.recv(4096):
-        pass' "$SERVER4"
+        pass' "$SERVER4" "$BATS_TEST_TMPDIR/up-again"
 	wait_for test_live 1
 	in_netns server ip link set veth0 down
 	in_netns server ip link set veth0 up
+	: >"$BATS_TEST_TMPDIR/up-again"
 	request ''
 	wait_for records_reach 2 ' state=SF '
 	assert_conserved
@@ -177,6 +179,7 @@ is_logged() {
 	tracked
 	only_own "$instance"
 	echo 64 >"$instance/buffer_size_kb"
+	echo >"$instance/trace" # what others have written since it was made, and the count of what was lost
 	requests 3000
 	assert_conserved
 	written=$(counter logged)

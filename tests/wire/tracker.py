@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-"""What the attached tracker holds and says: its maps through bpf(2), its records from the trace."""
+"""What the attached tracker holds and says: its maps through bpf(2), its records from the trace.
+
+As a program it prints how many handshakes are live, a tenth of a second where bpftool writes, and a reader reads, megabytes of text.
+"""
 import ctypes
 import json
 import os
@@ -53,6 +56,11 @@ class Map:
         bpf(BPF_MAP_UPDATE_ELEM, struct.pack("=IIQQQ", self.fd, 0, ctypes.addressof(key), ctypes.addressof(value), 0))
 
 
+def live_handshakes(syn_map):
+    _, sets = syn_map.dump()
+    return sum(struct.unpack_from("=I", sets, at)[0] for at in range(0, len(sets), syn_map.value_size))
+
+
 class Tracker:
     def __init__(self, trace):
         self.trace = trace
@@ -75,8 +83,7 @@ class Tracker:
         return total
 
     def live_handshakes(self):
-        _, sets = self.syn_map.dump()
-        return sum(struct.unpack_from("=I", sets, at)[0] for at in range(0, len(sets), self.syn_map.value_size))
+        return live_handshakes(self.syn_map)
 
     def live_connections(self):
         keys, _ = self.conn_map.dump()
@@ -115,3 +122,7 @@ def wait_until(condition, seconds):
             return False
         time.sleep(0.02)
     return True
+
+
+if __name__ == "__main__":
+    print(live_handshakes(Map("syn_map")))
