@@ -213,3 +213,28 @@ come_and_go() {
 	run library read_hooks "$BATS_TEST_TMPDIR/nonexistent" 7
 	assert_equal "no view" "$status:$output" "1:"
 }
+
+# objects_of_another_kernel: print a directory of views built for a kernel that has no such filters as ours.
+objects_of_another_kernel() {
+	local view dir=$BATS_TEST_TMPDIR/view
+	cp -a "$ROOT/view" "$dir"
+	for view in hooks metrics; do
+		clang -O2 -g -target bpf -mcpu=v3 -I"/usr/include/$(uname -m)-linux-gnu" -I"$ROOT/view" -Dcls_bpf_head=no_such_head \
+			-c "$ROOT/view/$view.bpf.c" -o "$dir/$view.bpf.o"
+	done
+	printf '%s\n' "$dir"
+}
+
+@test "where the kernel cannot tell, the metrics say what attach has noted, and nothing of hooks" {
+	local objects before
+	requires tool_clang
+	objects=$(objects_of_another_kernel)
+	track client
+	before=$("$NETRACKER" metrics | grep '^netracker_interface_info')
+	library view_pin "$objects"
+	assert_equal "hooks" "$(cat "$VIEWS/hooks")" "hooks 0 $(bpftool --json map show pinned "$PINS/nt_ifaces" | jq .id)"
+	assert_equal "tracked" "$("$NETRACKER" metrics | grep '^netracker_interface')" "$before"
+	assert_equal "HELP and TYPE" "$("$NETRACKER" metrics | grep -c '^# .*interface_')" 2
+	in_netns client tc qdisc del dev veth0 clsact
+	assert_equal "tracked, still" "$("$NETRACKER" metrics | grep '^netracker_interface')" "$before"
+}
