@@ -55,7 +55,8 @@ function in_prefix(digits, prefix, length_,   whole, bits, step)
 	if (substr(digits, 1, whole) != substr(prefix, 1, whole))
 		return 0
 	bits = length_ % 4
-	step = 2 ^ (4 - bits)
+	# 2^(4 - bits): an awk may be built without powers.
+	step = bits ? substr("842", bits, 1) : 0
 	return !bits || int(digit_value(substr(digits, whole + 1, 1)) / step) == int(digit_value(substr(prefix, whole + 1, 1)) / step)
 }
 

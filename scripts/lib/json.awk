@@ -2,12 +2,11 @@
 #
 # Records as JSON, one object a line; null where unknown. Needs record.awk.
 
-# In one print: mawk, when it does not wait for full buffers, makes a system call of every piece that it is told to write.
 function show_record(   us, line)
 {
 	us = started_us()
 	line = sprintf("{\"ts\":\"%s.%06dZ\",\"src\":\"%s\",\"sport\":%s,\"dst\":\"%s\",\"dport\":%s,\"family\":%d",
-		clock(us, "%Y-%m-%dT%H:%M:%S", 1), us % 1000000, address_of(originator()), port_of(originator()),
+		timestamp(int(us / 1000000)), us % 1000000, address_of(originator()), port_of(originator()),
 		address_of(responder()), port_of(responder()), family())
 	line = line ",\"dir\":" text(field("dir")) ",\"ifname\":" text(known("ifname")) ",\"state\":" text(field("state"))
 	line = line (is_live() ? ",\"age_ns\":" number("age_ns") : ",\"duration_ns\":" number("dur_ns"))
@@ -16,7 +15,17 @@ function show_record(   us, line)
 	line = line ",\"srtt_us\":" number("srtt_us") ",\"min_rtt_us\":" number("min_rtt_us") ",\"retrans\":" number("retrans")
 	line = line ",\"uid\":" number("uid") ",\"cgroup\":" number("cgroup") ",\"user\":" text(user()) ",\"owner\":" text(owner())
 	line = line ",\"orig_segs\":" number("orig_segs") ",\"resp_segs\":" number("resp_segs") ",\"cwnd\":" number("cwnd") ",\"mss\":" number("mss")
-	print line (lost ? ",\"lost_before\":" lost : "") "}"
+	put(line (lost ? sprintf(",\"lost_before\":%.0f", lost) : "") "}")
+}
+
+# timestamp(SECOND): asked mostly for the same second again.
+function timestamp(second)
+{
+	if (second != stamped_second) {
+		stamped_second = second
+		stamp = date_of(second) "T" time_of(second)
+	}
+	return stamp
 }
 
 function number(key,   digits)

@@ -10,6 +10,13 @@
 # costs more than the rest. They are text as it came: byte counts and cgroup ids can be longer than what a number here holds exactly.
 # What is wanted is told in the environment, because awk would interpret backslashes in variables of the command line:
 # NT_FAMILY NT_ADDR NT_PORT NT_STATES NT_IFACE NT_OWNER NT_MIN_NS NT_SINCE_US NT_MAX_ROWS, and NT_BOOT_US: the time of boot in microseconds.
+#
+# NT_BATCHES=1: lines come in batches and go out in batches, so that whoever reads the log knows at any time what has become of what it
+# took (log.sh). The line "netracker: end of batch" is answered with "ROWS BYTES MORE" and BYTES of output behind it; MORE is 0 once
+# nothing more is wanted. The line "netracker: written BYTES" asks how many of the ROWS were not in the first BYTES of it.
+#
+# What is written here has to mean the same to mawk, gawk, busybox awk and the original awk: no strftime, no powers, no %d of a number
+# that may be beyond 2^31, no {n} in patterns.
 
 BEGIN {
 	want_family = ENVIRON["NT_FAMILY"]
@@ -20,6 +27,7 @@ BEGIN {
 	min_ns = ENVIRON["NT_MIN_NS"] + 0
 	since_us = ENVIRON["NT_SINCE_US"] + 0
 	max_rows = ENVIRON["NT_MAX_ROWS"]
+	batches = ENVIRON["NT_BATCHES"] == 1
 	boot_us = ENVIRON["NT_BOOT_US"] + 0
 	if (ENVIRON["NT_ADDR"] != "") {
 		n = split(ENVIRON["NT_ADDR"], part, "/")
@@ -27,32 +35,113 @@ BEGIN {
 		want_bits = n < 2 ? 128 : part[2] + (part[1] ~ /:/ ? 0 : 96)
 	}
 	picky = (want_family want_port want_states want_iface want_owner want_prefix) != "" || min_ns || since_us
-	rows = 0
-	if (max_rows == "0")
+	rows = rows_before = pieces = bytes = 0
+	if (max_rows == "0" && !batches)
 		exit
 }
 
+batches && /^netracker: (end of batch|written [0-9]+)$/ {
+	if ($2 == "end")
+		end_batch()
+	else
+		tell_missing($3)
+	next
+}
+
 {
-	# The name of the process that the tracer puts first can be anything, so look for what follows it.
+	# The name of the process that the tracer puts first can be anything, so look for what follows it. Some tools have the tracer
+	# leave it out.
 	if (start = index($0, ": bpf_trace_printk: netracker: ")) {
 		$0 = substr($0, start + 31)
-	} else if (/^CPU:[0-9]+ \[LOST [0-9]+ EVENTS\]$/) {
-		lost += substr($2 " " $3, 7)
-		print "netracker: " substr($2 " " $3, 7) + 0 " records lost: the log's buffer was full before they were read" > "/dev/stderr"
+	} else if (index($0, "bpf_trace_printk: netracker: ") == 1) {
+		$0 = substr($0, 30)
+	} else if (/^CPU:[0-9]+ \[LOST ([0-9]+ )?EVENTS\]$/) {
+		note_loss($3 == "EVENTS]" ? substr($2 " " $3, 7) : substr($2 " " $3 " " $4, 7))
 		next
 	} else if ($2 != "->") {
 		if (/: tracing_mark_write: netracker: detached$/) {
 			print "netracker: the last interface was detached" > "/dev/stderr"
-			exit
+			over = 1
+			if (!batches)
+				exit
 		}
-		sub(/^netracker: /, "")
+		if (!sub(/^netracker: /, "")) {
+			# Any line of the tracer names its event; one that does not may be a record in a form for machines.
+			if (batches && NF && !/(^|: )[A-Za-z0-9_]+: /)
+				unreadable++
+			next
+		}
 	}
-	if (!is_record() || (picky && !is_wanted()))
+	if (!is_record()) {
+		if (batches)
+			unreadable++
+		next
+	}
+	if (picky && !is_wanted())
 		next
 	show_record()
 	lost = 0
-	if (max_rows != "" && ++rows >= max_rows)
-		exit
+	rows++
+	if (max_rows != "" && rows >= max_rows + 0) {
+		over = 1
+		if (!batches)
+			exit
+	}
+}
+
+# note_loss(NUMBER): what the tracer says was overwritten. It may not know how many there were.
+function note_loss(number)
+{
+	if (number !~ /^[0-9]+$/) {
+		lost++
+		print "netracker: records lost, nobody knows how many: the log's buffer was full before they were read" > "/dev/stderr"
+		return
+	}
+	lost += number
+	print "netracker: " number " records lost: the log's buffer was full before they were read" > "/dev/stderr"
+}
+
+# put(LINE): all that goes out goes through here. Lines are held until the end of their batch, in pieces of some lines: to mawk, when
+# it does not wait for full buffers, each print is a system call, and a piece that grows without end would be copied again and again.
+function put(line)
+{
+	if (!batches) {
+		print line
+		return
+	}
+	piece[pieces] = piece[pieces] line "\n"
+	bytes += length(line) + 1
+	if (length(piece[pieces]) > 4000)
+		pieces++
+}
+
+function end_batch(   i)
+{
+	if (unreadable)
+		printf "netracker: %.0f lines of the log could not be read: they are not in the form of records\n", unreadable > "/dev/stderr"
+	batch_rows = rows - rows_before
+	printf("%.0f %.0f %d\n", batch_rows, bytes, !over && max_rows != "0")
+	for (i = 0; i <= pieces; i++) {
+		printf "%s", piece[i]
+		handed_out[i] = piece[i]
+		piece[i] = ""
+	}
+	fflush()
+	handed_pieces = pieces
+	rows_before = rows
+	unreadable = pieces = bytes = 0
+}
+
+# tell_missing(BYTES): each row is a line. Headings go out in a batch without rows.
+function tell_missing(bytes_,   i, text)
+{
+	for (i = 0; i <= handed_pieces && bytes_ > 0; i++) {
+		text = substr(handed_out[i], 1, bytes_)
+		bytes_ -= length(text)
+		batch_rows -= gsub(/\n/, "", text)
+	}
+	printf("%.0f\n", batch_rows > 0 ? batch_rows : 0)
+	fflush()
 }
 
 function is_record()
@@ -159,14 +248,48 @@ function known(key,   found)
 	return found == "0" && key ~ /^(first_fin_ns|syn_rtt_ns|ack_rtt_ns|cgroup)$/ ? "" : found
 }
 
-# clock(MICROSECONDS, FORMAT, UTC): as strftime does; asked mostly for the same second again.
-function clock(us, format, utc,   second)
+# date_of(SECOND): 2026-01-31, in UTC. The year is taken to begin in March: then the leap day is its last one.
+function date_of(second,   day, era, year, month)
 {
-	second = int(us / 1000000)
-	if (second != clock_second || format != clock_format) {
-		clock_second = second
-		clock_format = format
-		clock_text = utc ? strftime(format, second, 1) : strftime(format, second)
-	}
-	return clock_text
+	day = int(second / 86400) + 719468
+	era = int(day / 146097)
+	day -= era * 146097
+	year = int((day - int(day / 1460) + int(day / 36524) - int(day / 146096)) / 365)
+	day -= 365 * year + int(year / 4) - int(year / 100)
+	month = int((5 * day + 2) / 153)
+	day -= int((153 * month + 2) / 5) - 1
+	month += month < 10 ? 3 : -9
+	return sprintf("%04d-%02d-%02d", era * 400 + year + (month < 3), month, day)
+}
+
+# time_of(SECOND): 23:59:59, of a second since 1970 as UTC counts them, or of one that local_second() has moved.
+function time_of(second)
+{
+	second -= int(second / 86400) * 86400
+	return sprintf("%02d:%02d:%02d", int(second / 3600), int(second / 60) % 60, second % 60)
+}
+
+# local_second(SECOND): moved by what the clock on the wall is ahead of UTC, which is the same for the whole of most days.
+function local_second(second,   day, minute)
+{
+	day = int(second / 86400)
+	if (!(day in offset_of_day))
+		offset_of_day[day] = ask_offset(day * 86400) == ask_offset((day + 1) * 86400) ? ask_offset(day * 86400) : "changes"
+	if (offset_of_day[day] != "changes")
+		return second + offset_of_day[day]
+	minute = int(second / 60)
+	return second + ask_offset(minute * 60)
+}
+
+# ask_offset(SECOND): seconds that local time is ahead of UTC. date knows the rules of all time zones; it is asked once.
+function ask_offset(second,   question, answer, part)
+{
+	if (second in offset_at)
+		return offset_at[second]
+	question = "date --date=@" sprintf("%.0f", second) " +%::z </dev/null 2>/dev/null"
+	question | getline answer
+	close(question)
+	split(substr(answer, 2), part, ":")
+	offset_at[second] = (part[1] * 3600 + part[2] * 60 + part[3]) * (answer ~ /^-/ ? -1 : 1)
+	return offset_at[second]
 }

@@ -1,8 +1,8 @@
 # shellcheck shell=bash disable=SC2034,SC2153,SC2154 # the libraries share their globals; each is checked alone
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 #
-# log and list: where the records come from, which are wanted, in which form they go out. The awk programs do the work, one process
-# for any number of records; what the user wants reaches them through the environment, as text that nobody evaluates.
+# What log and list share: which records are wanted, in which form they go out; and list itself. The awk programs do the work, one
+# process for any number of records; what the user wants reaches them through the environment, as text that nobody evaluates.
 
 readonly STATES=(S0 S1 S2 S3 SF SH REJ RSTO RSTR RSTOS0) FAILED_STATES=S0,SH,REJ,RSTO,RSTR,RSTOS0
 
@@ -11,26 +11,6 @@ FOLLOW=1
 WAIT=0 # log: for there to be one
 QUALITY=0
 SORT= # by what list sorts; empty: not at all
-
-cmd_log() {
-	local dir trace
-	parse_record_options "$@"
-	require root awk
-	((!WAIT)) || wait_for_log
-	dir=$(instance)
-	[[ -d $dir ]] || die "$EXIT_NOT_ATTACHED" "no log at $dir; 'netracker attach IFACE' makes it"
-
-	# The lock is on the file that is read: it ends with the reader, however the reader ends. Newer kernels let only one open it.
-	if ! { exec {trace}<"$dir/trace_pipe"; } 2>/dev/null || ! flock --nonblock "$trace"; then
-		die "$EXIT_FAILED" "the log is being read by somebody else; 'fuser -v $dir/trace_pipe' shows by whom"
-	fi
-	prepare_output log
-	if ((FOLLOW)); then
-		# In place of this shell, so that nothing is left when one of them is killed.
-		exec "${FORMATTER[@]}" <&"$trace"
-	fi
-	dd iflag=nonblock bs=64K status=none <&"$trace" 2>/dev/null | "${FORMATTER[@]}" || exit_of_formatter "${PIPESTATUS[@]}"
-}
 
 cmd_list() {
 	parse_record_options "$@"
@@ -41,19 +21,23 @@ cmd_list() {
 	# People want an order; what is piped on shall not wait for the last connection.
 	[[ $SORT || ! -t 1 ]] || SORT=age
 	if [[ ! $SORT ]]; then
-		live_records | "${FORMATTER[@]}" || exit_of_formatter "${PIPESTATUS[@]}"
+		live_records | "${FORMATTER[@]}" 2>/dev/null | copy_out || exit_of_list "${PIPESTATUS[@]}"
 	else
 		live_records | NT_SORT=$SORT NT_MAX_ROWS='' "${AWK[@]}" -f "$LIBDIR/sortkey.awk" |
-			sort --stable --key=1,1 --field-separator=$'\t' | cut -f 2- | "${FORMATTER[@]}" || exit_of_formatter "${PIPESTATUS[@]}"
+			sort --stable --key=1,1 --field-separator=$'\t' | cut -f 2- | "${FORMATTER[@]}" 2>/dev/null | copy_out ||
+			exit_of_list "${PIPESTATUS[@]}"
 	fi
 }
 
-# exit_of_formatter STATUS…: of a pipe. Only the last one counts; those before it may have found that nobody listens any more.
-exit_of_formatter() {
-	((${!#} == 0)) || exit "$EXIT_FAILED"
+# exit_of_list STATUS…: of a pipe that ends with the formatter and the writer, who has said what is wrong with the output. Those before
+# them may have found that nobody listens any more.
+exit_of_list() {
+	local formatter=${*: -2:1} writer=${*: -1}
+	((writer == 0)) || exit "$EXIT_FAILED"
+	((formatter == 0)) || die "$EXIT_FAILED" "awk ended with status $formatter in the middle of the list; start again"
 }
 
-# The options of log and list, each of which has some of its own.
+# Options of log and list, each of which has some of its own.
 parse_record_options() {
 	local word header=1 wide=0 utc=0
 	local family='' addr='' port='' states='' iface='' owner='' min_ms='' since='' rows=''
@@ -156,9 +140,9 @@ prepare_output() {
 		NT_TABLE=quality NT_WIDE=1
 	fi
 
-	# mawk waits for a full buffer of input and of output unless it is told not to; others do not know this option.
+	# mawk waits for a full buffer of input unless it is told not to; others do not know this option.
 	AWK=(awk)
-	if ((FOLLOW)) && [[ $1 == log && $(awk -W version </dev/null 2>&1) == mawk* ]]; then
+	if [[ $1 == log && $(awk -W version </dev/null 2>&1) == mawk* ]]; then
 		AWK+=(-W interactive)
 	fi
 	AWK+=(-f "$LIBDIR/address.awk" -f "$LIBDIR/owner.awk" -f "$LIBDIR/record.awk")

@@ -4,7 +4,7 @@
 
 function show_record()
 {
-	print sort_key(ENVIRON["NT_SORT"]) "\t" $0
+	put(sort_key(ENVIRON["NT_SORT"]) "\t" $0)
 }
 
 # Equals are in the order of their age. %d would do for ports alone: mawk cuts it at 2^31.

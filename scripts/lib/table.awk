@@ -37,7 +37,7 @@ function print_header(   i, line)
 {
 	for (i = 1; i <= shown; i++)
 		line = line sprintf(format[i], name[i])
-	print line
+	put(line)
 }
 
 # A value that is too long for its column widens the column from then on: nothing is cut off.
@@ -52,10 +52,10 @@ function show_record(   i, line, cell)
 		line = line sprintf(format[i], cell)
 	}
 	if (lost)
-		line = line " [" lost " lost before]"
+		line = line sprintf(" [%.0f lost before]", lost)
 	if (colour && field("state") ~ /^(S0|SH|REJ|RSTO|RSTR|RSTOS0)$/ && !is_live())
 		line = "\033[31m" line "\033[0m"
-	print line
+	put(line)
 }
 
 function set_format(i)
@@ -83,7 +83,7 @@ function figure(name,   us)
 		return thousandths(known("dur_ns"), 1000000)
 	if (name == "STARTED") {
 		us = started_us()
-		return clock(us, "%H:%M:%S", utc) sprintf(".%03d", int(us / 1000) % 1000)
+		return clock(int(us / 1000000)) sprintf(".%03d", int(us / 1000) % 1000)
 	}
 	if (name == "ACK_MS")
 		return thousandths(known("ack_rtt_ns"), 1000000)
@@ -107,6 +107,16 @@ function figure(name,   us)
 		return or_dash(printable(user()))
 	if (name == "OWNER")
 		return or_dash(printable(owner()))
+}
+
+# clock(SECOND): the time of day, asked mostly for the same second again.
+function clock(second)
+{
+	if (second != clock_second) {
+		clock_second = second
+		clock_text = time_of(utc ? second : local_second(second))
+	}
+	return clock_text
 }
 
 function or_dash(value)
