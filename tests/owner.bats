@@ -90,17 +90,21 @@ owner_of() {
 # shellcheck disable=SC2094 # the pipe waits for what it has written itself
 @test "format: a cgroup that is made later is found; for one that is known the tree is not read again" {
 	local line='netracker: 192.0.2.1:1 -> 192.0.2.2:80 dur_ns=1 state=SF start_ns=1' first second
+	local -a interactive=()
+	[[ $(awk -W version </dev/null 2>&1) != mawk* ]] || interactive=(-W interactive)
 	first=$(make_cgroup a.service)
 	{
 		echo "$line cgroup=$first"
+		echo 'netracker: end of batch'
 		wait_for test -s "$BATS_TEST_TMPDIR/out"
 		second=$(make_cgroup b.service)
 		rmdir "$NT_CGROUPS/a.service"
 		echo "$line cgroup=$second"
 		echo "$line cgroup=$first"
-	} | awk -W interactive -f "$ROOT/scripts/lib/address.awk" -f "$ROOT/scripts/lib/owner.awk" -f "$ROOT/scripts/lib/record.awk" \
+		echo 'netracker: end of batch'
+	} | NT_BATCHES=1 awk "${interactive[@]}" -f "$ROOT/scripts/lib/address.awk" -f "$ROOT/scripts/lib/owner.awk" -f "$ROOT/scripts/lib/record.awk" \
 		-f "$ROOT/scripts/lib/json.awk" >"$BATS_TEST_TMPDIR/out"
-	assert_equal owners "$(jq --raw-output .owner "$BATS_TEST_TMPDIR/out" | xargs)" "a.service b.service a.service"
+	assert_equal owners "$(grep '^{' "$BATS_TEST_TMPDIR/out" | jq --raw-output .owner | xargs)" "a.service b.service a.service"
 }
 
 @test "format: --owner" {

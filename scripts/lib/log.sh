@@ -21,11 +21,11 @@ readonly LOG_PAUSE=0.1 LOG_GRACE=2
 LOG_SIGNAL=   # the one that asked for the end
 LOG_DEADLINE= # for a stuck output, then
 BATCH_READS=$BATCH_READS_MIN
-TRACE=        # descriptor of trace_pipe
-TO_AWK= FROM_AWK= AWK_PID=
-MORE=1    # 0: awk has seen the last that is wanted
-AT_END=0  # 1: the trace had no more, when it was last asked
-ROWS_LEFT=  # with --max-rows
+TRACE= # descriptor of trace_pipe
+TO_AWK='' FROM_AWK='' AWK_PID=''
+MORE=1     # 0: awk has seen the last that is wanted
+AT_END=0   # 1: the trace had no more, when it was last asked
+ROWS_LEFT= # with --max-rows
 TAKE_LEFT= # records that were there when a log that is not followed was begun
 
 cmd_log() {
@@ -36,10 +36,8 @@ cmd_log() {
 	dir=$(instance)
 	[[ -d $dir ]] || die "$EXIT_NOT_ATTACHED" "no log at $dir; 'netracker attach IFACE' makes it"
 
-	# The lock is on the file that is read: it ends with the reader, however the reader ends. Newer kernels let only one open it.
-	if ! { exec {TRACE}<"$dir/trace_pipe"; } 2>/dev/null || ! flock --nonblock "$TRACE"; then
+	open_trace "$dir/trace_pipe" ||
 		die "$EXIT_FAILED" "the log is being read by somebody else; 'fuser -v $dir/trace_pipe' shows by whom"
-	fi
 	prepare_output log
 	ROWS_LEFT=$NT_MAX_ROWS
 	read -r TAKE_LEFT _ < <(buffer_fill)
@@ -64,6 +62,20 @@ cmd_log() {
 	fi
 }
 
+# open_trace FILE: the lock is on the file that is read, so it ends with the reader, however the reader ends. Newer kernels let only one
+# open it. A reader that is just ending, or has only looked, is waited for.
+open_trace() {
+	local i
+	for ((i = 0; i < 10; i++)); do
+		if { exec {TRACE}<"$1"; } 2>/dev/null; then
+			flock --timeout 1 "$TRACE"
+			return
+		fi
+		sleep "$LOG_PAUSE"
+	done
+	return 1
+}
+
 # end_log SIGNAL
 end_log() {
 	[[ $LOG_SIGNAL ]] || LOG_DEADLINE=$((SECONDS + LOG_GRACE))
@@ -77,10 +89,19 @@ start_awk() {
 		NT_BATCHES=1 exec "${FORMATTER[@]}"
 	}
 	AWK_PID=$!
-	# bash takes its own descriptors of an awk that ends away, also while they are in use.
-	{ exec {TO_AWK}>&"${FORMAT_LOG[1]-}" {FROM_AWK}<&"${FORMAT_LOG[0]-}"; } 2>/dev/null || die_without_awk
-	exec {FORMAT_LOG[1]}>&- {FORMAT_LOG[0]}<&-
+	# bash takes the descriptors of an awk that has ended away, so these are copies. They lead to the same awk, whose input ends with
+	# the last of them.
+	local to=${FORMAT_LOG[1]-} from=${FORMAT_LOG[0]-}
+	if [[ ! $to || ! $from ]] || ! { exec {TO_AWK}>&"$to" {FROM_AWK}<&"$from"; } 2>/dev/null; then
+		die_without_awk
+	fi
+	exec {to}>&- {from}<&-
 }
+
+# tell_awk LINE…
+tell_awk() {
+	printf '%s\n' "$@" >&"$TO_AWK"
+} 2>/dev/null
 
 stop_awk() {
 	exec {TO_AWK}>&-
@@ -117,8 +138,8 @@ take_records() {
 	((limit < ROWS_LEFT)) || limit=$ROWS_LEFT
 	((FOLLOW || limit < TAKE_LEFT)) || limit=$TAKE_LEFT
 	for ((taken = 0; taken < limit; taken++)); do
-		read -r -t 0 -u "$TRACE" && IFS= read -r -u "$TRACE" line 2>/dev/null || break
-		printf '%s\n' "$line" >&"$TO_AWK" 2>/dev/null || die_without_awk
+		{ read -r -t 0 -u "$TRACE" && IFS= read -r -u "$TRACE" line; } 2>/dev/null || break
+		tell_awk "$line" || die_without_awk
 	done
 	TAKE_LEFT=$((TAKE_LEFT - taken))
 	((taken < limit || (!FOLLOW && TAKE_LEFT <= 0))) || AT_END=0
@@ -128,7 +149,7 @@ take_records() {
 # write_batch: have the batch formatted, and write it. The newline ends a line that the trace may have left open.
 write_batch() {
 	local rows bytes said='' text pid words status=0 written=0 missing=''
-	printf '\nnetracker: end of batch\n' >&"$TO_AWK" 2>/dev/null || die_without_awk
+	tell_awk '' 'netracker: end of batch' || die_without_awk
 	read -r -u "$FROM_AWK" rows bytes MORE || die_without_awk
 	[[ ! $ROWS_LEFT ]] || ROWS_LEFT=$((ROWS_LEFT - rows))
 	((bytes > 0)) || return 0
@@ -157,7 +178,7 @@ write_batch() {
 	((status != 0)) || return 0
 
 	[[ ! $said =~ ([0-9]+)\ bytes ]] || written=${BASH_REMATCH[1]}
-	printf 'netracker: written %s\n' "$written" >&"$TO_AWK" 2>/dev/null && read -r -t 5 -u "$FROM_AWK" missing || true
+	! tell_awk "netracker: written $written" || read -r -t 5 -u "$FROM_AWK" missing || true
 	[[ $missing =~ ^[0-9]+$ ]] || missing=$rows
 	said=${said%%$'\n'*}
 	kill -KILL "$AWK_PID" 2>/dev/null || true

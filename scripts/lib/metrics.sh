@@ -49,12 +49,12 @@ print_metrics_of_log() {
 metrics_to_textfile() (
 	dir=$1
 	[[ -d $dir && -w $dir ]] || die "$EXIT_FAILED" "$dir: no directory that can be written to; name the one that node_exporter reads"
-	new=$(mktemp -- "$dir/.netracker.XXXXXX" 2>/dev/null) || die_unkept "no file can be made there"
+	new=$(mktemp -- "$dir/.netracker.XXXXXX" 2>/dev/null) || die_unkept "$dir" "no file can be made there"
 	trap 'rm -f -- "$new"' EXIT
-	reason=$(print_metrics 2>&1 >"$new" && chmod 644 "$new" 2>&1 && mv -f -T -- "$new" "$dir/netracker.prom" 2>&1) || die_unkept "${reason##*: }"
+	reason=$(print_metrics 2>&1 >"$new" && chmod 644 "$new" 2>&1 && mv -f -T -- "$new" "$dir/netracker.prom" 2>&1) || die_unkept "$dir" "${reason##*: }"
 )
 
-# die_unkept REASON
+# die_unkept DIR REASON
 die_unkept() {
-	die "$EXIT_FAILED" "cannot write $dir/netracker.prom: $1; the one of before stays; make room there, or see to whom it belongs"
+	die "$EXIT_FAILED" "cannot write $1/netracker.prom: $2; the one of before stays; make room there, or see to whom it belongs"
 }

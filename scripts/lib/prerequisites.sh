@@ -75,14 +75,18 @@ has_jq() {
 # Asked to do what it will be asked to do: there are many awks, and old ones.
 has_awk() {
 	has_command awk mawk || return
-	[[ $(
-		printf 'x-1 [0] 1: bpf_trace_printk: netracker: %s:1 -> [::1]:80 dur_ns=3000000000 state=SF start_ns=0 ifname=\303\251\1 cgroup=18446744073709551615\n' \
-			192.0.2.129 192.0.2.9 |
-			NT_ADDR=192.0.2.128/25 NT_MIN_NS=2999999999 NT_BOOT_US=1709210096000001 NT_TABLE=log NT_CGROUPS='' awk -f "$LIBDIR/address.awk" \
-				-f "$LIBDIR/owner.awk" -f "$LIBDIR/record.awk" -f "$LIBDIR/json.awk" 2>/dev/null
-	) == '{"ts":"2024-02-29T12:34:56.000001Z","src":"192.0.2.129",'*$'"ifname":"\303\251\\u0001",'*'"duration_ns":3000000000,'*'"cgroup":18446744073709551615,'* ]] ||
+	[[ $(try_awk 2>/dev/null) == '{"ts":"2024-02-29T12:34:56.000001Z","src":"192.0.2.129",'*$'"ifname":"\303\251\\u0001",'*'"duration_ns":3000000000,'*'"cgroup":18446744073709551615,'* ]] ||
 		missing "this awk does not make of a record what it should; install mawk 1.3.4, gawk, original-awk or busybox and make it awk ('update-alternatives --config awk')"
 }
+
+# try_awk: two records, of which it is to pick one.
+try_awk() (
+	unset -v "${!NT_@}"
+	export NT_ADDR=192.0.2.128/25 NT_MIN_NS=2999999999 NT_BOOT_US=1709210096000001
+	printf 'x-1 [0] 1: bpf_trace_printk: netracker: %s:1 -> [::1]:80 dur_ns=3000000000 state=SF start_ns=0 ifname=\303\251\1 cgroup=18446744073709551615\n' \
+		192.0.2.9 192.0.2.129 |
+		awk -f "$LIBDIR/address.awk" -f "$LIBDIR/owner.awk" -f "$LIBDIR/record.awk" -f "$LIBDIR/json.awk"
+)
 
 has_util_linux() {
 	has_command flock util-linux && has_command nsenter util-linux

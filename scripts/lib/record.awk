@@ -16,7 +16,7 @@
 # nothing more is wanted. The line "netracker: written BYTES" asks how many of the ROWS were not in the first BYTES of it.
 #
 # What is written here has to mean the same to mawk, gawk, busybox awk and the original awk: no strftime, no powers, no %d of a number
-# that may be beyond 2^31, no {n} in patterns.
+# that may be beyond 2^31, no {n} in patterns, no variable with the name of a function.
 
 BEGIN {
 	want_family = ENVIRON["NT_FAMILY"]
@@ -56,7 +56,7 @@ batches && /^netracker: (end of batch|written [0-9]+)$/ {
 	} else if (index($0, "bpf_trace_printk: netracker: ") == 1) {
 		$0 = substr($0, 30)
 	} else if (/^CPU:[0-9]+ \[LOST ([0-9]+ )?EVENTS\]$/) {
-		note_loss($3 == "EVENTS]" ? substr($2 " " $3, 7) : substr($2 " " $3 " " $4, 7))
+		note_loss($3 == "EVENTS]" ? "" : $3)
 		next
 	} else if ($2 != "->") {
 		if (/: tracing_mark_write: netracker: detached$/) {
@@ -89,16 +89,16 @@ batches && /^netracker: (end of batch|written [0-9]+)$/ {
 	}
 }
 
-# note_loss(NUMBER): what the tracer says was overwritten. It may not know how many there were.
-function note_loss(number)
+# note_loss(HOW_MANY): what the tracer says was overwritten. It may not know how many there were.
+function note_loss(how_many)
 {
-	if (number !~ /^[0-9]+$/) {
+	if (how_many == "") {
 		lost++
 		print "netracker: records lost, nobody knows how many: the log's buffer was full before they were read" > "/dev/stderr"
 		return
 	}
-	lost += number
-	print "netracker: " number " records lost: the log's buffer was full before they were read" > "/dev/stderr"
+	lost += how_many
+	print "netracker: " how_many " records lost: the log's buffer was full before they were read" > "/dev/stderr"
 }
 
 # put(LINE): all that goes out goes through here. Lines are held until the end of their batch, in pieces of some lines: to mawk, when
@@ -133,12 +133,12 @@ function end_batch(   i)
 }
 
 # tell_missing(BYTES): each row is a line. Headings go out in a batch without rows.
-function tell_missing(bytes_,   i, text)
+function tell_missing(bytes_,   i, shown)
 {
 	for (i = 0; i <= handed_pieces && bytes_ > 0; i++) {
-		text = substr(handed_out[i], 1, bytes_)
-		bytes_ -= length(text)
-		batch_rows -= gsub(/\n/, "", text)
+		shown = substr(handed_out[i], 1, bytes_)
+		bytes_ -= length(shown)
+		batch_rows -= gsub(/\n/, "", shown)
 	}
 	printf("%.0f\n", batch_rows > 0 ? batch_rows : 0)
 	fflush()
@@ -266,6 +266,8 @@ function date_of(second,   day, era, year, month)
 function time_of(second)
 {
 	second -= int(second / 86400) * 86400
+	if (second < 0)
+		second += 86400
 	return sprintf("%02d:%02d:%02d", int(second / 3600), int(second / 60) % 60, second % 60)
 }
 

@@ -44,7 +44,7 @@ make_instance() {
 		[[ $(<"$dir/tracing_cpumask") == "$(all_cpus)" ]] || set_file "$(all_cpus)" "$dir/tracing_cpumask"
 		[[ ! $(<"$dir/set_event_pid") ]] || set_file '' "$dir/set_event_pid"
 		[[ ! $(<"$dir/set_event_notrace_pid") ]] || set_file '' "$dir/set_event_notrace_pid"
-		[[ ! $(grep --invert-match --line-regexp bpf_trace:bpf_trace_printk "$dir/set_event") ]] || set_file '' "$dir/set_event"
+		! grep --quiet --invert-match --line-regexp bpf_trace:bpf_trace_printk "$dir/set_event" || set_file '' "$dir/set_event"
 		find_wrong_options "$dir" "${FORM_OPTIONS[@]}" "${OTHER_OPTIONS[@]}"
 		for option in "${wrong[@]}"; do
 			set_file "$option" "$dir/trace_options"

@@ -1,0 +1,159 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+#
+# Whatever awk a host has, records are printed the same.
+
+load helpers
+load cli_helpers
+
+AWKS=(mawk gawk original-awk busybox)
+
+setup() {
+	local name
+	requires "${AWKS[@]/#/tool_}"
+	for name in "${AWKS[@]}"; do
+		mkdir -p "$BATS_TEST_TMPDIR/$name"
+		ln -s "$(command -v "$name")" "$BATS_TEST_TMPDIR/$name/awk"
+	done
+	LIB=$ROOT/scripts/lib
+	RECORDS=$BATS_TEST_TMPDIR/records
+}
+
+teardown() {
+	:
+}
+
+# record START_NS [KEY=VALUE…]: a line of the trace.
+record() {
+	printf 'a b-7 [001] b.s1. 2871.123456: bpf_trace_printk: netracker: %s -> %s dur_ns=%s state=%s dir=in first_fin_ns=0 syn_rtt_ns=51234' \
+		"${src-192.0.2.9:14599}" "${dst-192.0.2.13:8000}" "${dur_ns-9556219}" "${state-SF}"
+	printf ' ack_rtt_ns=0 orig_bytes=-1 resp_bytes=5000 syn_retrans=0 start_ns=%s ifindex=3' "$1"
+	printf ' %s' "${@:2}"
+	printf '\n'
+}
+
+# format AWK FORM [NAME=VALUE…]: $RECORDS by this awk, its complaints behind.
+format() {
+	env NT_TABLE=log NT_WIDE=1 NT_BOOT_US=1700000000000000 "${@:3}" PATH="$BATS_TEST_TMPDIR/$1:$PATH" awk -f "$LIB/address.awk" -f "$LIB/owner.awk" \
+		-f "$LIB/record.awk" -f "$LIB/$2.awk" <"$RECORDS" 2>"$BATS_TEST_TMPDIR/complaints"
+	cat "$BATS_TEST_TMPDIR/complaints"
+}
+
+# same FORM [NAME=VALUE…]: all awks print the same, whatever POSIX says that they should do, and something at all; it is in $same.
+same() {
+	local name posix
+	same=$(format "${AWKS[0]}" "$@")
+	[[ $same ]] || fail "nothing of $*"
+	for name in "${AWKS[@]}"; do
+		for posix in LC_ALL=C POSIXLY_CORRECT=1; do
+			diff <(echo "$same") <(format "$name" "$@" "$posix") >"$BATS_TEST_TMPDIR/difference" ||
+				fail "$name is not as ${AWKS[0]}: $* $posix: $(head -n 4 "$BATS_TEST_TMPDIR/difference")"
+		done
+	done
+}
+
+many_records() {
+	record 3723123456789 ifname=eth0
+	src='[2001:db8::9]:2' dst='[2001:db8:8000::1]:443' state=S0 record 9000000000000 ifname=-
+	src=255.255.255.255:65535 dst=0.0.0.0:0 state=RSTOS0 record 99999999999999 $'ifname=a"\\\e[2J\x7f\x01' uid=4294967294 cgroup=18446744073709551615
+	state=REJ dur_ns=86400000000000000 record 0 $'ifname=\xc3\xa9t\xc3\xa9\xff' uid=0 srtt_us=4294967295 min_rtt_us=1 retrans=3000000000
+	record 86400000000000 ifname=%s%d orig_segs=9007199254740993 resp_segs=9007199254740993 cwnd=10 mss=1448
+	echo 'CPU:1 [LOST 4294967297 EVENTS]'
+	record 1000 ifname=eth0 later=1
+	echo 'CPU:0 [LOST EVENTS]'
+	record 2000 ifname=eth0
+	echo 'garbage: netracker'
+	sed -E 's/^.*: netracker: //; s/dur_ns/age_ns/; s/=(9)[0-9]+ state/=93784000000000 state/' <(record 5 ifname=veth1)
+}
+
+@test "mawk, gawk, original-awk and busybox print the same records in each form, also when POSIX binds them" {
+	local sort
+	many_records >"$RECORDS"
+	same json
+	assert_equal "rows" "$(grep -c '^{' <<<"$same")" 8
+	[[ $same == *'"uid":4294967294,"cgroup":18446744073709551615,'* && $same == *'"orig_segs":9007199254740993,'* ]] || fail "$same"
+	[[ $same == *'"ifname":"a\"\\\u001b[2J\u007f\u0001"'* && $same == *$'"ifname":"\xc3\xa9t\xc3\xa9\xff"'* ]] || fail "$same"
+	[[ $same == *'"lost_before":4294967297}'* ]] || fail "$same"
+	same table NT_UTC=1
+	same table NT_WIDE=0 NT_WIDTH=80 NT_UTC=1 NT_COLOUR=1
+	same table NT_TABLE=quality NT_HEADER=0
+	same table NT_TABLE=list NT_UTC=1
+	for sort in age src dst port; do
+		same sortkey NT_SORT=$sort
+	done
+}
+
+@test "each awk picks the same records" {
+	local filter
+	many_records >"$RECORDS"
+	for filter in NT_FAMILY=6 NT_PORT=8000 NT_STATES=S0,REJ NT_IFACE=eth0 'NT_OWNER=#18446744073709551615' NT_MIN_NS=2999999999999 \
+		NT_SINCE_US=1700009000000000 NT_MAX_ROWS=2 NT_ADDR=192.0.2.0/24 NT_ADDR=2001:db8:8000::/33 NT_ADDR=::ffff:192.0.2.8/125 NT_ADDR=::/0; do
+		same json "$filter"
+		(($(grep -c '^{' <<<"$same") < 8)) || [[ $filter == */0 ]] || fail "$filter picks nothing out"
+	done
+}
+
+@test "each awk knows what is a prefix" {
+	local name prefix
+	for name in "${AWKS[@]}"; do
+		for prefix in 192.0.2.0/33 1::2::3 12345::1 1.2.3.4/ ::/129; do
+			! NT_ADDR=$prefix PATH=$BATS_TEST_TMPDIR/$name:$PATH awk -f "$LIB/address.awk" -f "$LIB/prefix.awk" || fail "$name takes '$prefix'"
+		done
+		for prefix in 192.0.2.0/31 ::1 1::8/127 ::ffff:1.2.3.4; do
+			NT_ADDR=$prefix PATH=$BATS_TEST_TMPDIR/$name:$PATH awk -f "$LIB/address.awk" -f "$LIB/prefix.awk" || fail "$name does not take '$prefix'"
+		done
+	done
+}
+
+# started_like_date ZONE SECOND…: the tables and JSON show these times as date does.
+started_like_date() {
+	local zone=$1 second want_local='' want_utc=''
+	shift
+	for second in "$@"; do
+		record "${second}000000000" ifname=eth0
+		want_local+=$(TZ=$zone date --date="@$second" +%T.000)$'\n'
+		want_utc+=$(date --utc --date="@$second" +%FT%T.000000Z)$'\n'
+	done >"$RECORDS"
+	same table NT_HEADER=0 NT_BOOT_US=0 TZ="$zone"
+	assert_equal "clock in $zone" "$(cut -d ' ' -f 1 <<<"$same")" "${want_local%$'\n'}"
+	same json NT_BOOT_US=0 TZ="$zone"
+	assert_equal "ts" "$(jq --raw-output .ts <<<"$same")" "${want_utc%$'\n'}"
+}
+
+@test "times are what date says, in UTC and in any zone, to the second at which summer time begins and ends" {
+	local zone
+	# 2024: Berlin on 31 March and 27 October at 01:00 UTC; St John's 10 March 05:30; Lord Howe by half an hour on 6 April 15:00.
+	for zone in UTC Europe/Berlin America/St_Johns Asia/Kathmandu Australia/Lord_Howe XYZ-1:02:03; do
+		[[ $zone != */* || -e /usr/share/zoneinfo/$zone ]] || continue
+		started_like_date "$zone" 1711846799 1711846800 1711850400 1729990799 1729990800 1710048599 1710048600 1712415599 1712415600 0 951868799 \
+			951868800 4107542399 4107542400 1709251199 1709251200 1735689599
+	done
+}
+
+@test "each day since 1970 has its date" {
+	local day
+	for ((day = 0; day < 50000; day += 13)); do
+		# Not at its very first moment: nanoseconds of a century are more than a number of awk's holds exactly.
+		record "$((day * 86400))500000000" ifname=eth0
+	done >"$RECORDS"
+	assert_equal "dates" "$(format mawk json NT_BOOT_US=0 | jq --raw-output '.ts[:10]' | md5sum)" "$(
+		for ((day = 0; day < 50000; day += 13)); do
+			echo "@$((day * 86400))"
+		done | date --utc --file=- +%F | md5sum
+	)"
+}
+
+@test "an awk that cannot do it is refused before a record is taken" {
+	local verb
+	requires root
+	mkdir "$BATS_TEST_TMPDIR/old"
+	printf '#!/bin/sh\nexit 0\n' >"$BATS_TEST_TMPDIR/old/awk"
+	chmod +x "$BATS_TEST_TMPDIR/old/awk"
+	for verb in log 'log --addr 192.0.2.1'; do
+		# shellcheck disable=SC2086 # options are words
+		PATH=$BATS_TEST_TMPDIR/old:$PATH assert_status 4 "$NETRACKER" $verb
+		assert_says 'this awk does not make of a record what it should'
+	done
+	PATH=$BATS_TEST_TMPDIR/old:$PATH assert_status 4 "$NETRACKER" check
+	assert_says 'missing  awk: this awk'
+}
