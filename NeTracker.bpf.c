@@ -696,6 +696,7 @@ __noinline __u32 bucket_of(__u64 ns)
 	ns >>= HIST_SHIFT;
 	for (i = 0; i < HIST_BUCKETS - 1 && ns; i++)
 		ns >>= 1;
+	barrier_var(i); /* or clang 22 knows what comes back and drops the callers' bound; the verifier does not know */
 	return i;
 }
 
@@ -734,8 +735,8 @@ __noinline int count_established(const struct flow_key *key, const struct flow *
 	return 0;
 }
 
-static __always_inline void count_ended(const struct flow_key *key, const struct flow *f, const struct facts *facts,
-                                        enum conn_state state, __u64 duration_ns)
+static __always_inline void count_ended(const struct flow_key *key, const struct flow *f, const struct facts *facts, __u64 state,
+                                        __u64 duration_ns)
 {
 	struct service *service = find_service(key, f, f->flags & IS_OUTBOUND);
 	__s64 from_orig = exact_bytes(f, facts, true), from_resp = exact_bytes(f, facts, false);
@@ -768,8 +769,8 @@ static __always_inline void put_size(struct text *t, __s64 size)
 }
 
 /* Writes the record's line to the trace: docs/fields.md. */
-static __always_inline void log_record(const struct flow_key *key, const struct flow *f, const struct facts *facts,
-                                       enum conn_state state, __u64 duration_ns)
+static __always_inline void log_record(const struct flow_key *key, const struct flow *f, const struct facts *facts, __u64 state,
+                                       __u64 duration_ns)
 {
 	struct scratch *scratch = only_value(&nt_scratch);
 	__u32 index = f->iface;
@@ -829,9 +830,10 @@ static __always_inline void log_record(const struct flow_key *key, const struct 
 /*
  * Every connection comes here once, when it has ended and its entry is gone.
  * f: with HAS_FACTS, scratch->facts belongs to it.
+ * state: enum conn_state in 64 bits. Of 32 bits clang 21 compares and copies the half, and the verifier forgets the bound.
  * end_ns: time of the packet that ended it; after a time-out, of the last packet that the tracker looked at.
  */
-__noinline int report(const struct flow_key *key, const struct flow *f, enum conn_state state, __u64 end_ns)
+__noinline int report(const struct flow_key *key, const struct flow *f, __u64 state, __u64 end_ns)
 {
 	const struct config *config = only_value(&nt_config);
 	const struct scratch *scratch = only_value(&nt_scratch);

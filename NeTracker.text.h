@@ -64,7 +64,10 @@ static __always_inline void put_string(struct text *t, const char *s, __u32 max)
 		put_char(t, s[i]);
 }
 
-/* Writes the last n decimal digits of a number below 10^9, from the right; n is 9 at most. One multiplication a digit. */
+/*
+ * Writes the last n decimal digits of a number below 10^9, from the right; n is 9 at most. One multiplication a digit. The loop
+ * has no second way out, as clang 15 to 22 would then not unroll it.
+ */
 static __always_inline void put_digits(struct text *t, __u32 value, __u32 n)
 {
 	__u32 at = t->len, i;
@@ -73,9 +76,8 @@ static __always_inline void put_digits(struct text *t, __u32 value, __u32 n)
 	for (i = 0; i < 9; i++) {
 		__u32 tenth = (value * 0xCCCCCCCDULL) >> 35;
 
-		if (i >= n)
-			break;
-		t->c[(at + n - 1 - i) & (TEXT_LEN - 1)] = '0' + (value - tenth * 10);
+		if (i < n)
+			t->c[(at + n - 1 - i) & (TEXT_LEN - 1)] = '0' + (value - tenth * 10);
 		value = tenth;
 	}
 	t->len = at + n;
