@@ -4,7 +4,6 @@
 
 CLANG ?= clang
 LLVM_STRIP ?= llvm-strip
-CLANG_FORMAT ?= clang-format-14
 
 # The directory of asm/types.h, which clang does not search when it compiles for the bpf target.
 BPF_CFLAGS = -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Werror -I/usr/include/$(shell uname -m)-linux-gnu
@@ -50,7 +49,7 @@ test: ## run the test suite; TESTS='tests/raw.bats …' runs a part, JOBS=2 two 
 test-beside: ## run the tests that share most with other users of the machine while there are some (root)
 	@$(MAKE) --no-print-directory test BESIDE=1 TESTS='tests/raw.bats tests/demo.bats tests/privileges.bats tests/metrics.bats'
 
-lint: ## check the shell and C sources: shellcheck, shfmt, clang-format 14
+lint: ## check the shell and C sources: shellcheck; shfmt and clang-format, where they are the agreed versions
 	scripts/lint
 
 clean: ## remove what was built
