@@ -830,18 +830,23 @@ static __always_inline void log_record(const struct flow_key *key, const struct 
 /*
  * Every connection comes here once, when it has ended and its entry is gone.
  * f: with HAS_FACTS, scratch->facts belongs to it.
- * state: enum conn_state in 64 bits. Of 32 bits clang 21 compares and copies the half, and the verifier forgets the bound.
+ * state: enum conn_state in 64 bits: of a shorter value that is put on the stack the verifier of Linux 6.1 forgets the bound.
  * end_ns: time of the packet that ended it; after a time-out, of the last packet that the tracker looked at.
  */
 __noinline int report(const struct flow_key *key, const struct flow *f, __u64 state, __u64 end_ns)
 {
-	const struct config *config = only_value(&nt_config);
-	const struct scratch *scratch = only_value(&nt_scratch);
+	const struct config *config;
+	const struct scratch *scratch;
 	const struct facts *facts = NULL;
 	__u64 duration_ns;
 
 	if (!key || !f || state >= CONN_STATES)
 		return 0; /* never so; but the verifier looks at a global function by itself */
+
+	/* Or clang 21 puts it on the stack before it is compared, and takes it from there, for 6.1 without a bound. */
+	barrier_var(state);
+	config = only_value(&nt_config);
+	scratch = only_value(&nt_scratch);
 	duration_ns = end_ns - f->start_ns;
 	if (scratch && f->flags & HAS_FACTS)
 		facts = &scratch->facts;
