@@ -110,6 +110,6 @@ wait_for_state() {
 @test "the version is one, wherever it stands" {
 	local version
 	version=$(<"$ROOT/VERSION")
-	assert_equal "of the changes" "$(sed -n 's/^## //p' "$ROOT/CHANGELOG.md" | head -1)" "$version"
+	assert_equal "of the changes" "$(sed -n 's/^## \([0-9]\)/\1/p' "$ROOT/CHANGELOG.md" | head -1)" "$version"
 	assert_equal "of the package" "$(sed -n '1s/^netracker (\(.*\)) .*/\1/p' "$ROOT/debian/changelog")" "$version"
 }
