@@ -165,6 +165,7 @@ machine_destroy() {
 	find "${CGROUPS[@]}" -maxdepth 1 -name "$NETRACKER_TEST_ID" 2>/dev/null | while read -r cgroup; do
 		wait_for find "$cgroup" -depth -type d -exec rmdir {} +
 	done
+	[[ ! -d /sys/kernel/tracing/instances/$NETRACKER_INSTANCE ]] || wait_for rmdir "/sys/kernel/tracing/instances/$NETRACKER_INSTANCE"
 	[[ ! -d $MACHINE ]] || umount --recursive "$MACHINE"
 }
 
