@@ -108,8 +108,8 @@ programs() {
 	[[ $loaded ]] || return 0
 	if [[ $loaded == *,* ]]; then
 		lost=$(orphans) || lost=
-		awk -v orphans="$lost" '
-			BEGIN { n = split(orphans, id, "\n"); for (i = 1; i <= n; i++) is_orphan[id[i]] }
+		ORPHANS=$lost awk '
+			BEGIN { n = split(ENVIRON["ORPHANS"], id, "\n"); for (i = 1; i <= n; i++) is_orphan[id[i]] }
 			$2 != "ours" {
 				# Some maps of a load are never pinned; if all are orphans, those that were have lost their pins.
 				n = split($2, id, ",")

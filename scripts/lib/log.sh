@@ -173,11 +173,11 @@ write_batch() {
 		fi
 	done
 	exec {words}<&-
-	status=0
-	wait "$pid" || status=$?
-	((status != 0)) || return 0
-
+	# What dd says of itself tells more than its exit status, which bash may have forgotten by now.
+	wait "$pid" 2>/dev/null || true
 	[[ ! $said =~ ([0-9]+)\ bytes ]] || written=${BASH_REMATCH[1]}
+	((written != bytes)) || return 0
+
 	! tell_awk "netracker: written $written" || read -r -t 5 -u "$FROM_AWK" missing || true
 	[[ $missing =~ ^[0-9]+$ ]] || missing=$rows
 	said=${said%%$'\n'*}
