@@ -56,6 +56,7 @@ follow() {
 	mkdir -p "$BATS_TEST_TMPDIR/${1-awk}"
 	[[ ! ${1-} ]] || ln -sf "$(command -v "$1")" "$BATS_TEST_TMPDIR/$1/awk"
 	: >"$LOG"
+	# shellcheck disable=SC2016 # for the inner shell
 	background env PATH="$BATS_TEST_TMPDIR/${1-awk}:$PATH" bash -c 'exec "$@" >"$0" 2>"$0.words"' "$LOG" \
 		nsenter --net="$NETNS_DIR/server" -- "$NETRACKER" log --json
 	wait_for is_read
@@ -144,6 +145,7 @@ teardown() {
 @test "a full disk ends the log with 1, and of the records taken each is on the disk or counted" {
 	refused 400
 	small_disk
+	# shellcheck disable=SC2016 # for the inner shell
 	assert_status 1 bash -c 'exec "$@" >"$0"' "$SMALL/log" nsenter --net="$NETNS_DIR/server" -- "$NETRACKER" log --json --no-follow --port "$PORT"
 	assert_says 'No space left on device'
 	assert_equal "on the disk + said + left" "$(($(ours "$SMALL/log") + $(said) + $(left)))" 400
@@ -152,6 +154,7 @@ teardown() {
 
 @test "a log whose reader has gone says how many records it had taken, and fails" {
 	refused 300
+	# shellcheck disable=SC2016 # for the inner shell
 	assert_status 1 bash -c 'exec 8> >(:); wait "$!"; exec "$@" >&8' bash nsenter --net="$NETNS_DIR/server" -- \
 		"$NETRACKER" log --json --no-follow --port "$PORT"
 	assert_says 'Broken pipe'
@@ -171,7 +174,7 @@ teardown() {
 @test "a standard output that is closed or full takes no record from the log" {
 	refused 5
 	for words in 'log --no-follow' 'log --json' list stats status config version help 'log --help' 'attach veth0 --dry-run' 'metrics' check; do
-		# shellcheck disable=SC2086 # options are words
+		# shellcheck disable=SC2016,SC2086 # options are words
 		assert_status 1 bash -c 'exec "$@" >&-' bash nsenter --net="$NETNS_DIR/server" -- "$NETRACKER" $words
 		assert_says 'standard output is closed'
 	done
@@ -183,7 +186,7 @@ teardown() {
 	refused 5
 	for words in 'log --no-follow' 'log --json --no-follow' list 'list --sort src' stats 'stats --json' status 'status --json' config version help \
 		'log --help' 'attach veth0 --dry-run' 'metrics' check; do
-		# shellcheck disable=SC2086 # options are words
+		# shellcheck disable=SC2016,SC2086 # options are words
 		assert_status 1 bash -c 'exec "$@" >/dev/full' bash nsenter --net="$NETNS_DIR/server" -- "$NETRACKER" $words
 		assert_says 'netracker: cannot write the output: No space left on device'
 		assert_equal "sentences of $words" "$(grep -cv '^\[#\]' <<<"$output")" 1
@@ -205,6 +208,7 @@ teardown() {
 	mkfifo "$BATS_TEST_TMPDIR/pipe"
 	exec 9<>"$BATS_TEST_TMPDIR/pipe"
 	refused 400
+	# shellcheck disable=SC2016 # for the inner shell
 	background bash -c 'exec "$@" >"$0" 2>"$0.words"' "$BATS_TEST_TMPDIR/pipe" nsenter --net="$NETNS_DIR/server" -- "$NETRACKER" log --json
 	wait_for is_read
 	wait_for pipe_full "$BATS_TEST_TMPDIR/pipe"
