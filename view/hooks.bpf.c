@@ -41,8 +41,8 @@ static const char hook_names[][16] = {
 static __always_inline void found(struct walk *walk)
 {
 	struct step *step = (void *)walk;
-	const struct bpf_prog *prog = walk->prog;
-	const struct net_device *dev = walk->dev;
+	struct bpf_prog *prog = walk->prog;
+	struct net_device *dev = walk->dev;
 	char name[IFACE_NAME_LEN] = {};
 
 	if (step->line++ >= SHARE)

@@ -31,6 +31,8 @@ enum hook {
 
 /* ---------------------------------------------------------------------------------- of the kernel, by way of its BTF */
 
+/* Nothing of it is const: BPF_CORE_READ() would declare a variable of the same type, and newer compilers object to that. */
+
 struct list_head {
 	struct list_head *next;
 } KERNEL;
@@ -80,7 +82,7 @@ struct tcf_proto_ops {
 struct tcf_proto {
 	struct tcf_proto *next;
 	void *root;
-	const struct tcf_proto_ops *ops;
+	struct tcf_proto_ops *ops;
 } KERNEL;
 
 struct mini_Qdisc {
@@ -165,7 +167,7 @@ struct walk {
 	struct net *net;
 	struct net_device *dev;
 	const void *next_dev, *end_of_devs;
-	const struct bpf_mprog_fp *next_mprog;
+	struct bpf_mprog_fp *next_mprog;
 	struct tcf_proto *next_filter;
 	const void *next_prog, *end_of_progs;
 	struct bpf_prog *prog;
@@ -215,9 +217,9 @@ static __always_inline void look_at_map(struct walk *walk)
 
 static __always_inline void enter_filter(struct walk *walk)
 {
-	const struct tcf_proto *filter = walk->next_filter;
-	const struct tcf_proto_ops *ops = BPF_CORE_READ(filter, ops);
-	const struct cls_bpf_head *head = BPF_CORE_READ(filter, root);
+	struct tcf_proto *filter = walk->next_filter;
+	struct tcf_proto_ops *ops = BPF_CORE_READ(filter, ops);
+	struct cls_bpf_head *head = BPF_CORE_READ(filter, root);
 	__u32 kind = 0;
 
 	walk->hook &= ~TCX;
@@ -231,7 +233,7 @@ static __always_inline void enter_filter(struct walk *walk)
 
 static __always_inline void enter_cls_bpf_prog(struct walk *walk)
 {
-	const struct cls_bpf_prog *prog = CONTAINER(walk->next_prog, struct cls_bpf_prog, link);
+	struct cls_bpf_prog *prog = CONTAINER(walk->next_prog, struct cls_bpf_prog, link);
 
 	walk->next_prog = BPF_CORE_READ(prog, link.next);
 	enter_program(walk, BPF_CORE_READ(prog, filter));
@@ -240,11 +242,11 @@ static __always_inline void enter_cls_bpf_prog(struct walk *walk)
 /* The programs of TCX stand in a row; the first that is NULL is behind them. */
 static __always_inline void enter_mprog(struct walk *walk)
 {
-	const struct bpf_mprog_fp *mprog = walk->next_mprog;
+	struct bpf_mprog_fp *mprog = walk->next_mprog;
 	struct bpf_prog *prog = BPF_CORE_READ(mprog, prog);
 
 	walk->hook |= TCX;
-	walk->next_mprog = (const void *)mprog + bpf_core_type_size(struct bpf_mprog_fp);
+	walk->next_mprog = (void *)mprog + bpf_core_type_size(struct bpf_mprog_fp);
 	walk->mprogs_left--;
 	if (prog)
 		enter_program(walk, prog);
@@ -252,12 +254,12 @@ static __always_inline void enter_mprog(struct walk *walk)
 		walk->mprogs_left = UNTOLD(0);
 }
 
-static __always_inline const struct mini_Qdisc *enter_tcx(struct walk *walk)
+static __always_inline struct mini_Qdisc *enter_tcx(struct walk *walk)
 {
-	const struct net_device___tcx *dev = (const void *)walk->dev;
+	struct net_device___tcx *dev = (void *)walk->dev;
 	struct bpf_mprog_entry *entry = walk->hook == INGRESS ? BPF_CORE_READ(dev, tcx_ingress) : BPF_CORE_READ(dev, tcx_egress);
-	const struct bpf_mprog_bundle *bundle;
-	const struct tcx_entry *tcx;
+	struct bpf_mprog_bundle *bundle;
+	struct tcx_entry *tcx;
 
 	if (!entry)
 		return NULL;
@@ -268,16 +270,16 @@ static __always_inline const struct mini_Qdisc *enter_tcx(struct walk *walk)
 	return BPF_CORE_READ(tcx, miniq);
 }
 
-static __always_inline const struct mini_Qdisc *enter_miniq(struct walk *walk)
+static __always_inline struct mini_Qdisc *enter_miniq(struct walk *walk)
 {
-	const struct net_device___miniq *dev = (const void *)walk->dev;
+	struct net_device___miniq *dev = (void *)walk->dev;
 
 	return walk->hook == INGRESS ? BPF_CORE_READ(dev, miniq_ingress) : BPF_CORE_READ(dev, miniq_egress);
 }
 
 static __always_inline void enter_hook(struct walk *walk)
 {
-	const struct mini_Qdisc *miniq;
+	struct mini_Qdisc *miniq;
 
 	walk->hook = HOOKS - walk->hooks_left--;
 	miniq = has_tcx() ? enter_tcx(walk) : enter_miniq(walk);
@@ -312,8 +314,8 @@ static __always_inline void enter_namespace(struct walk *walk)
 /* Goes on to the next in the ring: false if it has been round, or is lost. */
 static __always_inline bool next_namespace(struct walk *walk)
 {
-	const struct net *net = walk->net;
-	const struct list_head *next = BPF_CORE_READ(net, list.next);
+	struct net *net = walk->net;
+	struct list_head *next = BPF_CORE_READ(net, list.next);
 
 	walk->net = CONTAINER(next, struct net, list);
 	return next && walk->net != walk->start;
@@ -344,7 +346,7 @@ static long take_step(__u32 i, struct walk *walk)
 /* Calls found() for each program that uses the map of this id. False: there may be more. */
 static __always_inline bool walk_hooks(struct walk *walk, __u32 map_id)
 {
-	const struct task_struct *task = (const void *)bpf_get_current_task();
+	struct task_struct *task = (void *)bpf_get_current_task();
 	struct net *own = BPF_CORE_READ(task, nsproxy, net_ns);
 
 	walk->maps_left = walk->mprogs_left = walk->hooks_left = UNTOLD(0);
@@ -359,7 +361,7 @@ static __always_inline bool walk_hooks(struct walk *walk, __u32 map_id)
 
 static long seek_namespace(__u32 i, struct walk *walk)
 {
-	const struct net *net = walk->net;
+	struct net *net = walk->net;
 
 	if (BPF_CORE_READ(net, ns.ops) == walk->ns_ops && BPF_CORE_READ(net, ns.inum) == walk->sought) {
 		walk->sought = 0;

@@ -273,11 +273,11 @@ static __always_inline void escape(char to[2 * IFACE_NAME_LEN], const char from[
 struct interfaces {
 	struct walk walk;
 	struct seq_file *seq;
-	const struct net_device *by_hand; /* the last that was */
-	__u64 by_hand_left;               /* so many more may be printed */
-	__u64 entry;                      /* index into nt_ifaces of walk.dev; 0: attach knows nothing of it */
-	__u32 ifindex;                    /* of walk.dev */
-	__u32 step;                       /* what to print */
+	struct net_device *by_hand; /* the last that was */
+	__u64 by_hand_left;         /* so many more may be printed */
+	__u64 entry;                /* index into nt_ifaces of walk.dev; 0: attach knows nothing of it */
+	__u32 ifindex;              /* of walk.dev */
+	__u32 step;                 /* what to print */
 	__u32 hooked[HOOKS][MAX_IFACES / 32];
 };
 
@@ -300,7 +300,7 @@ static long find_entry(struct bpf_map *map, const __u32 *key, const struct iface
 static __always_inline void found(struct walk *walk)
 {
 	struct interfaces *all = (void *)walk;
-	const struct net_device *dev = walk->dev;
+	struct net_device *dev = walk->dev;
 	char name[IFACE_NAME_LEN] = {};
 
 	all->ifindex = BPF_CORE_READ(dev, ifindex);
