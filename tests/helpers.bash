@@ -27,6 +27,8 @@
 #   build TARGET…                make what only tests need, in this tree, which another run may be using
 #
 # The tracker
+#   use_installed                for setup_file: test the tree as it is installed, below $BATS_FILE_TMPDIR; for who is less than root, as
+#                                the tree may be in a home that is closed to all but its owner
 #   attach_raw NS IF             clsact and both filters, with plain tc
 #   detach_raw NS IF             remove them
 #   trace_start                  start to capture the lines about this run's addresses: trackers of others write to the same trace. Nobody
@@ -274,6 +276,13 @@ build() {
 #
 # The tracker
 #
+
+use_installed() {
+	local dir=$BATS_FILE_TMPDIR/installed
+	[[ -s $OBJ && ! -v NETRACKER_COMMAND ]] || return 0
+	make --silent -C "$ROOT" install-built DESTDIR="$dir" PREFIX=/usr
+	export NETRACKER_COMMAND=$dir/usr/bin/netracker NETRACKER_OBJECT=$dir/usr/lib/netracker/NeTracker.bpf.o
+}
 
 attach_raw() {
 	requires object

@@ -5,6 +5,10 @@
 
 load helpers
 
+setup_file() {
+	use_installed
+}
+
 setup() {
 	isolate
 	requires kernel_5.19 object tool_setpriv
