@@ -75,6 +75,7 @@ help_attach() {
 
 		Put the tracker's two filters on each interface, before all other filters there, and start the log. Interfaces that are
 		attached already get the object as it is now, without a gap. All or nothing: on failure what was done is taken back.
+		For containers behind a bridge, or what is in a VRF, attach to the ports or members, not to the bridge or VRF device.
 
 		  -q, --quiet            do not print the privileged commands
 		  -n, --dry-run          print them (on stdout) and do nothing
@@ -105,7 +106,8 @@ help_status() {
 		usage: netracker status [--json]
 
 		Per interface: since when, which filters, who else has filters on the same hooks and whether one before ours can hide
-		packets. Then how full the tables and the log's buffer are, and what was lost. Exit status 3 if nothing is attached.
+		packets. Then how full the tables and the log's buffer are, and what was lost. Exit status 3 if nothing is attached, or not
+		any more.
 
 		  -j, --json             as one JSON object
 	EOF

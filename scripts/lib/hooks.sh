@@ -191,6 +191,9 @@ explain_load() {
 		*' func '*#[0-9]*)
 			explain_helper "$1"
 			;;
+		*"func_info doesn't match number of subprogs"*)
+			explain_lack bpf_for_each_map_elem 5.13 # it knows no functions that are called back
+			;;
 		*'program load failed'*)
 			printf '%s\n' "this kernel ($(uname -r)) refuses $OBJECT: $(verifier_words "$1"); report it with these words, or try another kernel"
 			;;
@@ -212,8 +215,13 @@ readonly -A HELPER_CAME=([99]='bpf_skc_lookup_tcp 5.2' [125]='bpf_ktime_get_boot
 explain_helper() {
 	local number name release
 	number=$(sed -n 's/.* func [^#]*#\([0-9]*\).*/\1/p' <<<"$1" | head -n 1)
-	read -r name release <<<"${HELPER_CAME[$number]:-"helper $number" ?}"
-	printf '%s\n' "this is Linux $(uname -r), which has no $name; the tracker needs it (Linux $release, in full from $MINIMUM_KERNEL on): boot a newer kernel"
+	read -r name release <<<"${HELPER_CAME[$number]:-"helper_$number" later}"
+	explain_lack "$name" "$release"
+}
+
+# explain_lack FUNCTION RELEASE: … which came with that release.
+explain_lack() {
+	printf '%s\n' "this is Linux $(uname -r), which has no $1; the tracker needs it (Linux $2, in full from $MINIMUM_KERNEL on): boot a newer kernel"
 }
 
 # verifier_words OUTPUT: the last thing that the verifier said before its statistics.
