@@ -21,7 +21,7 @@ function show_record(   us, line)
 # timestamp(SECOND): asked mostly for the same second again.
 function timestamp(second)
 {
-	if (second != stamped_second) {
+	if (stamp == "" || second != stamped_second) {
 		stamped_second = second
 		stamp = date_of(second) "T" time_of(second)
 	}

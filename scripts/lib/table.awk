@@ -112,7 +112,7 @@ function figure(name,   us)
 # clock(SECOND): the time of day, asked mostly for the same second again.
 function clock(second)
 {
-	if (second != clock_second) {
+	if (clock_text == "" || second != clock_second) {
 		clock_second = second
 		clock_text = time_of(utc ? second : local_second(second))
 	}
