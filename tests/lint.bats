@@ -62,7 +62,7 @@ teardown() { :; }
 	mapfile -t tools < <(grep --no-filename --only-matching -E '\<tool_[a-z0-9-]+' "$ROOT"/tests/*.bats | sed 's/tool_//' | sort -u)
 	((${#tools[@]} > 0)) || fail "no test requires a tool"
 	for tool in "${tools[@]}"; do
-		grep --quiet -E "^(test|demo) +$tool " "$ROOT/scripts/deps" || fail "scripts/deps does not know $tool"
+		grep --quiet -E "^(build|run|test|demo) +$tool " "$ROOT/scripts/deps" || fail "scripts/deps does not know $tool"
 	done
 }
 
@@ -82,7 +82,11 @@ asked_for() {
 		[[ \$2 == $1 ]]
 	EOF
 	chmod +x "$bin/apt-cache"
-	chmod a+x "$TMPDIR" "$BATS_RUN_TMPDIR" "$BATS_FILE_TMPDIR"
+	while [[ $bin == */tmp.* ]]; do
+		chmod a+x "$bin"
+		bin=${bin%/*}
+	done
+	bin=$BATS_TEST_TMPDIR/bin-$1
 	status=0
 	asked=$(setpriv --reuid=65534 --clear-groups env PATH="$bin" "$bin/bash" -s test bench <"$ROOT/scripts/deps" 2>&1) || status=$?
 	assert_equal "exit status" "$status:$asked" "4:$asked"

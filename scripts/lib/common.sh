@@ -14,7 +14,8 @@ DRY_RUN=0 # print privileged commands, run none
 
 # say SENTENCE: a notice. Data go to stdout, everything else to stderr.
 say() {
-	printf 'netracker: %s\n' "$*" >&2
+	# If nobody can read it, that is no reason to stop half-way.
+	printf 'netracker: %s\n' "$*" >&2 || true
 }
 
 # die STATUS SENTENCE: the thing, the cause, the remedy; and the end.
@@ -112,7 +113,7 @@ announce() {
 	if ((DRY_RUN)); then
 		printf '[#] %s\n' "$1"
 	elif ((ECHO)); then
-		printf '[#] %s\n' "$1" >&2
+		printf '[#] %s\n' "$1" >&2 || true
 	fi
 }
 

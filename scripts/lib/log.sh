@@ -68,7 +68,7 @@ open_trace() {
 	local i
 	for ((i = 0; i < 10; i++)); do
 		if { exec {TRACE}<"$1"; } 2>/dev/null; then
-			flock --timeout 1 "$TRACE"
+			flock --timeout 1 "$TRACE" 2>/dev/null
 			return
 		fi
 		sleep "$LOG_PAUSE"

@@ -164,10 +164,10 @@ take_lock() {
 	local descriptor since now
 	((!DRY_RUN)) || return 0
 	{ exec {descriptor}>>"$LOCK"; } 2>/dev/null || die "$EXIT_FAILED" "cannot open the lock $LOCK; is its directory there, and can it be written to?"
-	if ! flock --nonblock "$descriptor"; then
+	if ! flock --nonblock "$descriptor" 2>/dev/null; then
 		say "another attach or detach is at work; waiting for it"
 		since=$(stat --format=%Y.%Z -- "$LOCK")
-		until flock --timeout "$LOCK_SECONDS" "$descriptor"; do
+		until flock --timeout "$LOCK_SECONDS" "$descriptor" 2>/dev/null; do
 			now=$(stat --format=%Y.%Z -- "$LOCK")
 			[[ $now != "$since" ]] || die "$EXIT_FAILED" "$LOCK has been held by the same command for $LOCK_SECONDS s; 'fuser -v $LOCK' shows it"
 			since=$now
