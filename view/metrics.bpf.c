@@ -254,7 +254,8 @@ static __always_inline void print_service(struct seq_file *seq, enum metric metr
 /* An interface's name may hold any character but white space, '/' and ':'. In a label, '"' and '\' need a '\' before them. */
 static __always_inline void escape(char to[2 * IFACE_NAME_LEN], const char from[IFACE_NAME_LEN])
 {
-	int i, n = 0;
+	__u64 n = UNTOLD(0); /* or the verifier goes through all names that there can be */
+	int i;
 
 	for (i = 0; i < IFACE_NAME_LEN && from[i]; i++) {
 		if (from[i] == '"' || from[i] == '\\')
