@@ -182,3 +182,13 @@ value() {
 	[[ $output == *nt_ifaces* ]] || fail "$output"
 	assert_equal "map" "$(bpftool --json map show pinned /sys/fs/bpf/nt_ifaces | jq --raw-output .name)" foreign
 }
+
+@test "no view needs a tenth of the instructions that the verifier allows itself, as other kernels need more" {
+	local view insns
+	track server
+	for view in "$VIEWS"/*; do
+		insns=$(python3 "$ROOT/tests/verified.py" "$view")
+		echo "${view##*/}: $insns"
+		((insns > 0 && insns < 100000)) || fail "${view##*/} needs $insns of 1000000"
+	done
+}
