@@ -154,7 +154,7 @@ is_logged() {
 	local dir=$BATS_TEST_TMPDIR/small
 	requires tool_nginx object
 	mkdir "$dir"
-	cp -a "$ROOT"/{Makefile,mk,scripts,view,VERSION,NeTracker.bpf.c,NeTracker*.h} "$dir/"
+	cp -a "$ROOT"/{Makefile,mk,scripts,view,VERSION,NeTracker.bpf.c,NeTracker*.h,tracker} "$dir/"
 	make --silent --directory="$dir" MAX_CONNECTIONS=50 NeTracker.bpf.o
 	new_pair
 	http_server server

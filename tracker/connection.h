@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * connection.h - a connection after its handshake, in conn_map: FIN, RST, the segments behind an open gate, and its end.
+ * on_connection() is for NeTracker.bpf.c; handshake.h ends predecessors and hands over late FINs, timeout.h ends what nobody closed.
+ */
+#ifndef NETRACKER_CONNECTION_H
+#define NETRACKER_CONNECTION_H
+
+#include "clock.h"
+#include "flow.h"
+#include "maps.h"
+#include "report.h"
+#include "scratch.h"
+#include "segment.h"
+#include "sets.h"
+#include "socket.h"
+#include "tuple.h"
+
+/* A RST that no socket can vouch for is believed after this much silence: longer than a sender's first retransmission. */
+#define RST_SILENCE_NS NSEC_PER_SEC
+
+/* Segments that overtook a RST may still arrive; they are not this far behind it in the stream, nor this late (+ 2 RTT). */
+#define REORDER_BYTES (1U << 20)
+#define REORDER_NS 10000000ULL
+
+/* The right to end a connection: of all who try, one gets it. *flags: the flags as they were. */
+static __always_inline bool claim(struct conn *c, __u32 *flags)
+{
+	*flags = __sync_fetch_and_or(&c->flow.flags, ENDED);
+	return !(*flags & ENDED);
+}
+
+/*
+ * Takes a claimed connection out and reports it. flags: from claim(). asked: scratch->facts is of a socket of this connection.
+ * The copy is made because the element is used again as soon as it is deleted.
+ */
+static __always_inline void end_connection(const struct flow_key *key, const struct conn *c, __u32 flags, enum conn_state state,
+                                           __u64 end_ns, bool asked)
+{
+	struct scratch *scratch = only_value(&nt_scratch);
+
+	if (!scratch)
+		return;
+	scratch->last = c->flow;
+	scratch->last.flags = flags & ~HAS_FACTS;
+	asked = asked && is_ours(&scratch->facts, flags);
+	if (flags & HAS_FACTS) {
+		const struct facts *saved = bpf_map_lookup_elem(&nt_facts, key);
+
+		if (saved && !asked) {
+			scratch->facts = *saved;
+			asked = true;
+		}
+		bpf_map_delete_elem(&nt_facts, key);
+	}
+	if (asked)
+		scratch->last.flags |= HAS_FACTS;
+	bpf_map_delete_elem(&conn_map, key);
+	if (flags & WATCHED)
+		unwatch(key);
+	report(key, &scratch->last, state, end_ns);
+}
+
+/*
+ * What a connection becomes that nobody closes: by time-out, by a new connection on its tuple, or at detach. Returns false if
+ * somebody else ended it.
+ */
+static __always_inline bool end_unclosed(const struct flow_key *key, struct conn *c, __u64 now)
+{
+	enum conn_state state;
+	__u32 flags;
+	__u64 end_ns;
+
+	if (!claim(c, &flags))
+		return false;
+	state = live_state(flags);
+	end_ns = state == S1 ? now : c->flow.last_ns;
+	if (flags & RST_PENDING) {
+		bool by_orig = flags & RST_BY_ORIG;
+
+		if (!(flags & (by_orig ? ORIG_FIN : RESP_FIN)))
+			note_end(&c->flow, by_orig, c->flow.rst_seq);
+		flags |= by_orig ? ORIG_END : RESP_END;
+		if (flags & RST_ACKED)
+			flags |= by_orig ? RESP_END : ORIG_END;
+		state = by_orig ? RSTO : RSTR;
+		end_ns = c->flow.last_ns;
+	}
+	end_connection(key, c, flags, state, end_ns, false);
+	return true;
+}
+
+/* When the time of a watched connection is up; 0: it has no limit (any more). */
+static __always_inline __u64 due_at(const struct flow *f)
+{
+	if (f->flags & RST_PENDING)
+		return f->last_ns + RST_SILENCE_NS;
+	if (f->flags & (ORIG_FIN | RESP_FIN))
+		return f->last_ns + close_timeout_ns();
+	return 0;
+}
+
+/*
+ * Watches a connection from its first FIN or RST on. The one that has to give way is ended: it is half-closed or reset all the
+ * same, only its time is not up.
+ */
+static __always_inline void watch_closing(const struct flow_key *key, struct conn *c, __u64 now)
+{
+	struct scratch *scratch = only_value(&nt_scratch);
+	bool evicts;
+
+	__sync_fetch_and_or(&c->flow.flags, WATCHED);
+	evicts = watch(key, due_at(&c->flow));
+	set_clock(due_at(&c->flow), now);
+	if (!evicts || !scratch)
+		return;
+	c = bpf_map_lookup_elem(&conn_map, &scratch->victim);
+	if (c && end_unclosed(&scratch->victim, c, now))
+		COUNT(close_evicted);
+}
+
+/* A FIN with sequence number `end` (that of the FIN itself, behind the data) at time now. facts: of the socket, or NULL. */
+static __always_inline void on_connection_fin(const struct flow_key *key, struct conn *c, bool by_orig, __u32 end, __u64 now,
+                                              const struct facts *facts)
+{
+	__u32 mine = by_orig ? ORIG_FIN | ORIG_END : RESP_FIN | RESP_END, both = ORIG_FIN | RESP_FIN, before;
+
+	if (c->flow.flags & mine & both) {
+		c->flow.last_ns = now; /* sent again */
+		return;
+	}
+	/* Both sides' FINs may be at work on two CPUs: each writes its own fields first, then its bit; the second one ends. */
+	note_end(&c->flow, by_orig, end);
+	__sync_val_compare_and_swap(&c->flow.first_fin_ns, 0, now);
+	before = __sync_fetch_and_or(&c->flow.flags, mine);
+	if (!(before & both)) {
+		c->flow.last_ns = now;
+		watch_closing(key, c, now);
+		/* Only who closes first can be gone before the end. */
+		if (facts && facts->of_orig == by_orig && is_ours(facts, before) &&
+		    !bpf_map_update_elem(&nt_facts, key, facts, BPF_ANY))
+			__sync_fetch_and_or(&c->flow.flags, HAS_FACTS);
+	} else if (((before | mine) & both) == both && claim(c, &before)) {
+		end_connection(key, c, before, SF, now, facts);
+	}
+}
+
+/*
+ * Does this segment show that the receiver of the pending RST threw it away? Its sender's later segments do, unless they
+ * may have been overtaken by it; so does anything that is too late to have been on its way.
+ */
+static __always_inline bool refutes_rst(const struct flow *f, const struct segment *s, bool by_orig)
+{
+	__u64 in_flight_ns = REORDER_NS + 2 * (f->syn_rtt_ns + f->ack_rtt_ns);
+	__u32 end = s->seq + s->len + !!(s->flags & TCP_FIN);
+
+	if (s->now - f->last_ns > in_flight_ns)
+		return true;
+	return by_orig == !!(f->flags & RST_BY_ORIG) && f->rst_seq - end > REORDER_BYTES;
+}
+
+/* A segment without SYN and RST of a connection in conn_map: one with FIN, or any while the connection is WATCHED. */
+static __always_inline void on_connection_segment(const struct flow_key *key, struct conn *c, const struct segment *s, bool by_orig,
+                                                  const struct facts *facts)
+{
+	__u32 flags = c->flow.flags;
+
+	if (flags & RST_PENDING) {
+		if (!refutes_rst(&c->flow, s, by_orig))
+			return;
+		flags = __sync_fetch_and_and(&c->flow.flags, ~(RST_PENDING | RST_BY_ORIG | RST_ACKED));
+		if (flags & RST_PENDING)
+			COUNT(rst_disbelieved);
+		/* An established connection goes back to rest; a half-closed one stays watched. */
+		if (!(flags & (ORIG_FIN | RESP_FIN))) {
+			__sync_fetch_and_and(&c->flow.flags, ~WATCHED);
+			unwatch(key);
+		}
+	}
+	if (s->flags & TCP_FIN)
+		on_connection_fin(key, c, by_orig, s->seq + s->len, s->now, facts);
+	else if (flags & (ORIG_FIN | RESP_FIN))
+		c->flow.last_ns = s->now;
+}
+
+enum verdict {
+	RST_UNJUDGED,
+	RST_GENUINE,
+	RST_DISCARDED,
+};
+
+/*
+ * What this host's own socket says of a RST: the TCP that sends it means it; the one that receives it takes it only if it is
+ * exactly at rcv_nxt (RFC 5961 section 3.2), or one before that once the peer's FIN has come (tcp_reset_check in
+ * net/ipv4/tcp_input.c).
+ */
+static __always_inline enum verdict judge_rst(const struct facts *facts, const struct segment *s)
+{
+	__u32 before;
+
+	if (!facts)
+		return RST_UNJUDGED;
+	if (s->dir == DIR_OUT)
+		return RST_GENUINE;
+	before = facts->rcv_nxt - s->seq;
+	if (before == 1 &&
+	    (facts->tcp_state == BPF_TCP_CLOSE_WAIT || facts->tcp_state == BPF_TCP_LAST_ACK || facts->tcp_state == BPF_TCP_CLOSING))
+		return RST_GENUINE;
+	return before ? RST_DISCARDED : RST_GENUINE;
+}
+
+/* A RST tells where its sender's data ended and, with an ACK, where the other side's did. */
+static __always_inline void note_rst_ends(struct flow *f, const struct segment *s, bool by_orig)
+{
+	note_end(f, by_orig, s->seq);
+	__sync_fetch_and_or(&f->flags, by_orig ? ORIG_END : RESP_END);
+	if (s->flags & TCP_ACK && !(f->flags & (by_orig ? RESP_END : ORIG_END))) {
+		note_end(f, !by_orig, s->ack);
+		__sync_fetch_and_or(&f->flags, by_orig ? RESP_END : ORIG_END);
+	}
+}
+
+static __always_inline void on_connection_rst(const struct flow_key *key, struct conn *c, const struct segment *s, bool by_orig,
+                                              const struct facts *facts)
+{
+	bool closed = c->flow.flags & (by_orig ? ORIG_FIN : RESP_FIN);
+	enum verdict verdict = judge_rst(facts, s);
+	__u32 flags, pending;
+
+	/* Behind its own FIN there is only one place for a sender's RST; Linux also sends it on the FIN's place. */
+	if (closed && s->seq - (by_orig ? c->flow.orig_end : c->flow.resp_end) <= 1)
+		verdict = RST_GENUINE;
+
+	switch (verdict) {
+	case RST_DISCARDED:
+		COUNT(rst_disbelieved);
+		return;
+	case RST_GENUINE:
+		if (!closed)
+			note_rst_ends(&c->flow, s, by_orig);
+		if (!claim(c, &flags))
+			return;
+		end_connection(key, c, flags, by_orig ? RSTO : RSTR, flags & RST_PENDING ? c->flow.last_ns : s->now, facts);
+		return;
+	case RST_UNJUDGED:
+		if (c->flow.flags & RST_PENDING)
+			return;
+		c->flow.last_ns = s->now;
+		c->flow.rst_seq = s->seq;
+		pending = by_orig ? RST_PENDING | RST_BY_ORIG : RST_PENDING;
+		if (s->flags & TCP_ACK && !(c->flow.flags & (by_orig ? RESP_END : ORIG_END))) {
+			note_end(&c->flow, !by_orig, s->ack);
+			pending |= RST_ACKED;
+		}
+		__sync_fetch_and_or(&c->flow.flags, pending);
+		watch_closing(key, c, s->now);
+	}
+}
+
+/*
+ * Looks the tuple up in both orientations; first in the one in which the responder has the smaller port, as it mostly has.
+ * *key: as it is stored. *reversed: the tuple was turned round for that.
+ */
+static __always_inline struct conn *find_connection(const struct flow_key *tuple, struct flow_key *key, bool *reversed)
+{
+	struct conn *c;
+
+	*reversed = tuple->sport < tuple->dport;
+	put_key(key, tuple, *reversed);
+	c = bpf_map_lookup_elem(&conn_map, key);
+	if (c)
+		return c;
+	*reversed = !*reversed;
+	put_key(key, tuple, *reversed);
+	return bpf_map_lookup_elem(&conn_map, key);
+}
+
+/*
+ * Is this host's socket to be asked? Of the first FIN only its sender: who closes last is asked when it does, and at ingress the
+ * look-up costs half as much as all else that is done for a FIN.
+ */
+static __always_inline bool wants_socket(const struct conn *c, const struct segment *s)
+{
+	if (s->flags & TCP_RST)
+		return true;
+	return s->flags & TCP_FIN && (s->dir == DIR_OUT || c->flow.flags & (ORIG_FIN | RESP_FIN));
+}
+
+/* A segment with FIN or RST, or any behind an open gate, that belongs to no handshake. Returns whether there is a connection. */
+__noinline int on_connection(struct __sk_buff *skb, const struct segment *s)
+{
+	struct scratch *scratch = only_value(&nt_scratch);
+	const struct facts *facts = NULL;
+	struct flow_key key;
+	struct conn *c;
+	bool reversed;
+
+	if (!s || !scratch)
+		return false;
+	c = find_connection(&s->key, &key, &reversed);
+	if (!c)
+		return false;
+	/*
+	 * Memory of a deleted element is used again at once. If that happens between the look-up and here, the tag tells, but
+	 * for one tuple in 65,536; the worst outcome is one wrong state.
+	 */
+	if (c->flow.tag != (__u16)tag_of(s->hash) || c->flow.flags & ENDED)
+		return true;
+	if (wants_socket(c, s) && ask_socket(skb, s)) {
+		facts = &scratch->facts;
+		scratch->facts.of_orig = (s->dir == DIR_OUT) == !reversed;
+		/* The listener's owner was all there was at the handshake. */
+		if (facts->has_owner && is_ours(facts, c->flow.flags))
+			note_owner(&c->flow, facts->cgroup, facts->uid);
+	}
+	if (s->flags & TCP_RST)
+		on_connection_rst(&key, c, s, !reversed, facts);
+	else
+		on_connection_segment(&key, c, s, !reversed, facts);
+	return true;
+}
+
+#endif

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * flow.h - what segments and sockets add to a struct flow, whichever table it is in. For handshake.h and connection.h.
+ */
+#ifndef NETRACKER_FLOW_H
+#define NETRACKER_FLOW_H
+
+#include "../NeTracker.h"
+
+#include <stdbool.h>
+
+static __always_inline void note_end(struct flow *f, bool by_orig, __u32 end)
+{
+	if (by_orig)
+		f->orig_end = end;
+	else
+		f->resp_end = end;
+}
+
+static __always_inline void note_owner(struct flow *f, __u64 cgroup, __u32 uid)
+{
+	f->cgroup = cgroup;
+	f->uid = uid;
+	__sync_fetch_and_or(&f->flags, HAS_OWNER);
+}
+
+static __always_inline enum conn_state live_state(__u32 flags)
+{
+	switch (flags & (ORIG_FIN | RESP_FIN)) {
+	case ORIG_FIN:
+		return S2;
+	case RESP_FIN:
+		return S3;
+	default:
+		return S1;
+	}
+}
+
+#endif

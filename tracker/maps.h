@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * maps.h - what outlives a packet: the maps, which all loads of the tracker share through their pins, and how to read the counters
+ * and settings. For every room; each map's comment says who alone writes it.
+ */
+#ifndef NETRACKER_MAPS_H
+#define NETRACKER_MAPS_H
+
+#include "../NeTracker.h"
+
+#include <bpf/bpf_helpers.h>
+
+/* Index in nt_ifaces of the interface this load is attached to; attach writes it, each load has its own. 0: not named. */
+volatile __u32 iface_id;
+
+/*
+ * Connections after their handshake. The third ACK inserts (establish), whoever sets ENDED deletes (end_connection), bpftool
+ * and the iterators read. Full: the new connection is lost and counted (conn_full), those inside stay right.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, MAX_CONNECTIONS);
+	__type(key, struct flow_key);
+	__type(value, struct conn);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} conn_map SEC(".maps");
+
+/*
+ * Handshakes and watched connections, in sets of eight and eight places chosen by the tuple's hash. A SYN inserts a handshake
+ * (on_syn); the third ACK, a RST or the clock removes it. Full: the handshake that waits longest is pushed out and counted
+ * (syn_evicted), unanswered ones first. watch() and unwatch() insert and delete connections; full: the one whose time is
+ * nearest is ended at once and counted (close_evicted). An array, not an LRU map, because an LRU evicts unseen, and because
+ * a look-up in an array is compiled into the program.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SYN_SETS);
+	__type(key, __u32);
+	__type(value, struct syn_set);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} syn_map SEC(".maps");
+
+/* When the sets of syn_map are due, 64 in a row. Guarded by the sets' locks. note_due() sets, take_expired() moves on. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SYN_SETS / DUE_ROW);
+	__type(key, __u32);
+	__type(value, struct due_row);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} nt_due SEC(".maps");
+
+/*
+ * One timer for all time-outs. A timer for each connection would be allocated and freed with it: under load the kernel refused a
+ * third of these allocations (6.18, kmalloc_nolock), and one that is made while another CPU deletes the entry is never freed,
+ * nor is the program that it holds.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct clock);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} nt_clock SEC(".maps");
+
+/* All counters, one struct per CPU. Nothing deletes them; readers sum over the CPUs. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct counters);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} nt_counters SEC(".maps");
+
+/* Settings. Written by `netracker config`, read wherever a time-out is computed or a record is written. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct config);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} nt_config SEC(".maps");
+
+/* Names of the interfaces. Written by attach and detach, read by report() and the iterators. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MAX_IFACES);
+	__type(key, __u32);
+	__type(value, struct iface);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} nt_ifaces SEC(".maps");
+
+/*
+ * What the socket of a connection said when this host sent the first FIN: by the time of the second one it may be gone, as a
+ * closed socket in FIN_WAIT_2 becomes a TIME_WAIT one that knows nothing. on_connection_fin() inserts, end_connection() deletes.
+ * Full: such connections end without socket facts.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, MAX_CONNECTIONS / 4);
+	__type(key, struct flow_key);
+	__type(value, struct facts);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} nt_facts SEC(".maps");
+
+/*
+ * Figures by service. find_service() inserts: for an inbound connection once it is established, for an outbound one always;
+ * so no flood of SYNs can fill it. Full: port 0 of the direction takes the rest. Nothing deletes.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_SERVICES);
+	__type(key, struct service_key);
+	__type(value, struct service);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} nt_services SEC(".maps");
+
+/* The value of a map with one entry. */
+static __always_inline void *only_value(void *map)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(map, &zero);
+}
+
+#define COUNT(field)                                                   \
+	({                                                             \
+		struct counters *counters_ = only_value(&nt_counters); \
+		if (counters_)                                         \
+			counters_->field++;                            \
+	})
+
+#define NSEC_PER_SEC 1000000000ULL
+
+/* Seconds set in nt_config, or the default, in nanoseconds. */
+static __always_inline __u64 handshake_timeout_ns(void)
+{
+	const struct config *config = only_value(&nt_config);
+	__u32 set = config ? config->handshake_timeout : 0;
+
+	return (set ? set : HANDSHAKE_TIMEOUT_S) * NSEC_PER_SEC;
+}
+
+static __always_inline __u64 close_timeout_ns(void)
+{
+	const struct config *config = only_value(&nt_config);
+	__u32 set = config ? config->close_timeout : 0;
+
+	return (set ? set : CLOSE_TIMEOUT_S) * NSEC_PER_SEC;
+}
+
+#endif

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * timeout.h - what ends without a packet of its own: by the clock, on_clock(), and on request, flush(). For clock.h, which arms the
+ * one, and NeTracker.bpf.c, which is asked for the other.
+ */
+#ifndef NETRACKER_TIMEOUT_H
+#define NETRACKER_TIMEOUT_H
+
+#include "clock.h"
+#include "connection.h"
+#include "handshake.h"
+#include "maps.h"
+#include "scratch.h"
+#include "sets.h"
+#include "verifier.h"
+
+/* Connections that one run of flush() ends at most: bounds the time with bottom halves off. */
+#define FLUSH_BATCH 1024
+
+/* Time-outs that the clock looks at in one go, at most; so it may leave some for the next. */
+#define TICK_BATCH 256
+
+/* The clock came to a watched connection: it has ended, or packets have been seen since and it gets more time. */
+static __always_inline void look_at_watched(const struct flow_key *key, __u64 now)
+{
+	struct conn *c = bpf_map_lookup_elem(&conn_map, key);
+	__u64 due_ns = c ? due_at(&c->flow) : 0;
+	bool by_silence;
+
+	if (!due_ns)
+		return;
+	if (due_ns > now) {
+		watch(key, due_ns); /* into the place that it has just left */
+		return;
+	}
+	by_silence = c->flow.flags & RST_PENDING;
+	if (end_unclosed(key, c, now) && !by_silence)
+		COUNT(expired);
+}
+
+/* Ends what is due in a set. Returns the number of time-outs that were looked at. */
+__noinline int on_due(__u32 index, __u64 now)
+{
+	__u64 timeout = handshake_timeout_ns();
+	struct scratch *scratch = only_value(&nt_scratch);
+	struct flow_key key;
+	int n;
+
+	if (!scratch)
+		return 0;
+	for (n = 0; n < 2 * SYN_WAYS; n++) {
+		switch (take_expired(index, now, timeout)) {
+		case HANDSHAKE_EXPIRED:
+			if (give_up(&scratch->slot))
+				COUNT(expired);
+			break;
+		case WATCH_EXPIRED:
+			key = scratch->victim;
+			look_at_watched(&key, now);
+			break;
+		default:
+			return n;
+		}
+	}
+	return n;
+}
+
+/* Ends what is due in a row of sets, and notes in scratch->next_ns when the next one is due. */
+__noinline int on_row_due(__u32 row, __u64 now)
+{
+	struct due_row *due = bpf_map_lookup_elem(&nt_due, &row);
+	struct scratch *scratch = only_value(&nt_scratch);
+	__u32 i;
+
+	if (!due || !scratch)
+		return 0;
+#pragma clang loop unroll(disable)
+	for (i = 0; i < DUE_ROW; i++) {
+		__u64 due_ns = due->due_ns[i];
+
+		if (!due_ns)
+			continue;
+		if (due_ns <= now && scratch->ended < TICK_BATCH)
+			scratch->ended += on_due(row * DUE_ROW + i, now);
+		note_due(&scratch->next_ns, due->due_ns[i]);
+	}
+	return 0;
+}
+
+/*
+ * The clock goes off: looks through the sets' times, 64 KiB in a row, and into the sets that are due. It clears armed_ns first:
+ * whoever adds something behind its back then sets it again. Nothing that is called from here may set the callback: some kernels
+ * (6.1, 7.2) take that for a recursion.
+ */
+static int on_clock(void *map __unused, __u32 *key __unused, struct clock *clock)
+{
+	struct scratch *scratch = only_value(&nt_scratch);
+	__u64 now = bpf_ktime_get_boot_ns(), delay_ns;
+	__u32 row;
+
+	if (!scratch)
+		return 0;
+	scratch->ended = 0;
+	scratch->next_ns = 0;
+	clock->armed_ns = 0;
+#pragma clang loop unroll(disable)
+	for (row = 0; row < SYN_SETS / DUE_ROW; row++)
+		on_row_due(row, now);
+	delay_ns = scratch->next_ns ? clock_delay(clock, scratch->next_ns, now) : 0;
+	if (delay_ns)
+		start_clock(clock, delay_ns, now);
+	return 0;
+}
+
+/*
+ * A run of flush() ends after FLUSH_BATCH connections. Their count is kept in a map and not on the stack, where the verifier would
+ * follow it through every step of the loops.
+ */
+static __always_inline bool is_flushed_enough(struct scratch *scratch)
+{
+	return scratch->flushed >= FLUSH_BATCH;
+}
+
+/* The handshakes of a set. Its watches are dropped with them: they are of connections that are all flushed next. */
+static long flush_set(void *map __unused, const __u32 *index, struct syn_set *set, void *context __unused)
+{
+	struct scratch *scratch = only_value(&nt_scratch);
+	int n;
+
+	if (!scratch || (!set->live && !set->watched))
+		return 0;
+	for (n = 0; n < 2 * SYN_WAYS; n++) {
+		enum expired taken = take_expired(*index, ~0ULL, 0);
+
+		if (taken == NOTHING_EXPIRED)
+			break;
+		if (taken == HANDSHAKE_EXPIRED)
+			give_up(&scratch->slot);
+		scratch->flushed++;
+	}
+	return is_flushed_enough(scratch);
+}
+
+static long flush_connection(void *map __unused, const struct flow_key *key, struct conn *c, void *context __unused)
+{
+	struct scratch *scratch = only_value(&nt_scratch);
+	struct flow_key copy = *key;
+
+	if (!scratch)
+		return 1;
+	end_unclosed(&copy, c, bpf_ktime_get_boot_ns());
+	scratch->flushed++;
+	return is_flushed_enough(scratch);
+}
+
+/*
+ * On request of detach, ends everything that is still alive: config.flush. Detach runs it by BPF_PROG_TEST_RUN, which kernels before
+ * 6.11 do with bottom halves on: there the clock can come in between and take the scratch space, and a record be wrong.
+ */
+__noinline int flush(void)
+{
+	struct config *config = only_value(&nt_config);
+	struct scratch *scratch = only_value(&nt_scratch);
+
+	if (!config || !config->flush || !scratch)
+		return 0;
+	scratch->flushed = 0;
+	bpf_for_each_map_elem(&syn_map, flush_set, NULL, 0);
+	if (!is_flushed_enough(scratch))
+		bpf_for_each_map_elem(&conn_map, flush_connection, NULL, 0);
+	if (!is_flushed_enough(scratch))
+		config->flush = 0;
+	return 0;
+}
+
+#endif
