@@ -17,6 +17,13 @@ static __always_inline void note_end(struct flow *f, bool by_orig, __u32 end)
 		f->resp_end = end;
 }
 
+/* Who owns this host's own socket. */
+struct owner {
+	__u64 cgroup;
+	__u32 uid;
+	bool known;
+};
+
 static __always_inline void note_owner(struct flow *f, __u64 cgroup, __u32 uid)
 {
 	f->cgroup = cgroup;

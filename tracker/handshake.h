@@ -17,12 +17,6 @@
 #include "socket.h"
 #include "tuple.h"
 
-/* Segments of a handshake lie this close behind the initial sequence numbers; others belong to an older connection. */
-#define HANDSHAKE_SPAN (1U << 24)
-
-/* A RST of somebody in SYN_SENT or SYN_RECEIVED lies within the first, unscaled window. */
-#define FIRST_WINDOW 65536U
-
 static __always_inline enum conn_state handshake_state(__u32 flags)
 {
 	if (flags & RESP_SEEN)
@@ -63,62 +57,6 @@ __noinline int give_up(struct syn_slot *slot)
 	return true;
 }
 
-enum syn_outcome {
-	SYN_AGAIN,
-	SYN_NEW,
-	SYN_REPLACED, /* a new attempt took the place of an old one on the same tuple */
-	SYN_EVICTED,
-	SYN_NO_PLACE,
-};
-
-/* Under the lock: the first SYN of an attempt moves in. */
-static __always_inline void open_slot(struct syn_slot *slot, const struct segment *s, __u32 flags)
-{
-	__builtin_memset(slot, 0, sizeof(*slot));
-	slot->key = s->key;
-	slot->orig_nxt = s->seq + 1 + s->len;
-	slot->flow.start_ns = s->now;
-	slot->flow.last_ns = s->now;
-	slot->flow.orig_isn = s->seq;
-	slot->flow.ifindex = s->ifindex;
-	slot->flow.iface = iface_id;
-	slot->flow.tag = (__u16)tag_of(s->hash);
-	slot->flow.flags = flags | (s->dir == DIR_OUT ? IS_OUTBOUND : 0);
-}
-
-/* Under the lock: which slot the SYN gets, *at, and what that means. *reply: of the responder's SYN, which crosses the originator's. */
-static __always_inline enum syn_outcome place_syn(struct scratch *scratch, struct syn_set *set, const struct segment *s, __u32 *at,
-                                                  bool *reply)
-{
-	__u32 i = find_slot(scratch, set, s, reply);
-	const struct flow *f;
-
-	if (i == SYN_WAYS) {
-		i = find_place(scratch, set);
-		*at = i & (SYN_WAYS - 1);
-		return i == SYN_WAYS ? SYN_NO_PLACE : set->tag[*at] ? SYN_EVICTED : SYN_NEW;
-	}
-	*at = i & (SYN_WAYS - 1);
-	f = &set->slot[*at].flow;
-	return !*reply && f->orig_isn != s->seq && !(f->flags & PROMOTING) ? SYN_REPLACED : SYN_AGAIN;
-}
-
-/* Under the lock: a SYN that its slot knows. A copy of it that another hook sees is not one sent again. */
-static __always_inline void note_syn_again(struct flow *f, const struct segment *s, bool reply)
-{
-	bool seen_here = f->ifindex == s->ifindex && !(f->flags & IS_OUTBOUND) == (s->dir == DIR_IN);
-
-	if (!reply) {
-		if (seen_here && f->syn_retrans < 255)
-			f->syn_retrans++;
-		f->last_ns = s->now;
-	} else if (!(f->flags & RESP_SEEN)) {
-		f->resp_isn = s->seq;
-		f->flags |= RESP_SYN;
-		f->last_ns = s->now;
-	}
-}
-
 /*
  * A SYN without ACK: a new attempt, the old one sent again, seen again on its way through this host, or a SYN that crosses
  * the peer's (RFC 9293, figure 7). On the tuple of a live connection it is doubtful until it is answered.
@@ -126,13 +64,14 @@ static __always_inline void note_syn_again(struct flow *f, const struct segment 
 __noinline int on_syn(struct __sk_buff *skb, const struct segment *s)
 {
 	struct scratch *scratch = only_value(&nt_scratch);
-	bool reply = false, reversed, owned;
-	__u32 i, uid = 0, flags = 0;
-	__u64 due_ns, *due, cgroup = 0;
 	enum syn_outcome outcome;
+	struct owner owner = {};
 	struct syn_set *set;
 	struct flow_key key;
+	__u64 due_ns, *due;
 	struct conn *c;
+	__u32 flags = 0;
+	bool reversed;
 
 	if (!s || !scratch)
 		return 0;
@@ -147,26 +86,8 @@ __noinline int on_syn(struct __sk_buff *skb, const struct segment *s)
 			return 0; /* the SYN of this very connection, late or seen again */
 		flags = DOUBTFUL;
 	}
-	owned = find_owner(skb, s, &cgroup, &uid);
-
-	bpf_spin_lock(&set->lock);
-	outcome = place_syn(scratch, set, s, &i, &reply);
-	if (outcome == SYN_AGAIN) {
-		note_syn_again(&set->slot[i].flow, s, reply);
-	} else if (outcome != SYN_NO_PLACE) {
-		if (outcome != SYN_NEW)
-			scratch->slot = set->slot[i];
-		else
-			set->live++;
-		open_slot(&set->slot[i], s, flags);
-		set->tag[i] = tag_of(s->hash);
-		set->filter |= filter_bit(s->hash);
-		if (owned)
-			note_owner(&set->slot[i].flow, cgroup, uid);
-		note_due(due, due_ns);
-	}
-	bpf_spin_unlock(&set->lock);
-
+	find_owner(skb, s, &owner);
+	outcome = take_syn(scratch, set, due, s, flags, &owner, due_ns, &scratch->slot);
 	if (outcome == SYN_AGAIN)
 		return 0;
 	set_clock(due_ns, s->now);
@@ -197,91 +118,26 @@ static __noinline void end_predecessor(const struct flow_key *tuple, __u64 now)
  */
 static __noinline void establish(struct syn_set *set, __u32 i, const struct flow_key *key, struct conn *fresh, __u64 now)
 {
-	__u32 late = 0, orig_end = 0, resp_end = 0;
+	struct late_fins late;
 	struct conn *c;
 
 	fresh->flow.flags &= ~(ORIG_FIN | RESP_FIN | ORIG_END | RESP_END | PROMOTING | DOUBTFUL);
 	long err = bpf_map_update_elem(&conn_map, key, fresh, BPF_NOEXIST);
 
-	i &= SYN_WAYS - 1;
-	bpf_spin_lock(&set->lock);
-	late = set->slot[i].flow.flags;
-	orig_end = set->slot[i].flow.orig_end;
-	resp_end = set->slot[i].flow.resp_end;
-	free_slot(set, i);
-	bpf_spin_unlock(&set->lock);
-
+	late = leave_slot(set, i);
 	if (err) {
 		COUNT(conn_full);
 		return;
 	}
 	count_established(key, &fresh->flow, now - fresh->flow.start_ns);
-	if (!(late & (ORIG_FIN | RESP_FIN)))
+	if (!(late.flags & (ORIG_FIN | RESP_FIN)))
 		return;
 	c = bpf_map_lookup_elem(&conn_map, key);
-	if (c && late & ORIG_FIN)
-		on_connection_fin(key, c, true, orig_end, now, NULL);
+	if (c && late.flags & ORIG_FIN)
+		on_connection_fin(key, c, true, late.orig_end, now, NULL);
 	c = bpf_map_lookup_elem(&conn_map, key);
-	if (c && late & RESP_FIN)
-		on_connection_fin(key, c, false, resp_end, now, NULL);
-}
-
-/* Under the lock. Does the segment belong to this attempt, and not to an older connection on the tuple? */
-static __always_inline bool belongs(const struct syn_slot *slot, const struct segment *s, bool reply)
-{
-	const struct flow *f = &slot->flow;
-
-	if (reply)
-		return s->flags & TCP_ACK && s->ack - f->orig_isn - 1 < HANDSHAKE_SPAN &&
-		       (!(f->flags & DOUBTFUL) || f->flags & RESP_SEEN);
-	if (s->seq - f->orig_isn >= HANDSHAKE_SPAN || (f->flags & DOUBTFUL && !(f->flags & RESP_SEEN)))
-		return false;
-	return !(f->flags & RESP_SYN) || s->ack - f->resp_isn - 1 < HANDSHAKE_SPAN;
-}
-
-/* Under the lock. What a SYN-ACK tells. Returns false if it does not acknowledge the SYN it answers. */
-static __always_inline bool note_synack(struct syn_slot *slot, const struct segment *s, bool reply)
-{
-	struct flow *f = &slot->flow;
-
-	if (!reply) { /* the originator answers a SYN that crossed its own */
-		if (f->flags & RESP_SYN && s->ack != f->resp_isn + 1)
-			return false;
-		f->resp_isn = s->ack - 1;
-		f->flags |= RESP_SYN | ORIG_ACKED;
-		return true;
-	}
-	if (s->ack - f->orig_isn - 1 > slot->orig_nxt - f->orig_isn - 1)
-		return false;
-	if (!f->syn_rtt_ns)
-		f->syn_rtt_ns = s->now - f->start_ns;
-	f->resp_isn = s->seq;
-	f->flags |= RESP_SYN | RESP_SEEN;
-	return true;
-}
-
-/* Under the lock. What a segment without SYN tells. */
-static __always_inline void note_segment(struct syn_slot *slot, const struct segment *s, bool reply)
-{
-	struct flow *f = &slot->flow;
-
-	if (reply) {
-		if (!(f->flags & RESP_SYN))
-			f->resp_isn = s->seq - 1; /* its SYN-ACK was not seen */
-		f->flags |= RESP_SYN | RESP_SEEN;
-	} else if (!(f->flags & ORIG_ACKED)) {
-		if (!(f->flags & RESP_SYN))
-			f->resp_isn = s->ack - 1; /* it was overtaken; RESP_SYN stays clear, the SYN-ACK corrects this */
-		else if (f->syn_rtt_ns)
-			f->ack_rtt_ns = s->now - f->start_ns - f->syn_rtt_ns;
-		f->flags |= ORIG_ACKED;
-	}
-	if (!(s->flags & TCP_FIN))
-		return;
-	if (!f->first_fin_ns)
-		f->first_fin_ns = s->now;
-	note_end(f, !reply, s->seq + s->len);
-	f->flags |= reply ? RESP_FIN | RESP_END : ORIG_FIN | ORIG_END;
+	if (c && late.flags & RESP_FIN)
+		on_connection_fin(key, c, false, late.resp_end, now, NULL);
 }
 
 /*
@@ -290,52 +146,27 @@ static __always_inline void note_segment(struct syn_slot *slot, const struct seg
  */
 __noinline int on_handshake(struct __sk_buff *skb, const struct segment *s)
 {
-	bool reply = false, mine = false, synack, believed = true, promote = false, owned;
 	struct scratch *scratch = only_value(&nt_scratch);
-	__u32 i, uid = 0, before = 0;
+	struct noted noted = { .believed = true };
+	struct owner owner = {};
 	struct syn_set *set;
-	__u64 cgroup = 0;
+	__u32 i;
 
 	if (!s || !scratch)
 		return false;
 	set = set_of(s->hash);
 	if (!set || !set->live)
 		return false;
-	synack = s->flags & TCP_SYN;
-	owned = synack && find_owner(skb, s, &cgroup, &uid);
-
-	bpf_spin_lock(&set->lock);
-	i = find_slot(scratch, set, s, &reply);
-	if (i < SYN_WAYS) {
-		struct syn_slot *slot = &set->slot[i];
-		struct flow *f = &slot->flow;
-
-		before = f->flags;
-		mine = synack || belongs(slot, s, reply);
-		if (synack)
-			believed = note_synack(slot, s, reply);
-		else if (mine)
-			note_segment(slot, s, reply);
-		if (synack && believed) {
-			f->last_ns = s->now;
-			if (owned && reply && !(f->flags & HAS_OWNER))
-				note_owner(f, cgroup, uid);
-		}
-		promote = mine && believed && (f->flags & (RESP_SEEN | ORIG_ACKED | PROMOTING)) == (RESP_SEEN | ORIG_ACKED);
-		if (promote)
-			f->flags |= PROMOTING;
-		scratch->fresh.flow = *f;
-		scratch->fresh_key = slot->key;
-	}
-	bpf_spin_unlock(&set->lock);
-
-	if (!believed)
+	if (s->flags & TCP_SYN)
+		find_owner(skb, s, &owner);
+	i = take_segment(scratch, set, s, &owner, &noted, &scratch->fresh_key, &scratch->fresh.flow);
+	if (!noted.believed)
 		COUNT(synack_disbelieved);
-	if (!mine)
+	if (!noted.mine)
 		return false;
-	if (before & DOUBTFUL && !(before & RESP_SEEN) && scratch->fresh.flow.flags & RESP_SEEN)
+	if (noted.before & DOUBTFUL && !(noted.before & RESP_SEEN) && scratch->fresh.flow.flags & RESP_SEEN)
 		end_predecessor(&scratch->fresh_key, scratch->fresh.flow.start_ns);
-	if (promote)
+	if (noted.promote)
 		establish(set, i, &scratch->fresh_key, &scratch->fresh, s->now);
 	return true;
 }
@@ -350,38 +181,16 @@ enum rst_outcome {
 __noinline int on_handshake_rst(const struct segment *s)
 {
 	struct scratch *scratch = only_value(&nt_scratch);
-	enum conn_state state = S0;
+	enum conn_state state;
 	struct syn_set *set;
-	bool reply = false, found = false;
-	__u32 i;
+	bool found = false;
 
 	if (!s || !scratch)
 		return RST_OF_NONE;
 	set = set_of(s->hash);
 	if (!set || !set->live)
 		return RST_OF_NONE;
-
-	bpf_spin_lock(&set->lock);
-	i = find_slot(scratch, set, s, &reply);
-	if (i < SYN_WAYS && !(set->slot[i].flow.flags & PROMOTING)) {
-		const struct flow *f = &set->slot[i].flow;
-
-		found = true;
-
-		/* In SYN_SENT a RST must acknowledge the SYN; afterwards it must lie in the first window (RFC 9293, 3.10.7). */
-		if (!reply && s->seq - f->orig_isn <= FIRST_WINDOW)
-			state = f->flags & RESP_SEEN ? RSTO : RSTOS0;
-		else if (reply && s->flags & TCP_ACK && s->ack - f->orig_isn - 1 <= set->slot[i].orig_nxt - f->orig_isn - 1)
-			state = REJ;
-		else if (reply && f->flags & RESP_SEEN && s->seq - f->resp_isn <= FIRST_WINDOW)
-			state = REJ;
-		if (state != S0) {
-			scratch->slot = set->slot[i];
-			free_slot(set, i);
-		}
-	}
-	bpf_spin_unlock(&set->lock);
-
+	state = take_rst(scratch, set, s, &found, &scratch->slot);
 	if (state == S0)
 		return found ? RST_UNBELIEVED : RST_OF_NONE;
 	end_handshake(&scratch->slot, state, s->now);

@@ -6,6 +6,7 @@
 #ifndef NETRACKER_SETS_H
 #define NETRACKER_SETS_H
 
+#include "attempt.h"
 #include "maps.h"
 #include "scratch.h"
 #include "segment.h"
@@ -71,15 +72,15 @@ static __always_inline __u64 *due_of(__u32 index)
 	return found ? &found->due_ns[index % DUE_ROW] : NULL;
 }
 
-/* Under the set's lock, after something has left it. The filter forgets when nothing is left; until then it lets more through. */
-static __always_inline void renew_filter(struct syn_set *set)
+/* After something has left the set. The filter forgets when nothing is left; until then it lets more through. */
+static __always_inline void renew_filter_locked(struct syn_set *set)
 {
 	if (!set->live && !set->watched)
 		set->filter = 0;
 }
 
-/* Under the set's lock. Returns the index of the tuple's slot, or SYN_WAYS. *reply: the responder sends this segment. */
-static __always_inline __u32 find_slot(struct scratch *scratch, struct syn_set *set, const struct segment *s, bool *reply)
+/* Returns the index of the tuple's slot, or SYN_WAYS. *reply: the responder sends this segment. */
+static __always_inline __u32 find_slot_locked(struct scratch *scratch, struct syn_set *set, const struct segment *s, bool *reply)
 {
 	__u32 tag = tag_of(s->hash), i;
 
@@ -98,9 +99,9 @@ static __always_inline __u32 find_slot(struct scratch *scratch, struct syn_set *
 	return forget(&scratch->index, i);
 }
 
-/* Under the lock. The slot for a new handshake: a free one, else the unanswered or, if all are answered, the answered one that
+/* The slot for a new handshake: a free one, else the unanswered or, if all are answered, the answered one that
  * waits longest. SYN_WAYS if all are just moving to conn_map. */
-static __always_inline __u32 find_place(struct scratch *scratch, const struct syn_set *set)
+static __always_inline __u32 find_place_locked(struct scratch *scratch, const struct syn_set *set)
 {
 	__u64 oldest = ~0ULL;
 	__u32 i, place = SYN_WAYS;
@@ -126,16 +127,138 @@ static __always_inline __u32 find_place(struct scratch *scratch, const struct sy
 	return forget(&scratch->index, place);
 }
 
-/* Under the lock. */
-static __always_inline void free_slot(struct syn_set *set, __u32 i)
+static __always_inline void free_slot_locked(struct syn_set *set, __u32 i)
 {
 	set->tag[i & (SYN_WAYS - 1)] = 0;
 	set->live--;
-	renew_filter(set);
+	renew_filter_locked(set);
 }
 
-/* Under the set's lock. The place of this connection among the watches, or SYN_WAYS. */
-static __always_inline __u32 find_watch(struct scratch *scratch, const struct syn_set *set, const struct flow_key *key, __u32 tag)
+enum syn_outcome {
+	SYN_AGAIN,
+	SYN_NEW,
+	SYN_REPLACED, /* a new attempt took the place of an old one on the same tuple */
+	SYN_EVICTED,
+	SYN_NO_PLACE,
+};
+
+/* Which slot the SYN gets, *at, and what that means. *reply: of the responder's SYN, which crosses the originator's. */
+static __always_inline enum syn_outcome place_syn_locked(struct scratch *scratch, struct syn_set *set, const struct segment *s,
+                                                         __u32 *at, bool *reply)
+{
+	__u32 i = find_slot_locked(scratch, set, s, reply);
+	const struct flow *f;
+
+	if (i == SYN_WAYS) {
+		i = find_place_locked(scratch, set);
+		*at = i & (SYN_WAYS - 1);
+		return i == SYN_WAYS ? SYN_NO_PLACE : set->tag[*at] ? SYN_EVICTED : SYN_NEW;
+	}
+	*at = i & (SYN_WAYS - 1);
+	f = &set->slot[*at].flow;
+	return !*reply && f->orig_isn != s->seq && !(f->flags & PROMOTING) ? SYN_REPLACED : SYN_AGAIN;
+}
+
+/*
+ * Gives a SYN a slot in its set, or notes it in the one that it has. flags: those that a new handshake begins with. What has to
+ * leave its slot for it is in *out.
+ */
+static __always_inline enum syn_outcome take_syn(struct scratch *scratch, struct syn_set *set, __u64 *due, const struct segment *s,
+                                                 __u32 flags, const struct owner *owner, __u64 due_ns, struct syn_slot *out)
+{
+	enum syn_outcome outcome;
+	bool reply = false;
+	__u32 i;
+
+	bpf_spin_lock(&set->lock);
+	outcome = place_syn_locked(scratch, set, s, &i, &reply);
+	if (outcome == SYN_AGAIN) {
+		note_syn_again_locked(&set->slot[i].flow, s, reply);
+	} else if (outcome != SYN_NO_PLACE) {
+		if (outcome != SYN_NEW)
+			*out = set->slot[i];
+		else
+			set->live++;
+		open_slot_locked(&set->slot[i], s, flags);
+		set->tag[i] = tag_of(s->hash);
+		set->filter |= filter_bit(s->hash);
+		if (owner->known)
+			note_owner(&set->slot[i].flow, owner->cgroup, owner->uid);
+		note_due(due, due_ns);
+	}
+	bpf_spin_unlock(&set->lock);
+	return outcome;
+}
+
+/* Notes any segment but a SYN or RST in its handshake. Returns the slot, a copy of which is in *key and *flow; SYN_WAYS: it has none. */
+static __always_inline __u32 take_segment(struct scratch *scratch, struct syn_set *set, const struct segment *s,
+                                          const struct owner *owner, struct noted *noted, struct flow_key *key, struct flow *flow)
+{
+	bool reply = false;
+	__u32 i;
+
+	bpf_spin_lock(&set->lock);
+	i = find_slot_locked(scratch, set, s, &reply);
+	if (i < SYN_WAYS) {
+		struct syn_slot *slot = &set->slot[i];
+
+		*noted = note_locked(slot, s, reply, owner);
+		*flow = slot->flow;
+		*key = slot->key;
+	}
+	bpf_spin_unlock(&set->lock);
+	return i;
+}
+
+/*
+ * A RST takes its handshake, if it ends it, out of the set into *out. Returns how it ended; S0: it did not. *found: there is one.
+ */
+static __always_inline enum conn_state take_rst(struct scratch *scratch, struct syn_set *set, const struct segment *s, bool *found,
+                                                struct syn_slot *out)
+{
+	enum conn_state state = S0;
+	bool reply = false;
+	__u32 i;
+
+	bpf_spin_lock(&set->lock);
+	i = find_slot_locked(scratch, set, s, &reply);
+	if (i < SYN_WAYS && !(set->slot[i].flow.flags & PROMOTING)) {
+		*found = true;
+		state = judge_rst_locked(&set->slot[i], s, reply);
+		if (state != S0) {
+			*out = set->slot[i];
+			free_slot_locked(set, i);
+		}
+	}
+	bpf_spin_unlock(&set->lock);
+	return state;
+}
+
+/* FINs that a handshake saw while it moved to conn_map. */
+struct late_fins {
+	__u32 flags; /* ORIG_FIN, RESP_FIN, and others that say nothing here */
+	__u32 orig_end;
+	__u32 resp_end;
+};
+
+/* Frees the slot of a handshake that is in conn_map by now. */
+static __always_inline struct late_fins leave_slot(struct syn_set *set, __u32 i)
+{
+	struct late_fins late;
+
+	i &= SYN_WAYS - 1;
+	bpf_spin_lock(&set->lock);
+	late.flags = set->slot[i].flow.flags;
+	late.orig_end = set->slot[i].flow.orig_end;
+	late.resp_end = set->slot[i].flow.resp_end;
+	free_slot_locked(set, i);
+	bpf_spin_unlock(&set->lock);
+	return late;
+}
+
+/* The place of this connection among the watches, or SYN_WAYS. */
+static __always_inline __u32 find_watch_locked(struct scratch *scratch, const struct syn_set *set, const struct flow_key *key,
+                                               __u32 tag)
 {
 	__u32 i;
 
@@ -146,8 +269,8 @@ static __always_inline __u32 find_watch(struct scratch *scratch, const struct sy
 	return forget(&scratch->index, i);
 }
 
-/* Under the set's lock. A free place for a watch, else that of the connection whose time is nearest. */
-static __always_inline __u32 find_watch_place(struct scratch *scratch, const struct syn_set *set)
+/* A free place for a watch, else that of the connection whose time is nearest. */
+static __always_inline __u32 find_watch_place_locked(struct scratch *scratch, const struct syn_set *set)
 {
 	__u64 nearest = ~0ULL;
 	__u32 i, place = 0;
@@ -190,9 +313,9 @@ __noinline int watch(const struct flow_key *key, __u64 due_ns)
 		return false;
 
 	bpf_spin_lock(&set->lock);
-	i = find_watch(scratch, set, key, tag);
+	i = find_watch_locked(scratch, set, key, tag);
 	if (i == SYN_WAYS) {
-		i = find_watch_place(scratch, set) & (SYN_WAYS - 1);
+		i = find_watch_place_locked(scratch, set) & (SYN_WAYS - 1);
 		evicts = set->watch_tag[i];
 		if (evicts)
 			scratch->victim = set->watch[i].key;
@@ -222,11 +345,11 @@ __noinline int unwatch(const struct flow_key *key)
 	if (!set)
 		return 0;
 	bpf_spin_lock(&set->lock);
-	i = find_watch(scratch, set, key, tag_of(hash));
+	i = find_watch_locked(scratch, set, key, tag_of(hash));
 	if (i < SYN_WAYS) {
 		set->watch_tag[i & (SYN_WAYS - 1)] = 0;
 		set->watched--;
-		renew_filter(set);
+		renew_filter_locked(set);
 	}
 	bpf_spin_unlock(&set->lock);
 	return 0;
@@ -274,12 +397,12 @@ __noinline int take_expired(__u32 index, __u64 now, __u64 timeout)
 	place = *watch_at;
 	if (slot < SYN_WAYS) {
 		scratch->slot = set->slot[slot];
-		free_slot(set, slot);
+		free_slot_locked(set, slot);
 	} else if (place < SYN_WAYS) {
 		scratch->victim = set->watch[place].key;
 		set->watch_tag[place] = 0;
 		set->watched--;
-		renew_filter(set);
+		renew_filter_locked(set);
 	}
 	bpf_spin_unlock(&set->lock);
 	return slot < SYN_WAYS ? HANDSHAKE_EXPIRED : place < SYN_WAYS ? WATCH_EXPIRED : NOTHING_EXPIRED;

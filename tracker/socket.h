@@ -112,24 +112,24 @@ __noinline int ask_socket(struct __sk_buff *skb, const struct segment *s)
 }
 
 /* The owner of this host's socket that sends the segment; of the listener, if it is a SYN-ACK (there is no other socket yet). */
-static __always_inline bool find_owner(struct __sk_buff *skb, const struct segment *s, __u64 *cgroup, __u32 *uid)
+static __always_inline void find_owner(struct __sk_buff *skb, const struct segment *s, struct owner *owner)
 {
 	struct bpf_sock *sk = s->dir == DIR_OUT ? skb->sk : NULL;
 
 	if (!sk)
-		return false;
+		return;
 	if (s->flags & TCP_ACK) {
 		sk = bpf_get_listener_sock(sk);
 		if (!sk || sk->src_port != s->key.sport)
-			return false;
+			return;
 	} else {
 		sk = bpf_sk_fullsock(sk);
 		if (!sk || !bpf_tcp_sock(sk) || !sends(sk, &s->key))
-			return false;
+			return;
 	}
-	*cgroup = bpf_skb_cgroup_id(skb);
-	*uid = bpf_get_socket_uid(skb);
-	return true;
+	owner->cgroup = bpf_skb_cgroup_id(skb);
+	owner->uid = bpf_get_socket_uid(skb);
+	owner->known = true;
 }
 
 /*
