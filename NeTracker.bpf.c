@@ -7,8 +7,20 @@
  *	tc filter add dev ens33 egress  bpf obj NeTracker.bpf.o sec tc_en
  *
  * Only SYN, FIN and RST do work. A handshake lives in syn_map until the third ACK moves it to conn_map; there the connection
- * rests, untouched, until its first FIN or RST. A packet with none of these flags is let through after one array look-up: the
- * gate, which tells whether any connection with such a tuple is opening or closing.
+ * rests, untouched, until its first FIN or RST. A packet with none of these flags goes by after one array look-up: the gate; it is
+ * looked at only while a connection with such a tuple is opening or closing.
+ *
+ * This file is a packet's way, from the end of the file to its beginning. Each subject on it has a room in tracker/, whose head says
+ * what it offers and to whom:
+ *
+ *	parse       from a packet to its TCP segment (segment, tuple)
+ *	sets        handshakes and watched connections, behind one lock a set; the gate; attempt: the rules of a handshake
+ *	handshake   up to the third ACK
+ *	connection  from there to the end (flow: what both have); socket: what this host's own sockets say of it
+ *	timeout     what ends without a packet; clock: the timer for it
+ *	report      counters, figures, the record
+ *
+ * Under all of them: maps, scratch, verifier; and what the views share, NeTracker.h and NeTracker.text.h.
  *
  * The programs are passive: they return TC_ACT_OK, which without `direct-action` means "no match" to cls_bpf, so that the
  * filters behind them see every packet. Never attach them with `da`.
@@ -44,7 +56,7 @@ static __always_inline bool comes_out_of_lo(const struct __sk_buff *skb, __u32 h
 }
 
 /*
- * A segment that carries SYN, FIN or RST, or one without that has passed the gate. Its headers are read by their offsets: so
+ * A segment that carries SYN, FIN or RST, or one without that is looked at. Its headers are read by their offsets: so
  * the verifier looks at all this once, and not once for each way in which the fast path can find them.
  */
 __noinline int on_segment(struct __sk_buff *skb, __u32 ip_off, __u32 tcp_off, __u32 how, __u64 hash)
@@ -98,7 +110,7 @@ static __always_inline int track(struct __sk_buff *skb, __u32 how)
 		const struct scratch *scratch = only_value(&nt_scratch);
 
 		if (skb->protocol == bpf_htons(ETH_P_802_EX1))
-			flush(); /* from here, as the verifier allows a call chain no more than eight functions */
+			flush(); /* from here, as it begins a long call chain */
 		if (!scratch || on_odd_packet(skb, how) != FOUND_SEGMENT)
 			return TC_ACT_OK;
 		w = scratch->where;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * connection.h - a connection after its handshake, in conn_map: FIN, RST, the segments behind an open gate, and its end.
+ * connection.h - a connection after its handshake, in conn_map: FIN, RST, other segments that are looked at, and its end.
  * on_connection() is for NeTracker.bpf.c; handshake.h ends predecessors and hands over late FINs, timeout.h ends what nobody closed.
  */
 #ifndef NETRACKER_CONNECTION_H
@@ -286,7 +286,7 @@ static __always_inline bool wants_socket(const struct conn *c, const struct segm
 	return s->flags & TCP_FIN && (s->dir == DIR_OUT || c->flow.flags & (ORIG_FIN | RESP_FIN));
 }
 
-/* A segment with FIN or RST, or any behind an open gate, that belongs to no handshake. Returns whether there is a connection. */
+/* A segment with FIN or RST, or any that is looked at, and that belongs to no handshake. Returns whether there is a connection. */
 __noinline int on_connection(struct __sk_buff *skb, const struct segment *s)
 {
 	struct scratch *scratch = only_value(&nt_scratch);

@@ -120,10 +120,10 @@ static __noinline void establish(struct syn_set *set, __u32 i, const struct flow
 {
 	struct late_fins late;
 	struct conn *c;
+	long err;
 
 	fresh->flow.flags &= ~(ORIG_FIN | RESP_FIN | ORIG_END | RESP_END | PROMOTING | DOUBTFUL);
-	long err = bpf_map_update_elem(&conn_map, key, fresh, BPF_NOEXIST);
-
+	err = bpf_map_update_elem(&conn_map, key, fresh, BPF_NOEXIST);
 	late = leave_slot(set, i);
 	if (err) {
 		COUNT(conn_full);
@@ -147,9 +147,9 @@ static __noinline void establish(struct syn_set *set, __u32 i, const struct flow
 __noinline int on_handshake(struct __sk_buff *skb, const struct segment *s)
 {
 	struct scratch *scratch = only_value(&nt_scratch);
-	struct noted noted = { .believed = true };
 	struct owner owner = {};
 	struct syn_set *set;
+	struct noted noted;
 	__u32 i;
 
 	if (!s || !scratch)

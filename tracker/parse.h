@@ -30,7 +30,7 @@
 
 enum found {
 	FOUND_SEGMENT,
-	FOUND_QUIET, /* nothing to see: no TCP, or a packet that the gate lets through */
+	FOUND_QUIET, /* no TCP, or a packet that goes by */
 	FOUND_ODD,   /* not one of the few layouts that find_segment knows */
 };
 
@@ -116,7 +116,7 @@ static __always_inline enum found find_segment(struct __sk_buff *skb, struct whe
 	if (tcp + sizeof(struct tcphdr) > end)
 		return FOUND_ODD;
 	w->hash = mix(words, ((const __be16 *)tcp)[0], ((const __be16 *)tcp)[1]);
-	return is_plain_ack(tcp[TCP_FLAGS_BYTE]) && gate_is_closed(w->hash) ? FOUND_QUIET : FOUND_SEGMENT;
+	return is_plain_ack(tcp[TCP_FLAGS_BYTE]) && goes_by(w->hash) ? FOUND_QUIET : FOUND_SEGMENT;
 }
 
 /* Does the frame start with its IP header? Asked only where the bytes could be read both ways. */
@@ -239,7 +239,7 @@ static __always_inline enum found find_odd_segment(struct __sk_buff *skb, struct
 		return FOUND_QUIET;
 	}
 	w->hash = mix(words, *(__be16 *)tcp, *(__be16 *)(tcp + 2));
-	return is_plain_ack(tcp[TCP_FLAGS_BYTE]) && gate_is_closed(w->hash) ? FOUND_QUIET : FOUND_SEGMENT;
+	return is_plain_ack(tcp[TCP_FLAGS_BYTE]) && goes_by(w->hash) ? FOUND_QUIET : FOUND_SEGMENT;
 }
 
 /* Headers lie within these bytes of a frame, where they are read in place. */
@@ -251,9 +251,9 @@ static __always_inline const void *header_at(struct __sk_buff *skb, __u32 off, v
 	const __u8 *at = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
 
 	if (off < NEAR) {
-		barrier_var(off); /* or the compiler drops the bound below, which the verifier needs */
-		at += off & (NEAR - 1);
-		barrier_var(at); /* what is compared is what is returned */
+		forget_range(off);
+		at += bounded(off, NEAR);
+		settle(at);
 		if (at + len <= end)
 			return at;
 	}

@@ -41,7 +41,7 @@ static __always_inline __s64 exact_bytes(const struct flow *f, const struct fact
 	return count + (__s32)(low - (__u32)count);
 }
 
-/* The bucket of a log2 histogram that a time belongs to. Not static: so the verifier walks its loop once, not once a caller. */
+/* The bucket of a log2 histogram that a time belongs to. */
 __noinline __u32 bucket_of(__u64 ns)
 {
 	__u32 i;
@@ -49,7 +49,7 @@ __noinline __u32 bucket_of(__u64 ns)
 	ns >>= HIST_SHIFT;
 	for (i = 0; i < HIST_BUCKETS - 1 && ns; i++)
 		ns >>= 1;
-	barrier_var(i); /* or clang 22 knows what comes back and drops the callers' bound; the verifier does not know */
+	forget_range(i);
 	return i;
 }
 
@@ -77,14 +77,14 @@ __noinline int count_established(const struct flow_key *key, const struct flow *
 	struct service *service;
 
 	if (!key || !f)
-		return 0; /* a global function's pointers may be NULL, as far as the verifier knows */
+		return 0;
 	service = find_service(key, f, true);
 	COUNT(established);
 	if (!service)
 		return 0;
 	__sync_fetch_and_add(&service->established, 1);
 	__sync_fetch_and_add(&service->handshake_sum_ns, handshake_ns);
-	__sync_fetch_and_add(&service->handshake[bucket_of(handshake_ns) & (HIST_BUCKETS - 1)], 1);
+	__sync_fetch_and_add(&service->handshake[bounded(bucket_of(handshake_ns), HIST_BUCKETS)], 1);
 	return 0;
 }
 
@@ -99,7 +99,7 @@ static __always_inline void count_ended(const struct flow_key *key, const struct
 		return;
 	__sync_fetch_and_add(&service->ended[state], 1);
 	__sync_fetch_and_add(&service->duration_sum_ns, duration_ns);
-	__sync_fetch_and_add(&service->duration[bucket_of(duration_ns) & (HIST_BUCKETS - 1)], 1);
+	__sync_fetch_and_add(&service->duration[bounded(bucket_of(duration_ns), HIST_BUCKETS)], 1);
 	if (from_orig > 0)
 		__sync_fetch_and_add(&service->orig_bytes, from_orig);
 	if (from_resp > 0)
@@ -183,7 +183,7 @@ static __always_inline void log_record(const struct flow_key *key, const struct 
 /*
  * Every connection comes here once, when it has ended and its entry is gone.
  * f: with HAS_FACTS, scratch->facts belongs to it.
- * state: enum conn_state in 64 bits: of a shorter value that is put on the stack the verifier of Linux 6.1 forgets the bound.
+ * state: enum conn_state, as wide as verifier.h wants it.
  * end_ns: time of the packet that ended it; after a time-out, of the last packet that the tracker looked at.
  */
 __noinline int report(const struct flow_key *key, const struct flow *f, __u64 state, __u64 end_ns)
@@ -194,10 +194,9 @@ __noinline int report(const struct flow_key *key, const struct flow *f, __u64 st
 	__u64 duration_ns;
 
 	if (!key || !f || state >= CONN_STATES)
-		return 0; /* never so; but the verifier looks at a global function by itself */
+		return 0;
 
-	/* Or clang 21 puts it on the stack before it is compared, and takes it from there, for 6.1 without a bound. */
-	barrier_var(state);
+	forget_range(state);
 	config = only_value(&nt_config);
 	scratch = only_value(&nt_scratch);
 	duration_ns = end_ns - f->start_ns;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * sets.h - the sets of syn_map: the gate, handshakes, watched connections, and when one of both is due. For parse.h, which asks the
- * gate, and for handshake.h, connection.h and timeout.h.
+ * gate, and for handshake.h, connection.h and timeout.h. Nobody else takes a set's lock; what ends in _locked is for who holds it.
  */
 #ifndef NETRACKER_SETS_H
 #define NETRACKER_SETS_H
@@ -44,8 +44,10 @@ static __always_inline bool has_tag(const __u32 *tags, __u32 tag)
 	return false;
 }
 
-/* May packets of this tuple without SYN, FIN and RST go by unseen? Yes, unless this connection is opening or closing. */
-static __always_inline bool gate_is_closed(__u64 hash)
+/*
+ * The gate: does a packet without SYN, FIN and RST go by? If the connection of its tuple is opening or closing, it is looked at.
+ */
+static __always_inline bool goes_by(__u64 hash)
 {
 	const struct syn_set *set = set_of(hash);
 	__u32 tag;
@@ -72,7 +74,7 @@ static __always_inline __u64 *due_of(__u32 index)
 	return found ? &found->due_ns[index % DUE_ROW] : NULL;
 }
 
-/* After something has left the set. The filter forgets when nothing is left; until then it lets more through. */
+/* After something has left the set. The filter forgets when nothing is left; until then more is looked at than need be. */
 static __always_inline void renew_filter_locked(struct syn_set *set)
 {
 	if (!set->live && !set->watched)
@@ -84,11 +86,11 @@ static __always_inline __u32 find_slot_locked(struct scratch *scratch, struct sy
 {
 	__u32 tag = tag_of(s->hash), i;
 
-#pragma clang loop unroll(disable)
+	NOT_UNROLLED
 	for (i = 0; i < SYN_WAYS; i++) {
 		if (set->tag[i] != tag)
 			continue;
-		barrier_var(s); /* or the compiler loads the whole key beforehand, and spills it */
+		read_from_here(s);
 		*reply = false;
 		if (same_key(&set->slot[i].key, &s->key))
 			break;
@@ -99,14 +101,16 @@ static __always_inline __u32 find_slot_locked(struct scratch *scratch, struct sy
 	return forget(&scratch->index, i);
 }
 
-/* The slot for a new handshake: a free one, else the unanswered or, if all are answered, the answered one that
- * waits longest. SYN_WAYS if all are just moving to conn_map. */
+/*
+ * The slot for a new handshake: a free one, else the unanswered or, if all are answered, the answered one that waits longest. SYN_WAYS
+ * if all are just moving to conn_map.
+ */
 static __always_inline __u32 find_place_locked(struct scratch *scratch, const struct syn_set *set)
 {
 	__u64 oldest = ~0ULL;
 	__u32 i, place = SYN_WAYS;
 
-#pragma clang loop unroll(disable)
+	NOT_UNROLLED
 	for (i = 0; i < SYN_WAYS; i++) {
 		const struct flow *f = &set->slot[i].flow;
 		__u64 rank = f->last_ns;
@@ -129,7 +133,7 @@ static __always_inline __u32 find_place_locked(struct scratch *scratch, const st
 
 static __always_inline void free_slot_locked(struct syn_set *set, __u32 i)
 {
-	set->tag[i & (SYN_WAYS - 1)] = 0;
+	set->tag[bounded(i, SYN_WAYS)] = 0;
 	set->live--;
 	renew_filter_locked(set);
 }
@@ -151,10 +155,10 @@ static __always_inline enum syn_outcome place_syn_locked(struct scratch *scratch
 
 	if (i == SYN_WAYS) {
 		i = find_place_locked(scratch, set);
-		*at = i & (SYN_WAYS - 1);
+		*at = bounded(i, SYN_WAYS);
 		return i == SYN_WAYS ? SYN_NO_PLACE : set->tag[*at] ? SYN_EVICTED : SYN_NEW;
 	}
-	*at = i & (SYN_WAYS - 1);
+	*at = bounded(i, SYN_WAYS);
 	f = &set->slot[*at].flow;
 	return !*reply && f->orig_isn != s->seq && !(f->flags & PROMOTING) ? SYN_REPLACED : SYN_AGAIN;
 }
@@ -190,13 +194,17 @@ static __always_inline enum syn_outcome take_syn(struct scratch *scratch, struct
 	return outcome;
 }
 
-/* Notes any segment but a SYN or RST in its handshake. Returns the slot, a copy of which is in *key and *flow; SYN_WAYS: it has none. */
+/*
+ * Notes any segment but a SYN or RST in its handshake. Returns the index of the slot, of which there is a copy in *key and *flow;
+ * SYN_WAYS: there is none, and *noted says that the segment is not its own.
+ */
 static __always_inline __u32 take_segment(struct scratch *scratch, struct syn_set *set, const struct segment *s,
                                           const struct owner *owner, struct noted *noted, struct flow_key *key, struct flow *flow)
 {
 	bool reply = false;
 	__u32 i;
 
+	*noted = (struct noted){ .believed = true };
 	bpf_spin_lock(&set->lock);
 	i = find_slot_locked(scratch, set, s, &reply);
 	if (i < SYN_WAYS) {
@@ -210,9 +218,7 @@ static __always_inline __u32 take_segment(struct scratch *scratch, struct syn_se
 	return i;
 }
 
-/*
- * A RST takes its handshake, if it ends it, out of the set into *out. Returns how it ended; S0: it did not. *found: there is one.
- */
+/* A RST takes the handshake that it ends out of the set into *out. Returns how it ended; S0: it did not. *found: there is one. */
 static __always_inline enum conn_state take_rst(struct scratch *scratch, struct syn_set *set, const struct segment *s, bool *found,
                                                 struct syn_slot *out)
 {
@@ -246,7 +252,7 @@ static __always_inline struct late_fins leave_slot(struct syn_set *set, __u32 i)
 {
 	struct late_fins late;
 
-	i &= SYN_WAYS - 1;
+	i = bounded(i, SYN_WAYS);
 	bpf_spin_lock(&set->lock);
 	late.flags = set->slot[i].flow.flags;
 	late.orig_end = set->slot[i].flow.orig_end;
@@ -262,7 +268,7 @@ static __always_inline __u32 find_watch_locked(struct scratch *scratch, const st
 {
 	__u32 i;
 
-#pragma clang loop unroll(disable)
+	NOT_UNROLLED
 	for (i = 0; i < SYN_WAYS; i++)
 		if (set->watch_tag[i] == tag && same_key(&set->watch[i].key, key))
 			break;
@@ -275,7 +281,7 @@ static __always_inline __u32 find_watch_place_locked(struct scratch *scratch, co
 	__u64 nearest = ~0ULL;
 	__u32 i, place = 0;
 
-#pragma clang loop unroll(disable)
+	NOT_UNROLLED
 	for (i = 0; i < SYN_WAYS; i++) {
 		if (!set->watch_tag[i]) {
 			place = i;
@@ -290,7 +296,7 @@ static __always_inline __u32 find_watch_place_locked(struct scratch *scratch, co
 }
 
 /*
- * Watches a connection: its packets pass the gate, and the clock looks at it at due_ns. Returns true if another one has to give
+ * Watches a connection: its packets are looked at, and the clock comes to it at due_ns. Returns true if another one has to give
  * way: scratch->victim.
  *
  * It may have ended on another CPU by now; then the clock finds a watch without a connection, and forgets it.
@@ -315,7 +321,7 @@ __noinline int watch(const struct flow_key *key, __u64 due_ns)
 	bpf_spin_lock(&set->lock);
 	i = find_watch_locked(scratch, set, key, tag);
 	if (i == SYN_WAYS) {
-		i = find_watch_place_locked(scratch, set) & (SYN_WAYS - 1);
+		i = bounded(find_watch_place_locked(scratch, set), SYN_WAYS);
 		evicts = set->watch_tag[i];
 		if (evicts)
 			scratch->victim = set->watch[i].key;
@@ -325,7 +331,7 @@ __noinline int watch(const struct flow_key *key, __u64 due_ns)
 		set->watch[i].key = *key;
 		set->filter |= filter_bit(hash);
 	}
-	set->watch[i & (SYN_WAYS - 1)].due_ns = due_ns;
+	set->watch[bounded(i, SYN_WAYS)].due_ns = due_ns;
 	note_due(due, due_ns);
 	bpf_spin_unlock(&set->lock);
 	return evicts;
@@ -347,7 +353,7 @@ __noinline int unwatch(const struct flow_key *key)
 	bpf_spin_lock(&set->lock);
 	i = find_watch_locked(scratch, set, key, tag_of(hash));
 	if (i < SYN_WAYS) {
-		set->watch_tag[i & (SYN_WAYS - 1)] = 0;
+		set->watch_tag[bounded(i, SYN_WAYS)] = 0;
 		set->watched--;
 		renew_filter_locked(set);
 	}
@@ -378,7 +384,7 @@ __noinline int take_expired(__u32 index, __u64 now, __u64 timeout)
 	*slot_at = SYN_WAYS;
 	*watch_at = SYN_WAYS;
 	*due = 0;
-#pragma clang loop unroll(disable)
+	NOT_UNROLLED
 	for (i = 0; i < SYN_WAYS; i++) {
 		const struct flow *f = &set->slot[i].flow;
 

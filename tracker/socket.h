@@ -6,6 +6,7 @@
 #ifndef NETRACKER_SOCKET_H
 #define NETRACKER_SOCKET_H
 
+#include "flow.h"
 #include "maps.h"
 #include "scratch.h"
 #include "segment.h"

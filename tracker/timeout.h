@@ -74,7 +74,7 @@ __noinline int on_row_due(__u32 row, __u64 now)
 
 	if (!due || !scratch)
 		return 0;
-#pragma clang loop unroll(disable)
+	NOT_UNROLLED
 	for (i = 0; i < DUE_ROW; i++) {
 		__u64 due_ns = due->due_ns[i];
 
@@ -103,7 +103,7 @@ static int on_clock(void *map __unused, __u32 *key __unused, struct clock *clock
 	scratch->ended = 0;
 	scratch->next_ns = 0;
 	clock->armed_ns = 0;
-#pragma clang loop unroll(disable)
+	NOT_UNROLLED
 	for (row = 0; row < SYN_SETS / DUE_ROW; row++)
 		on_row_due(row, now);
 	delay_ns = scratch->next_ns ? clock_delay(clock, scratch->next_ns, now) : 0;

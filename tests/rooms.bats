@@ -1,0 +1,99 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+#
+# The tracker's rooms: what is done in one place only, is done there.
+
+load helpers
+
+setup() { :; }
+teardown() { :; }
+
+# code FILE: its code, without comments and strings.
+code() {
+	sed -e 's|/\*.*\*/||g' -e 's|//.*||' -e '\|/\*|,\|\*/|d' -e 's/"[^"]*"//g' "$1"
+}
+
+# users PATTERN: the files of the tracker that have it in their code, on one line.
+users() {
+	local file
+	for file in "$ROOT"/NeTracker.bpf.c "$ROOT"/NeTracker.h "$ROOT"/NeTracker.text.h "$ROOT"/tracker/*.h; do
+		code "$file" >"$BATS_TEST_TMPDIR/code"
+		! grep --quiet -E -e "$1" "$BATS_TEST_TMPDIR/code" || echo "${file##*/}"
+	done | xargs
+}
+
+# only_in ROOM PATTERN…: each is in the code of this room, and of no other.
+only_in() {
+	local room=$1 pattern
+	for pattern in "${@:2}"; do
+		assert_equal "who has $pattern" "$(users "$pattern")" "$room"
+	done
+}
+
+@test "only sets.h takes the lock of a set" {
+	only_in sets.h 'bpf_spin_lock\(' 'bpf_spin_unlock\('
+}
+
+@test "who needs the lock of a set says so in its name, and none but those who hold it call it" {
+	assert_equal "who has them" "$(users '_locked\(')" "attempt.h sets.h"
+}
+
+@test "nothing is looked up in a map, reported or counted while the lock of a set is held" {
+	code "$ROOT/tracker/sets.h" | sed -n '/bpf_spin_lock(/,/bpf_spin_unlock(/p' >"$BATS_TEST_TMPDIR/held"
+	assert_equal "locked sections" "$(grep --count 'bpf_spin_lock(' "$BATS_TEST_TMPDIR/held")" \
+		"$(grep --count 'bpf_spin_unlock(' "$BATS_TEST_TMPDIR/held")"
+	[[ -s $BATS_TEST_TMPDIR/held ]] || fail "no locked section"
+	! grep -E 'bpf_map_|only_value|COUNT\(|report\(|set_clock|set_of|due_of|return' "$BATS_TEST_TMPDIR/held" || fail "this is"
+}
+
+@test "only socket.h asks sockets" {
+	only_in socket.h 'bpf_skc_lookup_tcp\(' 'bpf_sk_release\(' 'bpf_sk_fullsock\(' 'bpf_tcp_sock\(' 'bpf_get_listener_sock\(' \
+		'bpf_get_socket_uid\(' 'bpf_skb_cgroup_id\(' '->sk\>'
+}
+
+@test "only report.h writes records, and counts what ended" {
+	only_in report.h 'bpf_printk\(' '\<put_field\(' 'COUNT\(logged\)' 'COUNT\(ended\[' 'COUNT\(established\)' '&nt_services\>'
+}
+
+@test "only clock.h arms the timer" {
+	only_in clock.h 'bpf_timer_init\(' 'bpf_timer_set_callback\(' 'bpf_timer_start\(' '&nt_clock\>'
+}
+
+@test "only verifier.h hides something from clang, so that each such place has a name" {
+	only_in verifier.h '\<barrier_var\(' '_Pragma\('
+}
+
+# includes: a line for each room and for each room that one includes.
+includes() {
+	local room
+	for room in "$ROOT"/tracker/*.h; do
+		room=${room##*/}
+		echo "$room $room"
+		sed -n "s/^#include \"\([a-z]*\.h\)\"/$room \1/p" "$ROOT/tracker/$room"
+	done
+}
+
+@test "every room includes what it needs" {
+	local room
+	command -v clang >/dev/null || lacking "needs clang: 'make deps' installs it"
+	for room in "$ROOT"/tracker/*.h; do
+		# The timer's callback alone is named before it is there.
+		clang -fsyntax-only -target bpf -mcpu=v3 -Wall -Wextra -Werror -Wno-unused-function -Wno-undefined-internal \
+			-Wno-unused-const-variable -I"/usr/include/$(uname -m)-linux-gnu" -include "$room" -x c /dev/null ||
+			fail "${room##*/} needs more"
+	done
+}
+
+@test "no room includes itself by way of others" {
+	includes >"$BATS_TEST_TMPDIR/includes"
+	tsort "$BATS_TEST_TMPDIR/includes" >"$BATS_TEST_TMPDIR/order" || fail "a circle"
+	assert_equal "rooms in order" "$(wc -l <"$BATS_TEST_TMPDIR/order")" "$(find "$ROOT/tracker" -name '*.h' | wc -l)"
+}
+
+@test "every room says at its head what it is, and for whom" {
+	local room
+	for room in "$ROOT"/tracker/*.h; do
+		[[ $(sed -n 3p "$room") == " * ${room##*/} - "* ]] || fail "${room##*/} does not say what it is"
+		[[ $(sed -n '1,/^#ifndef/p' "$room") == *[Ff]or[[:space:]]* ]] || fail "${room##*/} does not say whom it is for"
+	done
+}
