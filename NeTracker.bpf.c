@@ -10,8 +10,8 @@
  * rests, untouched, until its first FIN or RST. A packet with none of these flags goes by after one array look-up: the gate; it is
  * looked at only while a connection with such a tuple is opening or closing.
  *
- * This file is a packet's way, from the end of the file to its beginning. Each subject on it has a room in tracker/, whose head says
- * what it offers and to whom:
+ * This file is a packet's way, from the end of the file to its beginning. Each subject on it has a room in tracker/, whose head
+ * says what it offers and to whom:
  *
  *	parse       from a packet to its TCP segment (segment, tuple)
  *	sets        handshakes and watched connections, behind one lock a set; the gate; attempt: the rules of a handshake

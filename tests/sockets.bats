@@ -295,3 +295,23 @@ all_ended() {
 		"$(jq --compact-output 'select(.state == "SF") | [.user, .srtt_us > 0, .min_rtt_us > 0, .retrans, .mss > 0]' "$dir/json" | sort -u)" \
 		'["www-data",true,true,0,true]'
 }
+
+@test "a half-closed connection that pushes another one out of a full set keeps what its own socket said" {
+	local -a ports
+	local before
+	before=$(counter close_evicted)
+	background in_netns server python3 -c "$(<"$ROOT/tests/crowd.py")" serve 8000
+	wait_for listening server 8000
+	background in_netns client python3 "$ROOT/tests/crowd.py" connect "$SERVER4" 8000 400000 10 10 10 10 10 10 10 10
+	wait_for jq --exit-status --slurp "length == 9" "$BACKGROUND_OUTPUT"
+	mapfile -t ports <"$BACKGROUND_OUTPUT"
+	# The first one gave way to the ninth.
+	wait_for_records 1 ":${ports[0]} -> "
+	kill -- "-$BACKGROUND_PID"
+	wait_for_records 9 ' state=(S3|SF) '
+	assert_equal "gave way" "$(($(counter close_evicted) - before)): $(records ' state=S3 ' | sed 's/ ->.*//; s/.*://')" "1: ${ports[0]}"
+	(($(record_json ":${ports[0]} -> " | jq .resp_segs) > 100)) || fail "few segments for 400,000 bytes: $(records)"
+	assert_equal "bytes" "$(record_json ":${ports[8]} -> " | jq .resp_bytes)" 10
+	(($(record_json ":${ports[8]} -> " | jq .resp_segs) < 20)) || fail "many segments for 10 bytes: $(records)"
+	assert_conserved
+}

@@ -16,8 +16,8 @@
 #define CLOCK_SLACK_NS 1000000ULL
 
 /*
- * The timer's callback, in timeout.h. It ends connections, and so stands behind all that may set the clock; set_clock() needs no more
- * than its name.
+ * The timer's callback, in timeout.h. It ends connections, and so stands behind all that may set the clock; set_clock() needs no
+ * more than its name.
  */
 static int on_clock(void *map, __u32 *key, struct clock *clock);
 

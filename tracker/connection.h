@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * connection.h - a connection after its handshake, in conn_map: FIN, RST, other segments that are looked at, and its end.
- * on_connection() is for NeTracker.bpf.c; handshake.h ends predecessors and hands over late FINs, timeout.h ends what nobody closed.
+ * on_connection() is for NeTracker.bpf.c; handshake.h ends predecessors and hands over late FINs, timeout.h ends what nobody
+ * closed.
  */
 #ifndef NETRACKER_CONNECTION_H
 #define NETRACKER_CONNECTION_H
@@ -31,34 +32,33 @@ static __always_inline bool claim(struct conn *c, __u32 *flags)
 }
 
 /*
- * Takes a claimed connection out and reports it. flags: from claim(). asked: scratch->facts is of a socket of this connection.
- * The copy is made because the element is used again as soon as it is deleted.
+ * Takes a claimed connection out and reports it. flags: from claim(). facts: what a socket of this connection says now; NULL:
+ * nothing. What is reported is copied first, as a map's element is used again as soon as it is deleted.
  */
 static __always_inline void end_connection(const struct flow_key *key, const struct conn *c, __u32 flags, enum conn_state state,
-                                           __u64 end_ns, bool asked)
+                                           __u64 end_ns, const struct facts *facts)
 {
 	struct scratch *scratch = only_value(&nt_scratch);
 
 	if (!scratch)
 		return;
 	scratch->last = c->flow;
-	scratch->last.flags = flags & ~HAS_FACTS;
-	asked = asked && is_ours(&scratch->facts, flags);
+	scratch->last.flags = flags;
+	if (facts && !is_ours(facts, flags))
+		facts = NULL;
 	if (flags & HAS_FACTS) {
 		const struct facts *saved = bpf_map_lookup_elem(&nt_facts, key);
 
-		if (saved && !asked) {
-			scratch->facts = *saved;
-			asked = true;
+		if (saved && !facts) {
+			scratch->saved = *saved;
+			facts = &scratch->saved;
 		}
 		bpf_map_delete_elem(&nt_facts, key);
 	}
-	if (asked)
-		scratch->last.flags |= HAS_FACTS;
 	bpf_map_delete_elem(&conn_map, key);
 	if (flags & WATCHED)
 		unwatch(key);
-	report(key, &scratch->last, state, end_ns);
+	report(key, &scratch->last, facts, state, end_ns);
 }
 
 /*
@@ -86,7 +86,7 @@ static __always_inline bool end_unclosed(const struct flow_key *key, struct conn
 		state = by_orig ? RSTO : RSTR;
 		end_ns = c->flow.last_ns;
 	}
-	end_connection(key, c, flags, state, end_ns, false);
+	end_connection(key, c, flags, state, end_ns, NULL);
 	return true;
 }
 
@@ -101,22 +101,31 @@ static __always_inline __u64 due_at(const struct flow *f)
 }
 
 /*
- * Watches a connection from its first FIN or RST on. The one that has to give way is ended: it is half-closed or reset all the
- * same, only its time is not up.
+ * Watches a connection until due_ns. The one that has to give way is ended: it is half-closed or reset all the same, only its time
+ * is not up.
  */
-static __always_inline void watch_closing(const struct flow_key *key, struct conn *c, __u64 now)
+static __always_inline void watch_until(struct scratch *scratch, const struct flow_key *key, __u64 due_ns, __u64 now)
 {
-	struct scratch *scratch = only_value(&nt_scratch);
-	bool evicts;
+	struct conn *c;
 
-	__sync_fetch_and_or(&c->flow.flags, WATCHED);
-	evicts = watch(key, due_at(&c->flow));
-	set_clock(due_at(&c->flow), now);
-	if (!evicts || !scratch)
+	if (!watch(key, due_ns, &scratch->victim))
 		return;
 	c = bpf_map_lookup_elem(&conn_map, &scratch->victim);
 	if (c && end_unclosed(&scratch->victim, c, now))
 		COUNT(close_evicted);
+}
+
+/* Watches a connection from its first FIN or RST on. */
+static __always_inline void watch_closing(const struct flow_key *key, struct conn *c, __u64 now)
+{
+	struct scratch *scratch = only_value(&nt_scratch);
+	__u64 due_ns = due_at(&c->flow);
+
+	if (!scratch)
+		return;
+	__sync_fetch_and_or(&c->flow.flags, WATCHED);
+	watch_until(scratch, key, due_ns, now);
+	set_clock(due_ns, now);
 }
 
 /* A FIN with sequence number `end` (that of the FIN itself, behind the data) at time now. facts: of the socket, or NULL. */
@@ -306,7 +315,7 @@ __noinline int on_connection(struct __sk_buff *skb, const struct segment *s)
 	 */
 	if (c->flow.tag != (__u16)tag_of(s->hash) || c->flow.flags & ENDED)
 		return true;
-	if (wants_socket(c, s) && ask_socket(skb, s)) {
+	if (wants_socket(c, s) && ask_socket(skb, s, &scratch->facts)) {
 		facts = &scratch->facts;
 		scratch->facts.of_orig = (s->dir == DIR_OUT) == !reversed;
 		/* The listener's owner was all there was at the handshake. */

@@ -35,7 +35,7 @@ __noinline int end_handshake(struct syn_slot *slot, enum conn_state state, __u64
 	if (!(slot->flow.flags & RESP_END))
 		slot->flow.resp_end = slot->flow.resp_isn + 1;
 	slot->flow.flags |= ORIG_END | RESP_END;
-	return report(&slot->key, &slot->flow, state, end_ns);
+	return report(&slot->key, &slot->flow, NULL, state, end_ns);
 }
 
 /*

@@ -182,15 +182,13 @@ static __always_inline void log_record(const struct flow_key *key, const struct 
 
 /*
  * Every connection comes here once, when it has ended and its entry is gone.
- * f: with HAS_FACTS, scratch->facts belongs to it.
+ * facts: what this host's own socket said of it; NULL: nothing.
  * state: enum conn_state, as wide as verifier.h wants it.
  * end_ns: time of the packet that ended it; after a time-out, of the last packet that the tracker looked at.
  */
-__noinline int report(const struct flow_key *key, const struct flow *f, __u64 state, __u64 end_ns)
+__noinline int report(const struct flow_key *key, const struct flow *f, const struct facts *facts, __u64 state, __u64 end_ns)
 {
 	const struct config *config;
-	const struct scratch *scratch;
-	const struct facts *facts = NULL;
 	__u64 duration_ns;
 
 	if (!key || !f || state >= CONN_STATES)
@@ -198,10 +196,7 @@ __noinline int report(const struct flow_key *key, const struct flow *f, __u64 st
 
 	forget_range(state);
 	config = only_value(&nt_config);
-	scratch = only_value(&nt_scratch);
 	duration_ns = end_ns - f->start_ns;
-	if (scratch && f->flags & HAS_FACTS)
-		facts = &scratch->facts;
 	count_ended(key, f, facts, state, duration_ns);
 	if (config && !config->quiet)
 		log_record(key, f, facts, state, duration_ns);

@@ -102,8 +102,8 @@ static __always_inline __u32 find_slot_locked(struct scratch *scratch, struct sy
 }
 
 /*
- * The slot for a new handshake: a free one, else the unanswered or, if all are answered, the answered one that waits longest. SYN_WAYS
- * if all are just moving to conn_map.
+ * The slot for a new handshake: a free one, else the unanswered or, if all are answered, the answered one that waits longest.
+ * SYN_WAYS if all are just moving to conn_map.
  */
 static __always_inline __u32 find_place_locked(struct scratch *scratch, const struct syn_set *set)
 {
@@ -296,12 +296,12 @@ static __always_inline __u32 find_watch_place_locked(struct scratch *scratch, co
 }
 
 /*
- * Watches a connection: its packets are looked at, and the clock comes to it at due_ns. Returns true if another one has to give
- * way: scratch->victim.
+ * Watches a connection: its packets are looked at, and the clock comes to it at due_ns. Returns true if another one has to
+ * give way: *victim.
  *
  * It may have ended on another CPU by now; then the clock finds a watch without a connection, and forgets it.
  */
-__noinline int watch(const struct flow_key *key, __u64 due_ns)
+__noinline int watch(const struct flow_key *key, __u64 due_ns, struct flow_key *victim)
 {
 	struct scratch *scratch = only_value(&nt_scratch);
 	struct syn_set *set;
@@ -309,7 +309,7 @@ __noinline int watch(const struct flow_key *key, __u64 due_ns)
 	__u64 hash, *due;
 	__u32 i, tag;
 
-	if (!key || !scratch)
+	if (!key || !victim || !scratch)
 		return false;
 	hash = hash_key(key);
 	tag = tag_of(hash);
@@ -324,7 +324,7 @@ __noinline int watch(const struct flow_key *key, __u64 due_ns)
 		i = bounded(find_watch_place_locked(scratch, set), SYN_WAYS);
 		evicts = set->watch_tag[i];
 		if (evicts)
-			scratch->victim = set->watch[i].key;
+			*victim = set->watch[i].key;
 		else
 			set->watched++;
 		set->watch_tag[i] = tag;
@@ -363,12 +363,15 @@ __noinline int unwatch(const struct flow_key *key)
 
 enum expired {
 	NOTHING_EXPIRED,
-	HANDSHAKE_EXPIRED, /* now in scratch->slot */
-	WATCH_EXPIRED,     /* its key is in scratch->victim */
+	HANDSHAKE_EXPIRED,
+	WATCH_EXPIRED,
 };
 
-/* Takes one out of the set whose time is up, or, if there is none, notes when the next one's is. */
-__noinline int take_expired(__u32 index, __u64 now, __u64 timeout)
+/*
+ * Takes one out of the set whose time is up: a handshake into *out, or a watch, whose key is in *watched. If there is none, notes
+ * when the next one's is.
+ */
+__noinline int take_expired(__u32 index, __u64 now, __u64 timeout, struct syn_slot *out, struct flow_key *watched)
 {
 	struct syn_set *set = bpf_map_lookup_elem(&syn_map, &index);
 	struct scratch *scratch = only_value(&nt_scratch);
@@ -376,7 +379,7 @@ __noinline int take_expired(__u32 index, __u64 now, __u64 timeout)
 	__u64 *due = due_of(index);
 	__u32 i, slot, place;
 
-	if (!set || !due || !scratch)
+	if (!set || !due || !scratch || !out || !watched)
 		return NOTHING_EXPIRED;
 	slot_at = &scratch->index;
 	watch_at = &scratch->watch_index;
@@ -402,10 +405,10 @@ __noinline int take_expired(__u32 index, __u64 now, __u64 timeout)
 	slot = *slot_at;
 	place = *watch_at;
 	if (slot < SYN_WAYS) {
-		scratch->slot = set->slot[slot];
+		*out = set->slot[slot];
 		free_slot_locked(set, slot);
 	} else if (place < SYN_WAYS) {
-		scratch->victim = set->watch[place].key;
+		*watched = set->watch[place].key;
 		set->watch_tag[place] = 0;
 		set->watched--;
 		renew_filter_locked(set);

@@ -8,7 +8,6 @@
 
 #include "flow.h"
 #include "maps.h"
-#include "scratch.h"
 #include "segment.h"
 #include "tuple.h"
 
@@ -66,20 +65,17 @@ static __always_inline void read_facts(struct facts *facts, const struct bpf_tcp
 }
 
 /*
- * Asks this host's own socket of the connection: at egress the one that sends the segment, at ingress the one that will receive
- * it; there skb->sk is never asked, as on a veth it can be the sender's. Returns whether there is one; scratch->facts is what
- * it says. uid and cgroup can be read only of the sender.
+ * Asks this host's own socket of the connection: at egress the one that sends the segment, at ingress the one that will receive it;
+ * there skb->sk is never asked, as on a veth it can be the sender's. Returns whether there is one; *facts is what it says. uid and
+ * cgroup can be read only of the sender.
  */
-__noinline int ask_socket(struct __sk_buff *skb, const struct segment *s)
+__noinline int ask_socket(struct __sk_buff *skb, const struct segment *s, struct facts *facts)
 {
-	struct scratch *scratch = only_value(&nt_scratch);
 	struct bpf_tcp_sock *tcp;
-	struct facts *facts;
 	struct bpf_sock *sk;
 
-	if (!s || !scratch)
+	if (!s || !facts)
 		return false;
-	facts = &scratch->facts;
 	facts->known = false;
 	facts->has_owner = false;
 	if (s->dir == DIR_OUT) {

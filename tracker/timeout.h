@@ -21,7 +21,7 @@
 #define TICK_BATCH 256
 
 /* The clock came to a watched connection: it has ended, or packets have been seen since and it gets more time. */
-static __always_inline void look_at_watched(const struct flow_key *key, __u64 now)
+static __always_inline void look_at_watched(struct scratch *scratch, const struct flow_key *key, __u64 now)
 {
 	struct conn *c = bpf_map_lookup_elem(&conn_map, key);
 	__u64 due_ns = c ? due_at(&c->flow) : 0;
@@ -30,7 +30,7 @@ static __always_inline void look_at_watched(const struct flow_key *key, __u64 no
 	if (!due_ns)
 		return;
 	if (due_ns > now) {
-		watch(key, due_ns); /* into the place that it has just left */
+		watch_until(scratch, key, due_ns, now); /* into the place that it has just left, if nobody was faster */
 		return;
 	}
 	by_silence = c->flow.flags & RST_PENDING;
@@ -43,20 +43,18 @@ __noinline int on_due(__u32 index, __u64 now)
 {
 	__u64 timeout = handshake_timeout_ns();
 	struct scratch *scratch = only_value(&nt_scratch);
-	struct flow_key key;
 	int n;
 
 	if (!scratch)
 		return 0;
 	for (n = 0; n < 2 * SYN_WAYS; n++) {
-		switch (take_expired(index, now, timeout)) {
+		switch (take_expired(index, now, timeout, &scratch->slot, &scratch->watched)) {
 		case HANDSHAKE_EXPIRED:
 			if (give_up(&scratch->slot))
 				COUNT(expired);
 			break;
 		case WATCH_EXPIRED:
-			key = scratch->victim;
-			look_at_watched(&key, now);
+			look_at_watched(scratch, &scratch->watched, now);
 			break;
 		default:
 			return n;
@@ -130,7 +128,7 @@ static long flush_set(void *map __unused, const __u32 *index, struct syn_set *se
 	if (!scratch || (!set->live && !set->watched))
 		return 0;
 	for (n = 0; n < 2 * SYN_WAYS; n++) {
-		enum expired taken = take_expired(*index, ~0ULL, 0);
+		enum expired taken = take_expired(*index, ~0ULL, 0, &scratch->slot, &scratch->watched);
 
 		if (taken == NOTHING_EXPIRED)
 			break;
@@ -154,8 +152,8 @@ static long flush_connection(void *map __unused, const struct flow_key *key, str
 }
 
 /*
- * On request of detach, ends everything that is still alive: config.flush. Detach runs it by BPF_PROG_TEST_RUN, which kernels before
- * 6.11 do with bottom halves on: there the clock can come in between and take the scratch space, and a record be wrong.
+ * On request of detach, ends everything that is still alive: config.flush. Detach runs it by BPF_PROG_TEST_RUN, which kernels
+ * before 6.11 do with bottom halves on: there the clock can come in between and take the scratch space, and a record be wrong.
  */
 __noinline int flush(void)
 {

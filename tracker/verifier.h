@@ -7,8 +7,8 @@
  *
  * - A function that is not static is global: the verifier looks at it once and by itself, not once a call. What loops or branches
  *   much is one. Its pointers may be NULL, as far as the verifier knows, and it may return anything: both are checked.
- * - All functions of a call chain have 512 bytes of stack together, and a chain has eight functions at most: what is large is kept in
- *   scratch.h, and some things are called from further up than they would be.
+ * - All functions of a call chain have 512 bytes of stack together, and a chain has eight functions at most: what is large is kept
+ *   in scratch.h, and some things are called from further up than they would be.
  * - What counts up in a loop or with the text of a record is kept in a map, where the verifier does not follow it: to it, each
  *   number on the stack makes another state.
  * - A number that is compared and then used as an index is 64 bits wide if it may be put on the stack meanwhile: of a shorter one
@@ -47,10 +47,10 @@ static __always_inline __u32 forget(volatile __u32 *memory, __u32 value)
 #define bounded(index, size) ((index) & ((size)-1))
 
 /*
- * From here on clang takes the variable for any number. Otherwise it drops a bound that it knows to be kept and the verifier does not:
- * one that follows from a comparison, or (clang 21 and newer; every kernel then refuses the program) from inside the function that
- * returned the number. Behind a comparison it also keeps clang 21 from comparing a register and using a copy on the stack, for which
- * Linux 6.1 has no bound.
+ * From here on clang takes the variable for any number. Otherwise it drops a bound that it knows to be kept and the verifier does
+ * not: one that follows from a comparison, or (clang 21 and newer; Linux 6.18 then refuses the program) from inside the function
+ * that returned the number. Behind a comparison it also keeps clang 21 from comparing a register and using a copy on the stack, for
+ * which Linux 6.1 has no bound.
  */
 #define forget_range(variable) barrier_var(variable)
 
