@@ -72,7 +72,7 @@ assert_detached() {
 	in_netns server ip link set veth0 netns "$NETNS_DIR/elsewhere"
 	in_netns elsewhere ip address add "$SERVER4/24" dev veth0
 	in_netns elsewhere ip link set veth0 up
-	run -0 --separate-stderr in_server status --json
+	run -3 --separate-stderr in_server status --json
 	assert_equal "veth0" "$(jq --raw-output '.interfaces[].state' <<<"$output")" gone
 	"$NETRACKER" attach -q --netns "$NETNS_DIR/elsewhere" veth0
 	in_netns client curl --silent --max-time 20 "http://$SERVER4:8000/" >/dev/null || true # nobody listens there
