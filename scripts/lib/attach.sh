@@ -331,10 +331,11 @@ find_whether_last() {
 # that it calls say `return 0`.
 detach_targets() {
 	local target
+	local -a words
 	[[ ! $LAST ]] || pin_flusher
 	for target in "${TARGETS[@]}"; do
-		# shellcheck disable=SC2086 # six words; a name has no white space in it
-		detach_interface $target
+		read -r -a words <<<"$target"
+		detach_interface "${words[@]}"
 	done
 	[[ ! $LAST ]] || release
 }
@@ -393,6 +394,7 @@ release() {
 		run rm -f -- "$pin"
 	done
 	[[ ! -e $BASELINE ]] || run rm -f -- "$BASELINE"
+	((DRY_RUN)) || view_sweep
 	[[ ! -d $VIEWS ]] || run rmdir -- "$VIEWS"
 }
 

@@ -152,6 +152,14 @@ read_hooks_once() (
 	read_hooks "$pin" "$1"
 )
 
+# view_sweep: remove what a verb that was killed has left of views for the moment.
+view_sweep() {
+	local pin
+	for pin in "$BPFFS"/netracker_{hooks,orphans}_*; do
+		rm -f -- "$pin"
+	done
+}
+
 # orphans: print the number of each map on the machine that nothing but programs uses, a line each. Fails with nothing printed where the
 # kernel cannot tell.
 orphans() (
