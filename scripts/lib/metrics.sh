@@ -19,7 +19,8 @@ cmd_metrics() {
 	done
 	if [[ ! -r $VIEWS/metrics ]]; then
 		require root
-		is_pinned nt_counters || die "$EXIT_NOT_ATTACHED" "not attached to any interface; 'netracker attach IFACE' does that"
+		# Whose it is, only who may open it could tell.
+		[[ -e $PINS/nt_counters ]] || die "$EXIT_NOT_ATTACHED" "not attached to any interface; 'netracker attach IFACE' does that"
 		die "$EXIT_PREREQUISITE" "$VIEWS/metrics is not there; 'netracker attach' on an interface makes it, where the kernel can (Linux 5.19, BTF)"
 	fi
 	if [[ $dir ]]; then
