@@ -224,7 +224,7 @@ help_check() {
 	cat <<-'EOF'
 		usage: netracker check
 
-		Say of each prerequisite whether it is there, and if not, what to do. Changes nothing; needs no root. Exit status 4 if one
-		is missing.
+		Say of each prerequisite whether it is there, and if not, what to do. Changes nothing. Without root, whether the kernel
+		takes the programs is not tried. Exit status 4 if something is missing.
 	EOF
 }
