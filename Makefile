@@ -41,7 +41,10 @@ run: ## attach to IFACE (without: the default route's interface) and follow the 
 	@$(MAKE) --no-print-directory all
 	@scripts/run $(if $(IFACE),"$(IFACE)")
 
-test: ## run the test suite; TESTS='tests/raw.bats …' runs a part, JOBS=2 two files at a time, BESIDE=1 beside other people's work (root)
+# Two files of tests at a time, where there are two CPUs and more than one file.
+JOBS ?= $(if $(filter-out 1,$(shell nproc)),$(if $(filter -%,$(TESTS))$(filter 1,$(words $(TESTS))),,2))
+
+test: ## run the test suite; TESTS='tests/raw.bats …' runs a part, JOBS= one file after the other, BESIDE=1 beside other people's work (root)
 	@scripts/deps --quiet build run test
 	@$(MAKE) --no-print-directory all
 	@NETRACKER_JOBS=$(JOBS) $(if $(BESIDE),tests/beside) tests/run $(TESTS)
