@@ -60,10 +60,12 @@ load_their_tool() {
 			__type(value, __u32);
 			__uint(pinning, LIBBPF_PIN_BY_NAME);
 		} conn_map SEC(".maps");
+		volatile __u32 seen;
 		SEC("theirs")
 		int $1(struct __sk_buff *skb)
 		{
 			__u64 key = skb->mark;
+			seen = key;
 			return bpf_map_lookup_elem(&conn_map, &key) ? 0 : -1;
 		}
 	EOF
@@ -82,6 +84,24 @@ load_their_tool() {
 	assert_equal "the map" "$(foreign_id conn_map)" "$before"
 	in_netns client tc qdisc del dev veth0 clsact
 	rm "$PINS/conn_map"
+}
+
+@test "another tool's filter whose program is named like ours, on maps that nobody pins, lives through attach and detach" {
+	local before
+	load_their_tool netracker_lookalike
+	rm "$PINS/conn_map"
+	sed -i 's/conn_map/their_map/' "$BATS_TEST_TMPDIR/theirs.c"
+	clang -O2 -g -target bpf -I"/usr/include/$(uname -m)-linux-gnu" -c "$BATS_TEST_TMPDIR/theirs.c" -o "$BATS_TEST_TMPDIR/theirs.o"
+	in_netns server tc qdisc add dev veth0 clsact
+	in_netns server tc filter add dev veth0 ingress bpf da obj "$BATS_TEST_TMPDIR/theirs.o" sec theirs
+	rm "$PINS/their_map"
+	before=$(filters_on ingress)
+	assert_status 3 netracker status
+	assert_status 0 netracker attach --quiet veth0
+	assert_equal "theirs" "$(filters_on ingress | grep -v tc_ing)" "$before"
+	assert_status 0 netracker detach --quiet veth0
+	assert_status 3 netracker detach --all
+	assert_equal "theirs" "$(filters_on ingress)" "$before"
 }
 
 @test "another tool's maps whose names begin like ours live through attach and detach" {

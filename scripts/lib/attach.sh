@@ -12,7 +12,7 @@ declare -A BEFORE=()    # our filters that were there before, as our_filters pri
 declare -A NEW_QDISC=() # set if attach makes the clsact qdisc
 declare -A NEW_ENTRY=() # set if attach writes a new entry in nt_ifaces: its index
 SUPERSEDED=()           # filters to remove once all is in place: DEV HOOK PREF HANDLE
-WAS_ATTACHED=           # what tracked_interfaces printed before: non-empty if the maps were in use
+WAS_ATTACHED=           # what tracked_interfaces printed before: if there is `ours` in it, the maps were in use
 
 cmd_attach() {
 	local netns='' group='' iface
@@ -209,7 +209,7 @@ undo_attach() {
 		[[ ! ${NEW_ENTRY[$dev]-} ]] || clear_entry "${NEW_ENTRY[$dev]}" "$dev"
 		[[ ! ${NEW_QDISC[$dev]-} ]] || remove_qdisc "$dev"
 	done
-	[[ $WAS_ATTACHED ]] || release
+	[[ $WAS_ATTACHED == *ours* ]] || release
 }
 
 # pin_views GROUP: the iterators make list fast and metrics possible; without them everything else works. They are replaced with the

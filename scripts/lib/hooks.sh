@@ -99,25 +99,36 @@ qdisc() {
 
 # programs: the trackers' programs that are loaded, a line each: ID WHOSE. ours: on our maps. theirs: on the maps of another tracker,
 # which has a BPF file system of its own, in a container for instance. stray: on maps that are pinned nowhere any more; nobody can
-# read their records, and nobody but us takes them away.
+# read their records, and nobody but us takes them away. A program that has our name but no conn_map is nobody's tracker.
 programs() {
-	local loaded lost
+	local loaded lost conn_maps
 	loaded=$(show_all prog | jq --raw-output --argjson ours "$(our_map_ids)" '
 		.[] | select(.name // "" | startswith("netracker_"))
 		| "\(.id) \(if [.map_ids[]? | IN($ours[])] | any then "ours" else (.map_ids // [] | map(tostring) | join(",")) end)"')
 	[[ $loaded ]] || return 0
-	if [[ $loaded == *,* ]]; then
+	if grep --quiet --invert-match ' ours$' <<<"$loaded"; then
+		conn_maps=$(show_all map | jq '.[] | select(.name == "conn_map") | .id')
 		lost=$(orphans) || lost=
-		ORPHANS=$lost awk '
-			BEGIN { n = split(ENVIRON["ORPHANS"], id, "\n"); for (i = 1; i <= n; i++) is_orphan[id[i]] }
+		ORPHANS=$lost CONN_MAPS=$conn_maps awk '
+			BEGIN {
+				n = split(ENVIRON["ORPHANS"], id, "\n")
+				for (i = 1; i <= n; i++)
+					is_orphan[id[i]]
+				n = split(ENVIRON["CONN_MAPS"], id, "\n")
+				for (i = 1; i <= n; i++)
+					is_conn_map[id[i]]
+			}
 			$2 != "ours" {
 				# Some maps of a load are never pinned; if all are orphans, those that were have lost their pins.
 				n = split($2, id, ",")
-				for (i = kept = 0; i < n; i++)
-					kept += !(id[i + 1] in is_orphan)
-				$2 = kept ? "theirs" : "stray"
+				for (i = 1; i <= n; i++) {
+					kept += !(id[i] in is_orphan)
+					tracks += id[i] in is_conn_map
+				}
+				$2 = !tracks ? "" : kept ? "theirs" : "stray"
+				kept = tracks = 0
 			}
-			{ print }' <<<"$loaded"
+			$2 != "" { print $1, $2 }' <<<"$loaded"
 	else
 		printf '%s\n' "$loaded"
 	fi
@@ -233,7 +244,7 @@ verifier_words() {
 explain_layout() {
 	local remedy="'netracker detach --all' ends and reports them" tracked
 	tracked=$(tracked_interfaces)
-	[[ $tracked ]] || remedy="nobody uses it: 'netracker detach --all' removes it"
+	[[ $tracked == *ours* ]] || remedy="nobody uses it: 'netracker detach --all' removes it"
 	printf '%s\n' "$1 holds records in the layout of another version; $remedy, then attach again"
 }
 
@@ -326,15 +337,11 @@ tracked_interfaces() {
 	local loaded hooks
 	loaded=$(programs)
 	# The kernel tells of filters on our maps, in all namespaces at once. Strays, and old kernels, take a walk.
-	if [[ $loaded == *stray* ]]; then
-		walk_namespaces "$loaded"
-	elif [[ $loaded == *ours* ]]; then
-		if hooks=$(hooks_by_view); then
-			awk 'NF && !seen[$1, $2]++ { print $1, $2, "ours" }' <<<"$hooks"
-		else
-			walk_namespaces "$loaded"
-		fi
+	if [[ $loaded == *ours* ]] && hooks=$(hooks_by_view); then
+		awk 'NF && !seen[$1, $2]++ { print $1, $2, "ours" }' <<<"$hooks"
+		loaded=$(grep --invert-match ' ours$' <<<"$loaded" || true)
 	fi
+	[[ $loaded != *ours* && $loaded != *stray* ]] || walk_namespaces "$loaded"
 }
 
 # walk_namespaces PROGRAMS: tracked_interfaces, by entering one namespace after the other. They may vanish at any time, which is no
