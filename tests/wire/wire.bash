@@ -17,7 +17,10 @@ setup_file() {
 	requires kernel_5.16 object
 	export NETNS_DIR TRACE
 	new_netns wire
-	wire sysctl --quiet net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1 2>/dev/null || true
+	# Else the kernel's own frames, by which hosts find each other, are on the wire as well.
+	if [[ -e /proc/net/if_inet6 ]]; then
+		wire bash -c 'echo 1 | tee /proc/sys/net/ipv6/conf/{all,default}/disable_ipv6' >/dev/null
+	fi
 	wire ip link add nt0 mtu 65535 type veth peer name nt1 mtu 65535
 	wire ip tuntap add tun0 mode tun
 	wire ip link set nt0 up
