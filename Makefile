@@ -16,12 +16,17 @@ BPF_OBJECTS = $(patsubst %.c,%.o,$(wildcard *.bpf.c view/*.bpf.c))
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 
-all: $(BPF_OBJECTS) ## build the BPF objects; MAX_CONNECTIONS=N sets the size of the connection table
+all: $(BPF_OBJECTS) scripts/lib/tables.tsv ## build the BPF objects; MAX_CONNECTIONS=N sets the size of the connection table
 
 # llvm-strip -g takes DWARF away and leaves BTF. The move replaces what root may have built in a user's tree.
 %.bpf.o: %.bpf.c .bpf-flags
 	$(CLANG) $(BPF_CFLAGS) -MMD -MP -MT $@ -MF $*.bpf.d -c $< -o $@.new
 	$(LLVM_STRIP) -g $@.new
+	mv -f $@.new $@
+
+# What the shell's programs have to know of tracker/tables.h.
+scripts/lib/tables.tsv: tracker/tables.tsv.in tracker/tables.h
+	$(CLANG) -E -P -x c $< | awk 'BEGIN { RS = "@"; FS = "\"" } { for (i = 2; i < NF; i += 2) printf "%s%s", $$i, i + 2 < NF ? "\t" : "\n" }' >$@.new
 	mv -f $@.new $@
 
 # Changes when the flags do, and only then.
@@ -56,7 +61,7 @@ lint: ## check the shell and C sources: shellcheck; shfmt and clang-format, wher
 	scripts/lint
 
 clean: ## remove what was built
-	rm -f $(foreach dir,. view,$(addprefix $(dir)/,*.bpf.o *.bpf.o.new *.bpf.d)) .bpf-flags
+	rm -f $(foreach dir,. view,$(addprefix $(dir)/,*.bpf.o *.bpf.o.new *.bpf.d)) .bpf-flags scripts/lib/tables.tsv
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16

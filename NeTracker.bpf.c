@@ -20,7 +20,7 @@
  *	timeout     what ends without a packet; clock: the timer for it
  *	report      counters, figures, the record
  *
- * Under all of them: maps, scratch, verifier; and what the views share, NeTracker.h and NeTracker.text.h.
+ * Under all of them: maps, scratch, verifier; and what the views share: NeTracker.h, tables, record, text.
  *
  * The programs are passive: they return TC_ACT_OK, which without `direct-action` means "no match" to cls_bpf, so that the
  * filters behind them see every packet. Never attach them with `da`.

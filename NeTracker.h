@@ -2,7 +2,7 @@
 /*
  * NeTracker.h - the layout of everything that the tracker keeps in its maps.
  *
- * NeTracker.bpf.c writes these records, the views in view/ render them, bpftool prints them through their BTF. Times are
+ * NeTracker.bpf.c writes them, the views in view/ render them, bpftool prints them through their BTF. Times are
  * nanoseconds of CLOCK_BOOTTIME unless a field says otherwise; sequence numbers and ports are in host byte order, addresses in
  * network byte order.
  */
@@ -11,6 +11,8 @@
 
 #include <linux/bpf.h>
 #include <linux/types.h>
+
+#include "tracker/tables.h"
 
 /* Connections that completed their handshake and have not ended: the size of conn_map. `make MAX_CONNECTIONS=N` sets it. */
 #ifndef MAX_CONNECTIONS
@@ -33,18 +35,11 @@
 #define HANDSHAKE_TIMEOUT_S 75 /* Linux sends its last SYN after 63 s: net.ipv4.tcp_syn_retries = 6 */
 #define CLOSE_TIMEOUT_S 120    /* 2 MSL, RFC 9293 section 3.4.2 */
 
-/* How a connection ended: Zeek's conn_state. While it lives, S0, S1, S2, S3 and SH say how far it got. */
+/* How a connection ended. */
 enum conn_state {
-	S0,     /* SYN, no answer */
-	S1,     /* answered; not closed */
-	S2,     /* established, only the originator closed */
-	S3,     /* established, only the responder closed */
-	SF,     /* both directions closed with a FIN */
-	SH,     /* SYN and FIN of the originator, never an answer */
-	REJ,    /* SYN answered by a RST */
-	RSTO,   /* reset by the originator */
-	RSTR,   /* reset by the responder */
-	RSTOS0, /* reset by the originator before any answer */
+#define STATE(name, kind, meaning) name,
+	STATES(STATE)
+#undef STATE
 	CONN_STATES,
 };
 
@@ -123,15 +118,16 @@ struct facts {
 	__u32 rcv_nxt;
 	__u32 segs_out;
 	__u32 segs_in;
-	__u32 srtt_us;    /* smoothed round-trip time; 0: never measured */
-	__u32 min_rtt_us; /* over the last 5 minutes (net.ipv4.tcp_min_rtt_wlen); ~0: never measured */
-	__u32 retrans;    /* segments sent again, over all */
-	__u32 cwnd;       /* congestion window, segments */
-	__u32 mss;        /* bytes */
-	__u8 of_orig;     /* the socket is the originator's */
-	__u8 has_owner;   /* uid and cgroup are set */
-	__u8 tcp_state;   /* BPF_TCP_ESTABLISHED ... */
-	__u8 known;       /* there is such a socket */
+/* What goes into the record as it is: docs/fields.md. */
+#define NOT_KEPT(...)
+#define FACT(key, ...) __u32 key;
+	FIELDS(NOT_KEPT, NOT_KEPT, NOT_KEPT, FACT)
+#undef NOT_KEPT
+#undef FACT
+	__u8 of_orig;   /* the socket is the originator's */
+	__u8 has_owner; /* uid and cgroup are set */
+	__u8 tcp_state; /* BPF_TCP_ESTABLISHED ... */
+	__u8 known;     /* there is such a socket */
 };
 
 /* One handshake. Free when the tag of its place is 0. */
@@ -183,25 +179,11 @@ struct clock {
  * attempts = sum of ended + live handshakes + live connections + syn_evicted + syn_disbelieved + conn_full.
  */
 struct counters {
-	__u64 attempts;           /* new connections: first SYNs */
-	__u64 established;        /* handshakes completed */
-	__u64 ended[CONN_STATES]; /* records, by final state */
-	__u64 logged;             /* records written to the trace; the rest ended while config.quiet was set */
-	__u64 expired;            /* of the records: ended by a time-out */
-	__u64 replaced;           /* of the records: ended by a new connection on the same tuple */
-	__u64 syn_evicted;        /* loss: handshakes pushed out of a full set of syn_map */
-	__u64 syn_disbelieved;    /* SYNs on the tuple of a live connection that were never answered: no attempt after all */
-	__u64 conn_full;          /* loss: handshakes completed while conn_map was full */
-	__u64 rst_disbelieved;    /* RSTs that a receiver discards, or that later traffic refuted */
-	__u64 synack_disbelieved; /* SYN-ACKs that do not acknowledge the SYN */
-	__u64 no_record_fin;      /* FINs of no connection in the maps: attached too late, or seen again after the end */
-	__u64 no_record_rst;      /* likewise RSTs */
-	__u64 close_evicted;      /* of the records: half-closed connections ended before their time, as their set had no room */
-	__u64 timer_failed;       /* times that the kernel refused to set the timer: the next SYN or FIN tries again */
-	__u64 fragments;          /* non-first fragments of TCP: skipped, they have no TCP header */
-	__u64 malformed_short;    /* TCP header cut off */
-	__u64 malformed_offset;   /* data offset below 5 or beyond the packet */
-	__u64 malformed_flags;    /* SYN with FIN or RST, FIN without ACK, no flag at all */
+#define COUNTER(name, stats, metric, label, line) __u64 name;
+#define BY_STATE(name) __u64 name[CONN_STATES];
+	COUNTERS(COUNTER, BY_STATE)
+#undef COUNTER
+#undef BY_STATE
 };
 
 /* The one value of nt_config. 0 means the default everywhere, which is what plain tc leaves there. */

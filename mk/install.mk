@@ -37,6 +37,7 @@ install-built:
 		chmod 644 '$(DESTDIR)$(UNITDIR)'/"$$unit" || exit; \
 	done
 	install -m 644 README.md CHANGELOG.md LICENSE NeTracker.h '$(DESTDIR)$(DOCDIR)/'
+	install -D -m 644 --target-directory='$(DESTDIR)$(DOCDIR)/tracker' tracker/tables.h
 	cp -R docs contrib LICENSES '$(DESTDIR)$(DOCDIR)/'
 	chmod -R u=rwX,go=rX '$(DESTDIR)$(DOCDIR)'
 

@@ -59,7 +59,8 @@ readonly NET4=10.$((NETRACKER_TEST_NET >> 8)).$((NETRACKER_TEST_NET & 255))
 NET6=2001:db8:$(printf %x "$NETRACKER_TEST_NET")
 readonly NET6 CLIENT4=$NET4.1 SERVER4=$NET4.2 NOBODY4=$NET4.99 CLIENT6=$NET6::1 SERVER6=$NET6::2
 
-export LC_ALL=C
+# NT_TABLES: for tests that hand records to the formatters themselves.
+export LC_ALL=C NT_TABLES=$ROOT/scripts/lib/tables.tsv
 # A machine may be busy, and who waits in vain has all the time in the world.
 WAIT_SECONDS=60
 

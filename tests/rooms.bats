@@ -16,7 +16,7 @@ code() {
 # users PATTERN: the files of the tracker that have it in their code, on one line.
 users() {
 	local file
-	for file in "$ROOT"/NeTracker.bpf.c "$ROOT"/NeTracker.h "$ROOT"/NeTracker.text.h "$ROOT"/tracker/*.h; do
+	for file in "$ROOT"/NeTracker.bpf.c "$ROOT"/NeTracker.h "$ROOT"/tracker/*.h; do
 		code "$file" >"$BATS_TEST_TMPDIR/code"
 		! grep --quiet -E -e "$1" "$BATS_TEST_TMPDIR/code" || echo "${file##*/}"
 	done | xargs
@@ -52,7 +52,7 @@ only_in() {
 }
 
 @test "only report.h writes records, and counts what ended" {
-	only_in report.h 'bpf_printk\(' '\<put_field\(' 'COUNT\(logged\)' 'COUNT\(ended\[' 'COUNT\(established\)' '&nt_services\>'
+	only_in report.h 'bpf_printk\(' '\<put_record\(t, &' 'COUNT\(logged\)' 'COUNT\(ended\[' 'COUNT\(established\)' '&nt_services\>'
 }
 
 @test "only clock.h arms the timer" {

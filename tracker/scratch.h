@@ -6,9 +6,9 @@
 #define NETRACKER_SCRATCH_H
 
 #include "../NeTracker.h"
-#include "../NeTracker.text.h"
 #include "maps.h"
 #include "segment.h"
+#include "text.h"
 
 /* What is too large for the stack, on which all functions of a call chain have 512 bytes together. One per load and CPU. */
 struct scratch {

@@ -56,11 +56,11 @@ static __always_inline void read_facts(struct facts *facts, const struct bpf_tcp
 	facts->rcv_nxt = tcp->rcv_nxt;
 	facts->segs_out = tcp->segs_out;
 	facts->segs_in = tcp->segs_in;
-	facts->srtt_us = tcp->srtt_us >> 3;
-	facts->min_rtt_us = tcp->rtt_min;
-	facts->retrans = tcp->total_retrans;
-	facts->cwnd = tcp->snd_cwnd;
-	facts->mss = tcp->mss_cache;
+#define NOT_READ(...)
+#define FACT(key, json, of, unit, unknown, heading, width, value) facts->key = value;
+	FIELDS(NOT_READ, NOT_READ, NOT_READ, FACT)
+#undef NOT_READ
+#undef FACT
 	facts->known = true;
 }
 

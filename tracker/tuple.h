@@ -6,7 +6,7 @@
 #define NETRACKER_TUPLE_H
 
 #include "../NeTracker.h"
-#include "../NeTracker.text.h"
+#include "text.h"
 
 #include <stdbool.h>
 

@@ -15,7 +15,7 @@ int connections(struct bpf_iter__bpf_map_elem *ctx)
 		struct flow flow = conn->flow;
 
 		if (!(flow.flags & ENDED))
-			print_table_row(ctx->meta->seq, &tuple, &flow, state_of_connection(&flow));
+			print_table_row(ctx->meta->seq, &tuple, &flow, live_state(flow.flags));
 	}
 	return 0;
 }

@@ -18,7 +18,7 @@
 #define NSEC_PER_SEC 1000000000ULL
 
 /* The metrics that services have, in the order of the text. */
-enum metric {
+enum service_metric {
 	OF_ENDED,
 	OF_BYTES,
 	OF_DURATION,
@@ -56,11 +56,52 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } nt_services SEC(".maps");
 
-#define HEAD(seq, name, type, help) BPF_SEQ_PRINTF(seq, "# HELP netracker_" name " " help "\n# TYPE netracker_" name " " type "\n")
+/* Metrics by their ids in METRICS. */
+enum metric {
+#define METRIC(id, name, type, label, help) METRIC_##id,
+	METRICS(METRIC)
+#undef METRIC
+	METRIC_NONE,
+};
 
-#define SINGLE(seq, name, type, help, value)                                                                                     \
-	BPF_SEQ_PRINTF(seq, "# HELP netracker_" name " " help "\n# TYPE netracker_" name " " type "\nnetracker_" name " %llu\n", \
-	               value)
+/* The two lines before those of a metric. */
+static __always_inline void print_head(struct seq_file *seq, enum metric metric)
+{
+#define METRIC(id, name, type, label, help) \
+	if (metric == METRIC_##id)          \
+		BPF_SEQ_PRINTF(seq, "# HELP netracker_" name " " help "\n# TYPE netracker_" name " " type "\n");
+	METRICS(METRIC)
+#undef METRIC
+}
+
+/* One that is no counter of the tracker's. */
+#define PRINT_GAUGE(seq, id, name, value)                                \
+	({                                                               \
+		print_head(seq, id);                                     \
+		BPF_SEQ_PRINTF(seq, "netracker_" name " %llu\n", value); \
+	})
+
+/* The counters that this metric shows, if there are any. name: its own; label: what tells them apart, "" if there is only one. */
+static __always_inline void print_counters(struct seq_file *seq, enum metric metric, const char *name, const char *label_name,
+                                           const struct counters *sum)
+{
+	bool has_head = false;
+
+#define NO_METRIC(...)
+#define COUNTER(counter, stats, of, label, line)                                                            \
+	if (metric == METRIC_##of) {                                                                        \
+		if (!has_head)                                                                              \
+			print_head(seq, metric);                                                            \
+		has_head = true;                                                                            \
+		if (label_name[0])                                                                          \
+			BPF_SEQ_PRINTF(seq, "%s{%s=\"" label "\"} %llu\n", name, label_name, sum->counter); \
+		else                                                                                        \
+			BPF_SEQ_PRINTF(seq, "%s %llu\n", name, sum->counter);                               \
+	}
+	COUNTERS(COUNTER, NO_METRIC)
+#undef COUNTER
+#undef NO_METRIC
+}
 
 /* ------------------------------------------------------------------------------------------------ of the whole host */
 
@@ -111,53 +152,15 @@ static __noinline int print_host(struct seq_file *seq)
 	bpf_loop(MAX_CPUS, add_cpu, &sum, 0);
 	bpf_for_each_map_elem(&syn_map, add_handshakes, &handshakes, 0);
 
-	HEAD(seq, "build_info", "gauge", "The version that is attached; always 1.");
+	print_head(seq, METRIC_BUILD);
 	BPF_SEQ_PRINTF(seq, "netracker_build_info{version=\"%s\"} 1\n", VERSION);
-
-	SINGLE(seq, "connections_live", "gauge", "Connections established and not ended.", live_connections(&sum, handshakes));
-	SINGLE(seq, "connections_live_limit", "gauge", "Connections that fit the table.", MAX_CONNECTIONS);
-	SINGLE(seq, "handshakes_live", "gauge", "Connections being opened.", handshakes);
-	SINGLE(seq, "handshakes_live_limit", "gauge", "Handshakes that fit the table.", SYN_SETS * SYN_WAYS);
-
-	SINGLE(seq, "connections_attempted_total", "counter", "First SYNs seen.", sum.attempts);
-	SINGLE(seq, "connections_established_total", "counter", "Handshakes completed.", sum.established);
-	SINGLE(seq, "connections_expired_total", "counter", "Connections ended by a time-out.", sum.expired);
-	SINGLE(seq, "connections_replaced_total", "counter", "Connections ended by a new one with the same addresses and ports.",
-	       sum.replaced);
-	SINGLE(seq, "records_logged_total", "counter", "Ended connections written to the log.", sum.logged);
-
-	HEAD(seq, "connections_lost_total", "counter", "Connections that will have no record, because a table was full.");
-	BPF_SEQ_PRINTF(seq,
-	               "netracker_connections_lost_total{table=\"conn_map\"} %llu\n"
-	               "netracker_connections_lost_total{table=\"syn_map\"} %llu\n",
-	               sum.conn_full, sum.syn_evicted);
-
-	SINGLE(seq, "timers_failed_total", "counter", "Time-outs that the kernel refused to arm.", sum.timer_failed);
-
-	HEAD(seq, "segments_disbelieved_total", "counter",
-	     "Segments that would have changed a connection, but were not its peers'.");
-	BPF_SEQ_PRINTF(seq,
-	               "netracker_segments_disbelieved_total{kind=\"rst\"} %llu\n"
-	               "netracker_segments_disbelieved_total{kind=\"syn\"} %llu\n"
-	               "netracker_segments_disbelieved_total{kind=\"synack\"} %llu\n",
-	               sum.rst_disbelieved, sum.syn_disbelieved, sum.synack_disbelieved);
-
-	HEAD(seq, "segments_unmatched_total", "counter",
-	     "FINs and RSTs of connections opened before the tracker was attached, or ended.");
-	BPF_SEQ_PRINTF(seq,
-	               "netracker_segments_unmatched_total{kind=\"fin\"} %llu\n"
-	               "netracker_segments_unmatched_total{kind=\"rst\"} %llu\n",
-	               sum.no_record_fin, sum.no_record_rst);
-
-	SINGLE(seq, "fragments_skipped_total", "counter", "Fragments without a TCP header, which were not looked at.",
-	       sum.fragments);
-
-	HEAD(seq, "segments_malformed_total", "counter", "Segments that no TCP would accept, which were not looked at.");
-	BPF_SEQ_PRINTF(seq,
-	               "netracker_segments_malformed_total{kind=\"flags\"} %llu\n"
-	               "netracker_segments_malformed_total{kind=\"offset\"} %llu\n"
-	               "netracker_segments_malformed_total{kind=\"short\"} %llu\n",
-	               sum.malformed_flags, sum.malformed_offset, sum.malformed_short);
+	PRINT_GAUGE(seq, METRIC_LIVE, "connections_live", live_connections(&sum, handshakes));
+	PRINT_GAUGE(seq, METRIC_LIVE_LIMIT, "connections_live_limit", MAX_CONNECTIONS);
+	PRINT_GAUGE(seq, METRIC_OPENING, "handshakes_live", handshakes);
+	PRINT_GAUGE(seq, METRIC_OPENING_LIMIT, "handshakes_live_limit", SYN_SETS * SYN_WAYS);
+#define METRIC(id, name, type, label, help) print_counters(seq, METRIC_##id, "netracker_" name, label, &sum);
+	METRICS(METRIC)
+#undef METRIC
 	return 0;
 }
 
@@ -175,7 +178,7 @@ static __always_inline void print_ended(struct seq_file *seq, const struct label
 
 	for (state = 0; state < CONN_STATES; state++)
 		BPF_SEQ_PRINTF(seq, "netracker_connections_ended_total{dir=\"%s\",port=\"%s\",state=\"%s\"} %llu\n", labels->dir,
-		               labels->port, state_names[state], service->ended[state]);
+		               labels->port, state_name[state], service->ended[state]);
 }
 
 static __always_inline void print_bytes_total(struct seq_file *seq, const struct labels *labels, const struct service *service)
@@ -209,27 +212,27 @@ static __always_inline void print_bytes_total(struct seq_file *seq, const struct
 		               count);                                                                                             \
 	} while (0)
 
-static __always_inline void print_head(struct seq_file *seq, enum metric metric)
+static __always_inline void print_service_head(struct seq_file *seq, enum service_metric metric)
 {
 	switch (metric) {
 	case OF_ENDED:
-		HEAD(seq, "connections_ended_total", "counter", "Connections ended, by how they ended.");
+		print_head(seq, METRIC_ENDED);
 		break;
 	case OF_BYTES:
-		HEAD(seq, "bytes_total", "counter", "Payload of ended connections.");
+		print_head(seq, METRIC_BYTES);
 		break;
 	case OF_DURATION:
-		HEAD(seq, "connection_duration_seconds", "histogram", "From the first SYN to the end of a connection.");
+		print_head(seq, METRIC_DURATION);
 		break;
 	default:
-		HEAD(seq, "handshake_seconds", "histogram", "From the first SYN to the ACK that establishes a connection.");
+		print_head(seq, METRIC_HANDSHAKE);
 	}
 }
 
-static __always_inline void print_service(struct seq_file *seq, enum metric metric, const struct service_key *key,
+static __always_inline void print_service(struct seq_file *seq, enum service_metric metric, const struct service_key *key,
                                           const struct service *service)
 {
-	struct labels labels = { .dir = dir_name(key->dir), .port = "other" };
+	struct labels labels = { .dir = dir_name[key->dir % DIRECTIONS], .port = "other" };
 
 	if (key->port)
 		BPF_SNPRINTF(labels.port, sizeof(labels.port), "%u", key->port);
@@ -345,11 +348,9 @@ static long print_entry(struct bpf_map *map, const __u32 *key, const struct ifac
 static __always_inline void print_interfaces_head(struct seq_file *seq, __u32 step)
 {
 	if (step == ON_INTERFACES_BY_HAND)
-		HEAD(seq, "interface_info", "gauge",
-		     "An interface that the tracker is attached to, and its network namespace; always 1.");
+		print_head(seq, METRIC_INTERFACE);
 	else if (can_walk())
-		HEAD(seq, "interface_hooks", "gauge",
-		     "At how many of its two hooks the tracker still is, of an interface that it was attached to.");
+		print_head(seq, METRIC_HOOKS);
 }
 
 /*
@@ -417,7 +418,7 @@ int metrics(struct bpf_iter__bpf_map_elem *ctx)
 		print_host(seq);
 	}
 	if (at == 0)
-		print_head(seq, metric);
+		print_service_head(seq, metric);
 	if (!listed[at])
 		return 0;
 	key.port = listed[at] - 1;

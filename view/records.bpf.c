@@ -13,7 +13,7 @@ int records(struct bpf_iter__bpf_map_elem *ctx)
 		struct flow flow = conn->flow;
 
 		if (!(flow.flags & ENDED))
-			print_record(ctx->meta->seq, &tuple, &flow, state_of_connection(&flow));
+			print_record(ctx->meta->seq, &tuple, &flow, live_state(flow.flags));
 	}
 	return 0;
 }

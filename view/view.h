@@ -8,9 +8,14 @@
 #define NETRACKER_VIEW_H
 
 #include "iterator.h"
-#define TEXT_LEN 128 /* both ends of a connection; on the stack, as a reader of a file can be interrupted by another */
-#define LITERAL_LEN 8
-#include "../NeTracker.text.h"
+/* On the stack, as a reader of a file can be interrupted by another. No part of a line is longer than its two ends. */
+#define TEXT_LEN 128
+#define LITERAL_LEN 24
+#define SEND_ON(t, seq) send_on(t, seq)
+struct text;
+static void send_on(struct text *t, struct seq_file *seq);
+#include "../tracker/flow.h"
+#include "../tracker/record.h"
 
 #include <bpf/bpf_endian.h>
 
@@ -22,21 +27,6 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } nt_ifaces SEC(".maps");
 
-static const char state_names[CONN_STATES][8] = {
-	[S0] = "S0", [S1] = "S1",   [S2] = "S2",     [S3] = "S3",     [SF] = "SF",
-	[SH] = "SH", [REJ] = "REJ", [RSTO] = "RSTO", [RSTR] = "RSTR", [RSTOS0] = "RSTOS0",
-};
-
-static __always_inline const char *dir_name(enum direction dir)
-{
-	return dir == DIR_OUT ? "out" : "in";
-}
-
-static __always_inline enum direction dir_of(const struct flow *flow)
-{
-	return flow->flags & IS_OUTBOUND ? DIR_OUT : DIR_IN;
-}
-
 static __always_inline enum conn_state state_of_handshake(const struct flow *flow)
 {
 	if (flow->flags & RESP_SEEN)
@@ -44,24 +34,11 @@ static __always_inline enum conn_state state_of_handshake(const struct flow *flo
 	return flow->flags & ORIG_FIN ? SH : S0;
 }
 
-static __always_inline enum conn_state state_of_connection(const struct flow *flow)
+/* Sends what has been written to who reads the file. */
+static __always_inline void send_on(struct text *t, struct seq_file *seq)
 {
-	if (flow->flags & ORIG_FIN)
-		return S2;
-	return flow->flags & RESP_FIN ? S3 : S1;
-}
-
-/* Payload so far as FIN or RST tell it, -1: not known yet. */
-static __always_inline __s64 orig_bytes(const struct flow *flow)
-{
-	return flow->flags & ORIG_END ? (__u32)(flow->orig_end - flow->orig_isn - 1) : -1LL;
-}
-
-static __always_inline __s64 resp_bytes(const struct flow *flow)
-{
-	if (!(flow->flags & RESP_END) || !(flow->flags & RESP_SYN))
-		return -1;
-	return (__u32)(flow->resp_end - flow->resp_isn - 1);
+	bpf_seq_write(seq, t->c, t->len & (TEXT_LEN - 1));
+	t->len = 0;
 }
 
 static __always_inline __u64 age_of(const struct flow *flow)
@@ -70,42 +47,32 @@ static __always_inline __u64 age_of(const struct flow *flow)
 }
 
 /* The name of the interface that saw the first SYN, or "-" if nobody gave it one. */
-static __always_inline const char *iface_name(const struct flow *flow)
+static __always_inline const char (*iface_name(const struct flow *flow))[IFACE_NAME_LEN]
 {
 	__u32 index = flow->iface;
 	const struct iface *iface = index ? bpf_map_lookup_elem(&nt_ifaces, &index) : NULL;
 
-	return iface && iface->name[0] ? iface->name : "-";
+	return iface && iface->name[0] ? &iface->name : NO_NAME;
 }
 
-/* 192.0.2.1:49152 -> 192.0.2.2:80 or [2001:db8::1]:49152 -> [2001:db8::2]:80 */
-static __always_inline void print_endpoints(struct seq_file *seq, const struct flow_key *key)
-{
-	struct text t = {};
-
-	put_endpoint(&t, (const struct address *)key->src, key->sport);
-	put_literal(&t, " -> ");
-	put_endpoint(&t, (const struct address *)key->dst, key->dport);
-	BPF_SEQ_PRINTF(seq, "%s", t.c);
-}
-
-/*
- * For programs: the keys of the trace's line in their order, with age_ns in place of dur_ns. 0 in a time and -1 in a size:
- * not seen.
- */
+/* For programs: the trace's line without its first word, with age_ns in place of dur_ns. */
 static __always_inline void print_record(struct seq_file *seq, const struct flow_key *key, const struct flow *flow,
                                          enum conn_state state)
 {
-	print_endpoints(seq, key);
-	BPF_SEQ_PRINTF(seq, " age_ns=%llu state=%s dir=%s first_fin_ns=%llu syn_rtt_ns=%llu ack_rtt_ns=%llu", age_of(flow),
-	               state_names[state], dir_name(dir_of(flow)), flow->first_fin_ns ? flow->first_fin_ns - flow->start_ns : 0,
-	               flow->syn_rtt_ns, flow->ack_rtt_ns);
-	BPF_SEQ_PRINTF(seq, " orig_bytes=%lld resp_bytes=%lld syn_retrans=%u start_ns=%llu ifindex=%u ifname=%s", orig_bytes(flow),
-	               resp_bytes(flow), flow->syn_retrans, flow->start_ns, flow->ifindex, iface_name(flow));
-	if (flow->flags & HAS_OWNER)
-		BPF_SEQ_PRINTF(seq, " uid=%u cgroup=%llu\n", flow->uid, flow->cgroup);
-	else
-		BPF_SEQ_PRINTF(seq, "\n");
+	struct shown shown = {
+		.key = key,
+		.flow = flow,
+		.ifname = iface_name(flow),
+		.lifetime_ns = age_of(flow),
+		.state = state,
+		.live = true,
+	};
+	struct text t;
+
+	t.len = 0;
+	put_record(&t, &shown, seq);
+	put_char(&t, '\n');
+	send_on(&t, seq);
 }
 
 /* For people. The columns of fixed width come first, so that they stay in line whatever the addresses are. */
@@ -135,16 +102,19 @@ static __always_inline void print_table_row(struct seq_file *seq, const struct f
                                             enum conn_state state)
 {
 	__u64 age_ms = age_of(flow) / 1000000;
+	struct text t;
 
-	BPF_SEQ_PRINTF(seq, "%-5s %-3s %-15s %6llu.%03llu", state_names[state], dir_name(dir_of(flow)), iface_name(flow),
+	BPF_SEQ_PRINTF(seq, "%-5s %-3s %-15s %6llu.%03llu", state_name[state], dir_name[dir_of(flow)], *iface_name(flow),
 	               age_ms / 1000, age_ms % 1000);
 	print_thousandths(seq, flow->syn_rtt_ns / 1000);
 	print_thousandths(seq, flow->ack_rtt_ns / 1000);
-	print_bytes(seq, orig_bytes(flow));
-	print_bytes(seq, resp_bytes(flow));
-	BPF_SEQ_PRINTF(seq, " ");
-	print_endpoints(seq, key);
-	BPF_SEQ_PRINTF(seq, "\n");
+	print_bytes(seq, exact_bytes(flow, NULL, true));
+	print_bytes(seq, exact_bytes(flow, NULL, false));
+	t.len = 0;
+	put_char(&t, ' ');
+	put_endpoints(&t, key);
+	put_char(&t, '\n');
+	send_on(&t, seq);
 }
 
 /*

@@ -2,20 +2,45 @@
 #
 # Records as JSON, one object a line; null where unknown. Needs record.awk.
 
-function show_record(   us, line)
+BEGIN {
+	# user and owner are no fields, but what a host knows of two of them. Fields that have no place of their own here come last.
+	add("dir ifname state age_ns dur_ns first_fin_ns syn_rtt_ns ack_rtt_ns orig_bytes resp_bytes syn_retrans " \
+		"srtt_us min_rtt_us retrans uid cgroup user owner")
+	for (i = 1; i <= n_fields; i++)
+		add(field_key[i])
+}
+
+# add(KEYS): to the members of each object.
+function add(keys,   key, n, i, json)
+{
+	n = split(keys, key, " ")
+	for (i = 1; i <= n; i++) {
+		json = key[i] == "user" || key[i] == "owner" ? key[i] : field_json[key[i]]
+		if (json == "" || is_member[key[i]]++)
+			continue
+		member[++members] = key[i]
+		member_start[members] = ",\"" json "\":"
+		member_of[members] = field_of[key[i]]
+		is_number[members] = key[i] in field_unit && field_unit[key[i]] != "TEXT"
+	}
+}
+
+function show_record(   us, line, i, not_here)
 {
 	us = started_us()
 	line = sprintf("{\"ts\":\"%s.%06dZ\",\"src\":\"%s\",\"sport\":%s,\"dst\":\"%s\",\"dport\":%s,\"family\":%d",
 		timestamp(int(us / 1000000)), us % 1000000, address_of(originator()), port_of(originator()),
 		address_of(responder()), port_of(responder()), family())
-	line = line ",\"dir\":" text(field("dir")) ",\"ifname\":" text(known("ifname")) ",\"state\":" text(field("state"))
-	line = line (is_live() ? ",\"age_ns\":" number("age_ns") : ",\"duration_ns\":" number("dur_ns"))
-	line = line ",\"first_fin_ns\":" number("first_fin_ns") ",\"syn_rtt_ns\":" number("syn_rtt_ns") ",\"ack_rtt_ns\":" number("ack_rtt_ns")
-	line = line ",\"orig_bytes\":" number("orig_bytes") ",\"resp_bytes\":" number("resp_bytes") ",\"syn_retrans\":" number("syn_retrans")
-	line = line ",\"srtt_us\":" number("srtt_us") ",\"min_rtt_us\":" number("min_rtt_us") ",\"retrans\":" number("retrans")
-	line = line ",\"uid\":" number("uid") ",\"cgroup\":" number("cgroup") ",\"user\":" text(user()) ",\"owner\":" text(owner())
-	line = line ",\"orig_segs\":" number("orig_segs") ",\"resp_segs\":" number("resp_segs") ",\"cwnd\":" number("cwnd") ",\"mss\":" number("mss")
+	not_here = is_live() ? "ENDED" : "LIVE"
+	for (i = 1; i <= members; i++)
+		if (member_of[i] != not_here)
+			line = line member_start[i] (is_number[i] ? number(member[i]) : text(word(member[i])))
 	put(line (lost ? sprintf(",\"lost_before\":%.0f", lost) : "") "}")
+}
+
+function word(key)
+{
+	return key == "user" ? user() : key == "owner" ? owner() : known(key)
 }
 
 # timestamp(SECOND): asked mostly for the same second again.
@@ -30,8 +55,8 @@ function timestamp(second)
 
 function number(key,   digits)
 {
-	digits = known(key)
-	return digits == "" ? "null" : digits
+	digits = field(key)
+	return digits == "" || digits ~ /[^0-9]/ || (digits == "0" && field_unknown[key] == "ZERO") ? "null" : digits
 }
 
 function text(value,   i, c, escaped)

@@ -38,11 +38,10 @@ print_metrics() {
 print_metrics_of_log() {
 	local fill
 	fill=$(buffer_fill)
-	cat <<-EOF
-		# HELP netracker_log_records_lost_total Records overwritten in the log's buffer before they were read.
-		# TYPE netracker_log_records_lost_total counter
-		netracker_log_records_lost_total ${fill##* }
-	EOF
+	awk -F '\t' -v lost="${fill##* }" '$1 == "metric" && $2 == "log_records_lost_total" {
+		name = "netracker_" $2
+		printf "# HELP %s %s\n# TYPE %s %s\n%s %s\n", name, $4, name, $3, name, lost
+	}' "$TABLES_TSV"
 }
 
 # metrics_to_textfile DIR: put them where node_exporter's textfile collector finds them. It may look at any time, so the file is

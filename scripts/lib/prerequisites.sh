@@ -4,7 +4,8 @@
 # What the machine must have. One function for each prerequisite: it succeeds, or fails and has printed what is missing and the
 # remedy. `check` shows all of them, other verbs insist on those they need.
 
-readonly MINIMUM_KERNEL=5.16 BPFFS=/sys/fs/bpf LOCK=${NETRACKER_LOCK:-/run/netracker.lock}
+# TABLES_TSV: what states, fields, counters and metrics there are; make writes it from tracker/tables.h.
+readonly MINIMUM_KERNEL=5.16 TABLES_TSV=$LIBDIR/tables.tsv BPFFS=/sys/fs/bpf LOCK=${NETRACKER_LOCK:-/run/netracker.lock}
 
 # require WORD…: end with the first prerequisite that is missing.
 require() {
@@ -82,7 +83,7 @@ has_awk() {
 # try_awk: two records, of which it is to pick one.
 try_awk() (
 	unset -v "${!NT_@}"
-	export NT_ADDR=192.0.2.128/25 NT_MIN_NS=2999999999 NT_BOOT_US=1709210096000001
+	export NT_TABLES=$TABLES_TSV NT_ADDR=192.0.2.128/25 NT_MIN_NS=2999999999 NT_BOOT_US=1709210096000001
 	printf 'x-1 [0] 1: bpf_trace_printk: netracker: %s:1 -> [::1]:80 dur_ns=3000000000 state=SF start_ns=0 ifname=\303\251\1 cgroup=18446744073709551615\n' \
 		192.0.2.9 192.0.2.129 |
 		awk -f "$LIBDIR/address.awk" -f "$LIBDIR/owner.awk" -f "$LIBDIR/record.awk" -f "$LIBDIR/json.awk"
@@ -94,6 +95,10 @@ has_util_linux() {
 
 has_object() {
 	[[ -s $OBJECT ]] || missing "$OBJECT is not there; 'make' builds it"
+}
+
+has_tables() {
+	[[ -s $TABLES_TSV ]] || missing "$TABLES_TSV is not there; 'make' builds it"
 }
 
 has_bpffs() {

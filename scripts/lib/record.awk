@@ -11,6 +11,8 @@
 # What is wanted is told in the environment, because awk would interpret backslashes in variables of the command line:
 # NT_FAMILY NT_ADDR NT_PORT NT_STATES NT_IFACE NT_OWNER NT_MIN_NS NT_SINCE_US NT_MAX_ROWS, and NT_BOOT_US: the time of boot in microseconds.
 #
+# NT_TABLES: the file tables.tsv, which says what states and fields there are.
+#
 # NT_BATCHES=1: lines come in batches and go out in batches, so that whoever reads the log knows at any time what has become of what it
 # took (log.sh). The line "netracker: end of batch" is answered with "ROWS BYTES MORE" and BYTES of output behind it; MORE is 0 once
 # nothing more is wanted. The line "netracker: written BYTES" asks how many of the ROWS were not in the first BYTES of it.
@@ -28,6 +30,7 @@ BEGIN {
 	since_us = ENVIRON["NT_SINCE_US"] + 0
 	max_rows = ENVIRON["NT_MAX_ROWS"]
 	batches = ENVIRON["NT_BATCHES"] == 1
+	read_tables(ENVIRON["NT_TABLES"])
 	boot_us = ENVIRON["NT_BOOT_US"] + 0
 	if (ENVIRON["NT_ADDR"] != "") {
 		n = split(ENVIRON["NT_ADDR"], part, "/")
@@ -237,15 +240,36 @@ function started_us()
 	return boot_us + int(field("start_ns") / 1000)
 }
 
+# read_tables(FILE): the states of connections that failed, as indices of is_failed; the fields that records have, field_key[1] …
+# field_key[n_fields], in the order of the line; and by key, what tracker/tables.h says of each.
+function read_tables(file,   line, column)
+{
+	while ((getline line < file) > 0) {
+		split(line, column, "\t")
+		if (column[1] == "state" && column[3] == "FAILED")
+			is_failed[column[2]]
+		if (column[1] != "field")
+			continue
+		field_key[++n_fields] = column[2]
+		field_json[column[2]] = column[3]
+		field_of[column[2]] = column[4]
+		field_unit[column[2]] = column[5]
+		field_unknown[column[2]] = column[6]
+		field_heading[column[2]] = column[7]
+		field_width[column[2]] = column[8]
+	}
+	close(file)
+}
+
 # known(KEY): the value, "" if the tracker does not know it. It says so in several ways: no key, 0 where that cannot be, -1, -.
 function known(key,   found)
 {
 	found = field(key)
-	if (key == "ifname")
-		return found == "-" ? "" : found
+	if (field_unit[key] == "TEXT")
+		return found == "-" && field_unknown[key] == "DASH" ? "" : found
 	if (found == "" || found ~ /[^0-9]/)
 		return ""
-	return found == "0" && key ~ /^(first_fin_ns|syn_rtt_ns|ack_rtt_ns|cgroup)$/ ? "" : found
+	return found == "0" && field_unknown[key] == "ZERO" ? "" : found
 }
 
 # date_of(SECOND): 2026-01-31, in UTC. The year is taken to begin in March: then the leap day is its last one.

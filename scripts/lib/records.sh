@@ -4,7 +4,7 @@
 # What log and list share: which records are wanted, in which form they go out; and list itself. The awk programs do the work, one
 # process for any number of records; what the user wants reaches them through the environment, as text that nobody evaluates.
 
-readonly STATES=(S0 S1 S2 S3 SF SH REJ RSTO RSTR RSTOS0) FAILED_STATES=S0,SH,REJ,RSTO,RSTR,RSTOS0
+STATES=() FAILED_STATES= # what read_states has found
 
 FORMAT=table # or json
 FOLLOW=1
@@ -41,6 +41,7 @@ exit_of_list() {
 parse_record_options() {
 	local word header=1 wide=0 utc=0
 	local family='' addr='' port='' states='' iface='' owner='' min_ms='' since='' rows=''
+	read_states
 	while (($#)); do
 		word=$1
 		case $VERB:$word in
@@ -95,6 +96,17 @@ parse_record_options() {
 	export NT_MIN_NS
 }
 
+# read_states: set STATES to all final states there are, and FAILED_STATES to those of connections that failed, with commas between.
+read_states() {
+	local table name kind
+	require tables
+	while IFS=$'\t' read -r table name kind _; do
+		[[ $table == state ]] || continue
+		STATES+=("$name")
+		[[ $kind != FAILED ]] || FAILED_STATES+=${FAILED_STATES:+,}$name
+	done <"$TABLES_TSV"
+}
+
 # check_states STATE,…
 check_states() {
 	local state
@@ -127,7 +139,7 @@ since_us() {
 # prepare_output TABLE: set FORMATTER, and tell it about the terminal and the clock.
 prepare_output() {
 	local width=80
-	export NT_TABLE=$1 NT_COLOUR=0 NT_WIDTH NT_BOOT_US NT_CGROUPS
+	export NT_TABLE=$1 NT_COLOUR=0 NT_WIDTH NT_BOOT_US NT_CGROUPS NT_TABLES=$TABLES_TSV
 	if [[ -t 1 ]]; then
 		[[ ${NO_COLOR-} || ${TERM-} == dumb ]] || NT_COLOUR=1
 		width=$(terminal_width)

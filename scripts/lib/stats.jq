@@ -2,6 +2,7 @@
 #
 # Totals less those at the last reset ($base), in the form that users see. Conservation, after a reset as before:
 # carried_over + attempts = sum of ended + live + losses.connections + syn_disbelieved.
+# $tables: tables.tsv, which says where in it each counter is.
 
 def minus($other):
 	if $other == null then .
@@ -19,30 +20,26 @@ def direction: {
 	duration: (.duration | histogram), handshake: (.handshake | histogram)
 };
 
+def rows($table): $tables / "\n" | map(split("\t") | select(.[0] == $table));
+def failed: [to_entries[] | select(.key | IN(rows("state")[] | select(.[2] == "FAILED") | .[1])) | .value] | add;
+def put_counters($c): reduce (rows("counter")[] | select(.[2] != "")) as $row (.; setpath($row[2] / "."; $c[$row[1]]));
+
 (.counters | live) as $live | .time_ns as $now
-| minus($base | del(.time_ns)) | .counters as $c
+| minus($base | del(.time_ns)) | .counters as $c | .in as $in | .out as $out
 | {
 	since: (($base.time_ns / 1000 + $boot_us) / 1e6 | floor | todate),
 	seconds: (($now - $base.time_ns) / 1e9),
-	attempts: $c.attempts,
-	established: $c.established,
+	attempts: null,
+	established: null,
 	carried_over: ($base.counters | live),
 	$live,
-	failed: ($c.ended | .S0 + .SH + .REJ + .RSTO + .RSTR + .RSTOS0),
-	ended: $c.ended,
-	losses: {
-		connections: ($c.syn_evicted + $c.conn_full), syn_evicted: $c.syn_evicted, conn_full: $c.conn_full,
-		timer_failed: $c.timer_failed, log: $log_lost
-	},
-	logged: $c.logged,
-	expired: $c.expired,
-	replaced: $c.replaced,
-	disbelieved: {syn: $c.syn_disbelieved, rst: $c.rst_disbelieved, synack: $c.synack_disbelieved},
-	no_record: {fin: $c.no_record_fin, rst: $c.no_record_rst},
-	skipped: {
-		fragments: $c.fragments, malformed_short: $c.malformed_short, malformed_offset: $c.malformed_offset,
-		malformed_flags: $c.malformed_flags
-	},
-	in: (.in | direction),
-	out: (.out | direction)
+	failed: ($c.ended | failed),
+	ended: null,
+	losses: {connections: ($c.syn_evicted + $c.conn_full)}
+}
+| put_counters($c)
+| .losses.log = $log_lost
+| . + {
+	in: ($in | direction),
+	out: ($out | direction)
 }

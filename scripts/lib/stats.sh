@@ -20,12 +20,13 @@ cmd_stats() {
 	done
 	((!reset || !json)) || die_usage "--reset and --json exclude each other"
 	require_attached
+	require tables
 	if ((reset)); then
 		write_baseline
 	elif ((json)); then
 		stats | jq --compact-output .
 	else
-		stats | jq --raw-output --from-file "$LIBDIR/stats_text.jq"
+		stats | jq --raw-output --rawfile tables "$TABLES_TSV" --from-file "$LIBDIR/stats_text.jq"
 	fi
 }
 
@@ -34,7 +35,7 @@ totals() {
 	local counters services
 	counters=$(dump nt_counters)
 	services=$(dump nt_services)
-	jq --null-input --compact-output --argjson time_ns "$(now_ns)" --slurpfile counters <(printf '%s\n' "$counters") \
+	jq --null-input --compact-output --rawfile tables "$TABLES_TSV" --argjson time_ns "$(now_ns)" --slurpfile counters <(printf '%s\n' "$counters") \
 		--slurpfile services <(printf '%s\n' "$services") --from-file "$LIBDIR/totals.jq"
 }
 
@@ -45,7 +46,7 @@ stats() {
 		fill=$(buffer_fill)
 		lost=${fill##* }
 	fi
-	totals | jq --compact-output --argjson base "$(read_baseline)" --argjson boot_us "$(boot_us)" --argjson log_lost "$lost" \
+	totals | jq --compact-output --rawfile tables "$TABLES_TSV" --argjson base "$(read_baseline)" --argjson boot_us "$(boot_us)" --argjson log_lost "$lost" \
 		--from-file "$LIBDIR/stats.jq"
 }
 

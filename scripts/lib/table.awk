@@ -6,13 +6,26 @@
 # NT_HEADER: 0 leaves the headings out. NT_COLOUR: 1 colours failed connections. NT_UTC: 1 shows times in UTC.
 
 BEGIN {
-	# Each column: what it is called, how wide, which side its text is on. Those that do not fit come last and are left out.
+	# What no field has, but is made of some: how wide, and below 0, with its text on the left.
+	split("STARTED -12 ORIGINATOR -21 RESPONDER -21 AGE 6 OWNER -16 USER -8 ORIG_MBIT 9 RESP_MBIT 9", part, " ")
+	for (i = 1; i in part; i += 2)
+		column_width[part[i]] = part[i + 1]
+	for (i = 1; i <= n_fields; i++) {
+		key = field_key[i]
+		if (field_heading[key] == "")
+			continue
+		key_of[field_heading[key]] = key
+		column_width[field_heading[key]] = field_width[key]
+	}
+
+	# The columns of each table in their order, some narrower than elsewhere; of 0: not there. Those that do not fit come last and are
+	# left out; last of all, fields that have no place of their own here.
 	if (ENVIRON["NT_TABLE"] == "list")
-		columns = "ORIGINATOR:-21 RESPONDER:-21 DIR:-3 STATE:-5 AGE:6 SYN_MS:9 IFACE:-8 OWNER:-16 ACK_MS:9 STARTED:-12 SYN_RETR:8 USER:-8"
+		columns = "ORIGINATOR RESPONDER DIR STATE:-5 AGE SYN_MS IFACE OWNER ACK_MS STARTED SYN_RETR USER ORIG_BYTES:0 RESP_BYTES:0" more("LIVE")
 	else if (ENVIRON["NT_TABLE"] == "quality")
-		columns = "ORIGINATOR:-21 RESPONDER:-21 MS:10 SRTT_MS:8 MIN_MS:8 RETR:4 ORIG_MBIT:9 RESP_MBIT:9 OWNER:-5"
+		columns = "ORIGINATOR RESPONDER MS SRTT_MS MIN_MS RETR ORIG_MBIT RESP_MBIT OWNER:-5"
 	else
-		columns = "STARTED:-12 ORIGINATOR:-21 RESPONDER:-21 DIR:-3 STATE:-6 MS:10 IFACE:-8 ORIG_BYTES:10 RESP_BYTES:10 OWNER:-16 SYN_MS:9 ACK_MS:9 SRTT_MS:8 RETR:4 SYN_RETR:8 USER:-8"
+		columns = "STARTED ORIGINATOR RESPONDER DIR STATE MS IFACE ORIG_BYTES RESP_BYTES OWNER SYN_MS ACK_MS SRTT_MS RETR SYN_RETR USER MIN_MS:0" more("ENDED SOCKET")
 	width_left = ENVIRON["NT_WIDTH"]
 	wide = ENVIRON["NT_WIDE"] == 1
 	utc = ENVIRON["NT_UTC"] == 1
@@ -20,16 +33,33 @@ BEGIN {
 	n = split(columns, column, " ")
 	for (i = 1; i <= n; i++) {
 		split(column[i], part, ":")
-		left[i] = part[2] < 0
-		width[i] = left[i] ? -part[2] : part[2] + 0
-		if (!wide && (width_left -= width[i] + (i > 1)) < 0)
+		if (seen[part[1]]++)
+			continue
+		columns_width = part[2] != "" ? part[2] : column_width[part[1]]
+		if (columns_width == 0)
+			continue
+		shown++
+		name[shown] = part[1]
+		left[shown] = columns_width < 0
+		width[shown] = left[shown] ? -columns_width : columns_width + 0
+		if (!wide && (width_left -= width[shown] + (shown > 1)) < 0) {
+			shown--
 			break
-		name[++shown] = part[1]
+		}
 	}
 	for (i = 1; i <= shown; i++)
 		set_format(i)
 	if (ENVIRON["NT_HEADER"] != "0" && max_rows != "0")
 		print_header()
+}
+
+# more(WHOSE): the headings of all fields that any connection has, and of those of WHOSE.
+function more(whose,   i, headings)
+{
+	for (i = 1; i <= n_fields; i++)
+		if (index("ANY OWNER " whose, field_of[field_key[i]]))
+			headings = headings " " field_heading[field_key[i]]
+	return headings
 }
 
 # Headings widen no column: they are short enough, or their column is the last.
@@ -53,7 +83,7 @@ function show_record(   i, line, cell)
 	}
 	if (lost)
 		line = line sprintf(" [%.0f lost before]", lost)
-	if (colour && field("state") ~ /^(S0|SH|REJ|RSTO|RSTR|RSTOS0)$/ && !is_live())
+	if (colour && (field("state") in is_failed) && !is_live())
 		line = "\033[31m" line "\033[0m"
 	put(line)
 }
@@ -65,48 +95,43 @@ function set_format(i)
 
 function figure(name,   us)
 {
+	if (name in key_of)
+		return figure_of_field(key_of[name])
 	if (name == "ORIGINATOR")
 		return originator()
 	if (name == "RESPONDER")
 		return responder()
-	if (name == "STATE")
-		return field("state")
-	if (name == "DIR")
-		return field("dir")
 	if (name == "AGE")
 		return age(field("age_ns") / 1e9)
-	if (name == "SYN_MS")
-		return thousandths(known("syn_rtt_ns"), 1000000)
-	if (name == "IFACE")
-		return iface(known("ifname"))
-	if (name == "MS")
-		return thousandths(known("dur_ns"), 1000000)
 	if (name == "STARTED") {
 		us = started_us()
 		return clock(int(us / 1000000)) sprintf(".%03d", int(us / 1000) % 1000)
 	}
-	if (name == "ACK_MS")
-		return thousandths(known("ack_rtt_ns"), 1000000)
-	if (name == "SRTT_MS")
-		return thousandths(known("srtt_us"), 1000)
-	if (name == "MIN_MS")
-		return thousandths(known("min_rtt_us"), 1000)
 	if (name == "ORIG_MBIT")
 		return rate(known("orig_bytes"))
 	if (name == "RESP_MBIT")
 		return rate(known("resp_bytes"))
-	if (name == "ORIG_BYTES")
-		return or_dash(known("orig_bytes"))
-	if (name == "RESP_BYTES")
-		return or_dash(known("resp_bytes"))
-	if (name == "SYN_RETR")
-		return or_dash(known("syn_retrans"))
-	if (name == "RETR")
-		return or_dash(known("retrans"))
 	if (name == "USER")
 		return or_dash(printable(user()))
 	if (name == "OWNER")
 		return or_dash(printable(owner()))
+}
+
+# Times in milliseconds. Names are text from outside; they are few.
+function figure_of_field(key,   value)
+{
+	value = known(key)
+	if (field_unit[key] == "NS")
+		return thousandths(value, 1000000)
+	if (field_unit[key] == "US")
+		return thousandths(value, 1000)
+	if (key == "ifname" && value == "")
+		return "#" field("ifindex")
+	if (field_unit[key] != "TEXT")
+		return or_dash(value)
+	if (!(value in text_shown))
+		text_shown[value] = or_dash(printable(value))
+	return text_shown[value]
 }
 
 # clock(SECOND): the time of day, asked mostly for the same second again.
@@ -148,16 +173,6 @@ function age(seconds)
 	if (seconds < 86400)
 		return sprintf("%dh%02dm", seconds / 3600, seconds % 3600 / 60)
 	return sprintf("%dd%02dh", seconds / 86400, seconds % 86400 / 3600)
-}
-
-# An interface that nobody named has its number.
-function iface(name)
-{
-	if (name == "")
-		return "#" field("ifindex")
-	if (!(name in iface_shown))
-		iface_shown[name] = printable(name)
-	return iface_shown[name]
 }
 
 # Interfaces and cgroups may have control characters in their names; terminals obey them.

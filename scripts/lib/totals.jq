@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 #
-# $counters and $services, as bpftool dumps them, summed over the CPUs and over the services of each direction.
+# $counters and $services, as bpftool dumps them, summed over the CPUs and over the services of each direction. $tables: tables.tsv.
 
-def states: ["S0", "S1", "S2", "S3", "SF", "SH", "REJ", "RSTO", "RSTR", "RSTOS0"]; # enum conn_state
+def states: $tables / "\n" | map(split("\t") | select(.[0] == "state") | .[1]);
 def name_states: [states, .] | transpose | map({(.[0]): .[1]}) | add;
 
 # Numbers are added, arrays and objects member by member.

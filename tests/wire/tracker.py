@@ -13,7 +13,8 @@ import subprocess
 import time
 
 PINS = "/sys/fs/bpf/tc/globals/"
-STATES = ("S0", "S1", "S2", "S3", "SF", "SH", "REJ", "RSTO", "RSTR", "RSTOS0")
+with open(os.path.dirname(__file__) + "/../../scripts/lib/tables.tsv") as tables:
+    STATES = [row.split("\t")[1] for row in tables if row.startswith("state\t")]
 BPF_MAP_UPDATE_ELEM, BPF_OBJ_GET, BPF_OBJ_GET_INFO_BY_FD, BPF_MAP_LOOKUP_BATCH = 2, 7, 15, 24
 SYS_BPF = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "s390x": 351, "ppc64le": 361}[platform.machine()]
 libc = ctypes.CDLL(None, use_errno=True)
