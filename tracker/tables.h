@@ -10,33 +10,34 @@
 #ifndef NETRACKER_TABLES_H
 #define NETRACKER_TABLES_H
 
-/* clang-format off: a row is a line, and its columns are in line */
+/* A row is a line, and its columns are in line. */
+/* clang-format off */
 
 /*
  * STATE(name, kind, meaning): how a connection ended, by Zeek's names for it (conn_state). kind: FAILED if that is what it did, else
  * OTHER. While a connection lives, S0, S1, S2, S3 and SH say how far it got.
  */
-#define STATES(STATE)                                                                       \
-	STATE(S0, FAILED, "no answer at all")                                               \
-	STATE(S1, OTHER, "answered, then nothing: handshake or connection never completed") \
-	STATE(S2, OTHER, "closed by the originator alone")                                  \
-	STATE(S3, OTHER, "closed by the responder alone")                                   \
-	STATE(SF, OTHER, "closed by both")                                                  \
-	STATE(SH, FAILED, "closed by the originator before an answer")                      \
-	STATE(REJ, FAILED, "refused: RST in answer to the SYN")                             \
-	STATE(RSTO, FAILED, "reset by the originator")                                      \
-	STATE(RSTR, FAILED, "reset by the responder")                                       \
+#define STATES(STATE)                                                                                                             \
+	STATE(S0,     FAILED, "no answer at all")                                                                                 \
+	STATE(S1,     OTHER,  "answered, then nothing: handshake or connection never completed")                                  \
+	STATE(S2,     OTHER,  "closed by the originator alone")                                                                   \
+	STATE(S3,     OTHER,  "closed by the responder alone")                                                                    \
+	STATE(SF,     OTHER,  "closed by both")                                                                                   \
+	STATE(SH,     FAILED, "closed by the originator before an answer")                                                        \
+	STATE(REJ,    FAILED, "refused: RST in answer to the SYN")                                                                \
+	STATE(RSTO,   FAILED, "reset by the originator")                                                                          \
+	STATE(RSTR,   FAILED, "reset by the responder")                                                                           \
 	STATE(RSTOS0, FAILED, "given up by the originator before an answer")
 
 /*
- * The fields of a record, in the order of the line, behind the two ends. The first six columns of each row:
+ * The fields of a record, in the order of the line, behind the two ends. The first columns of each row:
  *
  *	key      in the line
  *	json     in JSON; "": not there
  *	of       whose: ENDED, LIVE connections, ANY; OWNER: where the owner of this host's socket is known; SOCKET: where its facts are
  *	unit     NS, US, BYTES, SEGMENTS, COUNT; TEXT
  *	unknown  what stands for a value that nobody knows: ZERO, MINUS (-1), DASH (-), ONES (all bits), NEVER
- *	heading  of its column in tables for people, without the unit's own part: "": none
+ *	heading  of its column in tables for people, where times are in milliseconds; "": it has none
  *	width    of that column; below 0: text, on the left
  *
  * and behind these:
@@ -47,29 +48,29 @@
  *	FACT(…, value)          a number that the socket tells at the close: this row alone measures, keeps and shows it; value is an
  *	                        expression with the struct bpf_tcp_sock *tcp of socket.h. Unknown: left out of the line
  */
-#define FIELDS(NUMBER, SIZE, TEXT_FIELD, FACT)                                                                                     \
-	NUMBER(dur_ns, "duration_ns", ENDED, NS, NEVER, "MS", 10, r->lifetime_ns)                                                  \
-	NUMBER(age_ns, "age_ns", LIVE, NS, NEVER, "", 0, r->lifetime_ns)                                                           \
-	TEXT_FIELD(state, "state", ANY, TEXT, NEVER, "STATE", -6, state_name[r->state])                                            \
-	TEXT_FIELD(dir, "dir", ANY, TEXT, NEVER, "DIR", -3, dir_name[dir_of(r->flow)])                                             \
-	NUMBER(first_fin_ns, "first_fin_ns", ANY, NS, ZERO, "", 0, first_fin_after(r->flow))                                       \
-	NUMBER(syn_rtt_ns, "syn_rtt_ns", ANY, NS, ZERO, "SYN_MS", 9, r->flow->syn_rtt_ns)                                          \
-	NUMBER(ack_rtt_ns, "ack_rtt_ns", ANY, NS, ZERO, "ACK_MS", 9, r->flow->ack_rtt_ns)                                          \
-	SIZE(orig_bytes, "orig_bytes", ANY, BYTES, MINUS, "ORIG_BYTES", 10, exact_bytes(r->flow, r->facts, true))                  \
-	SIZE(resp_bytes, "resp_bytes", ANY, BYTES, MINUS, "RESP_BYTES", 10, exact_bytes(r->flow, r->facts, false))                 \
-	NUMBER(syn_retrans, "syn_retrans", ANY, COUNT, NEVER, "SYN_RETR", 8, r->flow->syn_retrans)                                 \
-	NUMBER(start_ns, "", ANY, NS, NEVER, "", 0, r->flow->start_ns)                                                             \
-	NUMBER(ifindex, "", ANY, COUNT, NEVER, "", 0, r->flow->ifindex)                                                            \
-	TEXT_FIELD(ifname, "ifname", ANY, TEXT, DASH, "IFACE", -8, *r->ifname)                                                     \
-	NUMBER(uid, "uid", OWNER, COUNT, NEVER, "", 0, r->flow->uid)                                                               \
-	NUMBER(cgroup, "cgroup", OWNER, COUNT, ZERO, "", 0, r->flow->cgroup)                                                       \
-	FACT(srtt_us, "srtt_us", SOCKET, US, ZERO, "SRTT_MS", 8, tcp->srtt_us >> 3)                                                \
-	FACT(min_rtt_us, "min_rtt_us", SOCKET, US, ONES, "MIN_MS", 8, tcp->rtt_min)                                                \
-	FACT(retrans, "retrans", SOCKET, SEGMENTS, NEVER, "RETR", 4, tcp->total_retrans)                                           \
-	NUMBER(orig_segs, "orig_segs", SOCKET, SEGMENTS, NEVER, "", 0, r->facts->of_orig ? r->facts->segs_out : r->facts->segs_in) \
-	NUMBER(resp_segs, "resp_segs", SOCKET, SEGMENTS, NEVER, "", 0, r->facts->of_orig ? r->facts->segs_in : r->facts->segs_out) \
-	FACT(cwnd, "cwnd", SOCKET, SEGMENTS, NEVER, "", 0, tcp->snd_cwnd)                                                          \
-	FACT(mss, "mss", SOCKET, BYTES, NEVER, "", 0, tcp->mss_cache)
+#define FIELDS(NUMBER, SIZE, TEXT_FIELD, FACT)                                                                                    \
+	NUMBER(dur_ns,       "duration_ns",  ENDED,  NS,       NEVER, "MS",         10, r->lifetime_ns)                           \
+	NUMBER(age_ns,       "age_ns",       LIVE,   NS,       NEVER, "",           0,  r->lifetime_ns)                           \
+	TEXT_FIELD(state,    "state",        ANY,    TEXT,     NEVER, "STATE",      -6, state_name[r->state])                     \
+	TEXT_FIELD(dir,      "dir",          ANY,    TEXT,     NEVER, "DIR",        -3, dir_name[dir_of(r->flow)])                \
+	NUMBER(first_fin_ns, "first_fin_ns", ANY,    NS,       ZERO,  "",           0,  first_fin_after(r->flow))                 \
+	NUMBER(syn_rtt_ns,   "syn_rtt_ns",   ANY,    NS,       ZERO,  "SYN_MS",     9,  r->flow->syn_rtt_ns)                      \
+	NUMBER(ack_rtt_ns,   "ack_rtt_ns",   ANY,    NS,       ZERO,  "ACK_MS",     9,  r->flow->ack_rtt_ns)                      \
+	SIZE(orig_bytes,     "orig_bytes",   ANY,    BYTES,    MINUS, "ORIG_BYTES", 10, exact_bytes(r->flow, r->facts, true))     \
+	SIZE(resp_bytes,     "resp_bytes",   ANY,    BYTES,    MINUS, "RESP_BYTES", 10, exact_bytes(r->flow, r->facts, false))    \
+	NUMBER(syn_retrans,  "syn_retrans",  ANY,    COUNT,    NEVER, "SYN_RETR",   8,  r->flow->syn_retrans)                     \
+	NUMBER(start_ns,     "",             ANY,    NS,       NEVER, "",           0,  r->flow->start_ns)                        \
+	NUMBER(ifindex,      "",             ANY,    COUNT,    NEVER, "",           0,  r->flow->ifindex)                         \
+	TEXT_FIELD(ifname,   "ifname",       ANY,    TEXT,     DASH,  "IFACE",      -8, *r->ifname)                               \
+	NUMBER(uid,          "uid",          OWNER,  COUNT,    NEVER, "",           0,  r->flow->uid)                             \
+	NUMBER(cgroup,       "cgroup",       OWNER,  COUNT,    ZERO,  "",           0,  r->flow->cgroup)                          \
+	FACT(srtt_us,        "srtt_us",      SOCKET, US,       ZERO,  "SRTT_MS",    8,  tcp->srtt_us >> 3)                        \
+	FACT(min_rtt_us,     "min_rtt_us",   SOCKET, US,       ONES,  "MIN_MS",     8,  tcp->rtt_min)                             \
+	FACT(retrans,        "retrans",      SOCKET, SEGMENTS, NEVER, "RETR",       4,  tcp->total_retrans)                       \
+	NUMBER(orig_segs,    "orig_segs",    SOCKET, SEGMENTS, NEVER, "",           0,  r->facts->of_orig ? r->facts->segs_out : r->facts->segs_in) \
+	NUMBER(resp_segs,    "resp_segs",    SOCKET, SEGMENTS, NEVER, "",           0,  r->facts->of_orig ? r->facts->segs_in : r->facts->segs_out) \
+	FACT(cwnd,           "cwnd",         SOCKET, SEGMENTS, NEVER, "",           0,  tcp->snd_cwnd)                            \
+	FACT(mss,            "mss",          SOCKET, BYTES,    NEVER, "",           0,  tcp->mss_cache)
 
 /*
  * COUNTER(name, stats, metric, label, line): a member of struct counters; the law that they obey is there.
@@ -80,85 +81,93 @@
  *
  * BY_STATE(name): an array with a place for each state.
  */
-#define COUNTERS(COUNTER, BY_STATE)                                                                                              \
-	/* new connections: first SYNs */                                                                                        \
-	COUNTER(attempts, "attempts", ATTEMPTED, "", "")                                                                         \
-	/* handshakes completed */                                                                                               \
-	COUNTER(established, "established", ESTABLISHED, "", "")                                                                 \
-	/* records, by final state */                                                                                            \
-	BY_STATE(ended)                                                                                                          \
-	/* records written to the trace; the rest ended while config.quiet was set */                                            \
-	COUNTER(logged, "logged", LOGGED, "", "")                                                                                \
-	/* of the records: ended by a time-out */                                                                                \
-	COUNTER(expired, "expired", EXPIRED, "", "")                                                                             \
-	/* of the records: ended by a new connection on the same tuple */                                                        \
-	COUNTER(replaced, "replaced", REPLACED, "", "")                                                                          \
-	/* loss: handshakes pushed out of a full set of syn_map */                                                               \
-	COUNTER(syn_evicted, "losses.syn_evicted", LOST, "syn_map", "handshakes pushed out of a full table: a SYN flood?")       \
-	/* SYNs on the tuple of a live connection that were never answered: no attempt after all */                              \
-	COUNTER(syn_disbelieved, "disbelieved.syn", DISBELIEVED, "syn", "SYN, SYN-ACK or RST that a receiver discards")          \
-	/* loss: handshakes completed while conn_map was full */                                                                 \
-	COUNTER(conn_full, "losses.conn_full", LOST, "conn_map",                                                                 \
-	        "connections not recorded, the table is full: build with a larger MAX_CONNECTIONS")                              \
-	/* RSTs that a receiver discards, or that later traffic refuted */                                                       \
-	COUNTER(rst_disbelieved, "disbelieved.rst", DISBELIEVED, "rst", "SYN, SYN-ACK or RST that a receiver discards")          \
-	/* SYN-ACKs that do not acknowledge the SYN */                                                                           \
-	COUNTER(synack_disbelieved, "disbelieved.synack", DISBELIEVED, "synack", "SYN, SYN-ACK or RST that a receiver discards") \
-	/* FINs of no connection in the maps: attached too late, or seen again after the end */                                  \
-	COUNTER(no_record_fin, "no_record.fin", UNMATCHED, "fin",                                                                \
-	        "FIN or RST of no connection known: older than the tracker, or seen again")                                      \
-	/* likewise RSTs */                                                                                                      \
-	COUNTER(no_record_rst, "no_record.rst", UNMATCHED, "rst",                                                                \
-	        "FIN or RST of no connection known: older than the tracker, or seen again")                                      \
-	/* of the records: half-closed connections ended before their time, as their set had no room */                          \
-	COUNTER(close_evicted, "", NONE, "", "")                                                                                 \
-	/* times that the kernel refused to set the timer: the next SYN or FIN tries again */                                    \
-	COUNTER(timer_failed, "losses.timer_failed", UNTIMED, "",                                                                \
-	        "time-outs that the kernel refused: such entries stay until a packet ends them")                                 \
-	/* non-first fragments of TCP: skipped, they have no TCP header */                                                       \
-	COUNTER(fragments, "skipped.fragments", FRAGMENTS, "", "fragments without a TCP header")                                 \
-	/* TCP header cut off */                                                                                                 \
-	COUNTER(malformed_short, "skipped.malformed_short", MALFORMED, "short", "malformed TCP headers")                         \
-	/* data offset below 5 or beyond the packet */                                                                           \
-	COUNTER(malformed_offset, "skipped.malformed_offset", MALFORMED, "offset", "malformed TCP headers")                      \
-	/* SYN with FIN or RST, FIN without ACK, no flag at all */                                                               \
-	COUNTER(malformed_flags, "skipped.malformed_flags", MALFORMED, "flags", "malformed TCP headers")
+#define COUNTERS(COUNTER, BY_STATE)                                                                                               \
+	/* new connections: first SYNs */                                                                                         \
+	COUNTER(attempts,           "attempts",                 ATTEMPTED,   "",         "")                                      \
+	/* handshakes completed */                                                                                                \
+	COUNTER(established,        "established",              ESTABLISHED, "",         "")                                      \
+	/* records, by final state */                                                                                             \
+	BY_STATE(ended)                                                                                                           \
+	/* records written to the trace; the rest ended while config.quiet was set */                                             \
+	COUNTER(logged,             "logged",                   LOGGED,      "",         "")                                      \
+	/* of the records: ended by a time-out */                                                                                 \
+	COUNTER(expired,            "expired",                  EXPIRED,     "",         "")                                      \
+	/* of the records: ended by a new connection on the same tuple */                                                         \
+	COUNTER(replaced,           "replaced",                 REPLACED,    "",         "")                                      \
+	/* loss: handshakes pushed out of a full set of syn_map */                                                                \
+	COUNTER(syn_evicted,        "losses.syn_evicted",       LOST,        "syn_map",                                           \
+		"handshakes pushed out of a full table: a SYN flood?")                                                            \
+	/* SYNs on the tuple of a live connection that were never answered: no attempt after all */                               \
+	COUNTER(syn_disbelieved,    "disbelieved.syn",          DISBELIEVED, "syn",                                               \
+		"SYN, SYN-ACK or RST that a receiver discards")                                                                   \
+	/* loss: handshakes completed while conn_map was full */                                                                  \
+	COUNTER(conn_full,          "losses.conn_full",         LOST,        "conn_map",                                          \
+		"connections not recorded, the table is full: build with a larger MAX_CONNECTIONS")                               \
+	/* RSTs that a receiver discards, or that later traffic refuted */                                                        \
+	COUNTER(rst_disbelieved,    "disbelieved.rst",          DISBELIEVED, "rst",                                               \
+		"SYN, SYN-ACK or RST that a receiver discards")                                                                   \
+	/* SYN-ACKs that do not acknowledge the SYN */                                                                            \
+	COUNTER(synack_disbelieved, "disbelieved.synack",       DISBELIEVED, "synack",                                            \
+		"SYN, SYN-ACK or RST that a receiver discards")                                                                   \
+	/* FINs of no connection in the maps: attached too late, or seen again after the end */                                   \
+	COUNTER(no_record_fin,      "no_record.fin",            UNMATCHED,   "fin",                                               \
+		"FIN or RST of no connection known: older than the tracker, or seen again")                                       \
+	/* likewise RSTs */                                                                                                       \
+	COUNTER(no_record_rst,      "no_record.rst",            UNMATCHED,   "rst",                                               \
+		"FIN or RST of no connection known: older than the tracker, or seen again")                                       \
+	/* of the records: half-closed connections ended before their time, as their set had no room */                           \
+	COUNTER(close_evicted,      "",                         NONE,        "",         "")                                      \
+	/* times that the kernel refused to set the timer: the next SYN or FIN tries again */                                     \
+	COUNTER(timer_failed,       "losses.timer_failed",      UNTIMED,     "",                                                  \
+		"time-outs that the kernel refused: such entries stay until a packet ends them")                                  \
+	/* non-first fragments of TCP: skipped, they have no TCP header */                                                        \
+	COUNTER(fragments,          "skipped.fragments",        FRAGMENTS,   "",         "fragments without a TCP header")        \
+	/* TCP header cut off */                                                                                                  \
+	COUNTER(malformed_short,    "skipped.malformed_short",  MALFORMED,   "short",    "malformed TCP headers")                 \
+	/* data offset below 5 or beyond the packet */                                                                            \
+	COUNTER(malformed_offset,   "skipped.malformed_offset", MALFORMED,   "offset",   "malformed TCP headers")                 \
+	/* SYN with FIN or RST, FIN without ACK, no flag at all */                                                                \
+	COUNTER(malformed_flags,    "skipped.malformed_flags",  MALFORMED,   "flags",    "malformed TCP headers")
 
 /*
  * METRIC(id, name, type, label, help): in Prometheus' terms, in the order of the text. name without the netracker_ that all have;
  * label: the one that tells its counters apart.
  */
-#define METRICS(METRIC)                                                                                                          \
-	METRIC(BUILD, "build_info", "gauge", "", "The version that is attached; always 1.")                                      \
-	METRIC(LIVE, "connections_live", "gauge", "", "Connections established and not ended.")                                  \
-	METRIC(LIVE_LIMIT, "connections_live_limit", "gauge", "", "Connections that fit the table.")                             \
-	METRIC(OPENING, "handshakes_live", "gauge", "", "Connections being opened.")                                             \
-	METRIC(OPENING_LIMIT, "handshakes_live_limit", "gauge", "", "Handshakes that fit the table.")                            \
-	METRIC(ATTEMPTED, "connections_attempted_total", "counter", "", "First SYNs seen.")                                      \
-	METRIC(ESTABLISHED, "connections_established_total", "counter", "", "Handshakes completed.")                             \
-	METRIC(EXPIRED, "connections_expired_total", "counter", "", "Connections ended by a time-out.")                          \
-	METRIC(REPLACED, "connections_replaced_total", "counter", "",                                                            \
-	       "Connections ended by a new one with the same addresses and ports.")                                              \
-	METRIC(LOGGED, "records_logged_total", "counter", "", "Ended connections written to the log.")                           \
-	METRIC(LOST, "connections_lost_total", "counter", "table",                                                               \
-	       "Connections that will have no record, because a table was full.")                                                \
-	METRIC(UNTIMED, "timers_failed_total", "counter", "", "Time-outs that the kernel refused to arm.")                       \
-	METRIC(DISBELIEVED, "segments_disbelieved_total", "counter", "kind",                                                     \
-	       "Segments that would have changed a connection, but were not its peers'.")                                        \
-	METRIC(UNMATCHED, "segments_unmatched_total", "counter", "kind",                                                         \
-	       "FINs and RSTs of connections opened before the tracker was attached, or ended.")                                 \
-	METRIC(FRAGMENTS, "fragments_skipped_total", "counter", "", "Fragments without a TCP header, which were not looked at.") \
-	METRIC(MALFORMED, "segments_malformed_total", "counter", "kind",                                                         \
-	       "Segments that no TCP would accept, which were not looked at.")                                                   \
-	METRIC(ENDED, "connections_ended_total", "counter", "state", "Connections ended, by how they ended.")                    \
-	METRIC(BYTES, "bytes_total", "counter", "to", "Payload of ended connections.")                                           \
-	METRIC(DURATION, "connection_duration_seconds", "histogram", "", "From the first SYN to the end of a connection.")       \
-	METRIC(HANDSHAKE, "handshake_seconds", "histogram", "", "From the first SYN to the ACK that establishes a connection.")  \
-	METRIC(HOOKS, "interface_hooks", "gauge", "",                                                                            \
-	       "At how many of its two hooks the tracker still is, of an interface that it was attached to.")                    \
-	METRIC(INTERFACE, "interface_info", "gauge", "",                                                                         \
-	       "An interface that the tracker is attached to, and its network namespace; always 1.")                             \
-	METRIC(LOG_LOST, "log_records_lost_total", "counter", "", "Records overwritten in the log's buffer before they were read.")
+#define METRICS(METRIC)                                                                                                           \
+	METRIC(BUILD,         "build_info",                    "gauge",     "",      "The version that is attached; always 1.")   \
+	METRIC(LIVE,          "connections_live",              "gauge",     "",      "Connections established and not ended.")    \
+	METRIC(LIVE_LIMIT,    "connections_live_limit",        "gauge",     "",      "Connections that fit the table.")           \
+	METRIC(OPENING,       "handshakes_live",               "gauge",     "",      "Connections being opened.")                 \
+	METRIC(OPENING_LIMIT, "handshakes_live_limit",         "gauge",     "",      "Handshakes that fit the table.")            \
+	METRIC(ATTEMPTED,     "connections_attempted_total",   "counter",   "",      "First SYNs seen.")                          \
+	METRIC(ESTABLISHED,   "connections_established_total", "counter",   "",      "Handshakes completed.")                     \
+	METRIC(EXPIRED,       "connections_expired_total",     "counter",   "",      "Connections ended by a time-out.")          \
+	METRIC(REPLACED,      "connections_replaced_total",    "counter",   "",                                                   \
+		"Connections ended by a new one with the same addresses and ports.")                                              \
+	METRIC(LOGGED,        "records_logged_total",          "counter",   "",      "Ended connections written to the log.")     \
+	METRIC(LOST,          "connections_lost_total",        "counter",   "table",                                              \
+		"Connections that will have no record, because a table was full.")                                                \
+	METRIC(UNTIMED,       "timers_failed_total",           "counter",   "",      "Time-outs that the kernel refused to arm.") \
+	METRIC(DISBELIEVED,   "segments_disbelieved_total",    "counter",   "kind",                                               \
+		"Segments that would have changed a connection, but were not its peers'.")                                        \
+	METRIC(UNMATCHED,     "segments_unmatched_total",      "counter",   "kind",                                               \
+		"FINs and RSTs of connections opened before the tracker was attached, or ended.")                                 \
+	METRIC(FRAGMENTS,     "fragments_skipped_total",       "counter",   "",                                                   \
+		"Fragments without a TCP header, which were not looked at.")                                                      \
+	METRIC(MALFORMED,     "segments_malformed_total",      "counter",   "kind",                                               \
+		"Segments that no TCP would accept, which were not looked at.")                                                   \
+	METRIC(ENDED,         "connections_ended_total",       "counter",   "state", "Connections ended, by how they ended.")     \
+	METRIC(BYTES,         "bytes_total",                   "counter",   "to",    "Payload of ended connections.")             \
+	METRIC(DURATION,      "connection_duration_seconds",   "histogram", "",                                                   \
+		"From the first SYN to the end of a connection.")                                                                 \
+	METRIC(HANDSHAKE,     "handshake_seconds",             "histogram", "",                                                   \
+		"From the first SYN to the ACK that establishes a connection.")                                                   \
+	METRIC(HOOKS,         "interface_hooks",               "gauge",     "",                                                   \
+		"At how many of its two hooks the tracker still is, of an interface that it was attached to.")                    \
+	METRIC(INTERFACE,     "interface_info",                "gauge",     "",                                                   \
+		"An interface that the tracker is attached to, and its network namespace; always 1.")                             \
+	METRIC(LOG_LOST,      "log_records_lost_total",        "counter",   "",                                                   \
+		"Records overwritten in the log's buffer before they were read.")
 
 /* clang-format on */
 

@@ -1,0 +1,127 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+#
+# What is a row in tracker/tables.h shows wherever it has to: in the documents, by comparison; in the outputs, by adding one.
+
+load helpers
+
+# The one test that needs a kernel isolates itself.
+setup() { :; }
+
+# column TABLE N: the Nth column of this table, the first being the name, without the rows that have nothing there.
+column() {
+	awk -F '\t' -v table="$1" -v n="$2" '$1 == table && $(n + 1) != "" { print $(n + 1) }' "$NT_TABLES"
+}
+
+# assert_same WHAT WANT GOT: the words of WANT and of GOT, one a line, are the same, in any order.
+assert_same() {
+	diff <(sort -u <<<"$2") <(sort -u <<<"$3") >"$BATS_TEST_TMPDIR/difference" ||
+		fail "$1: $(grep '^[<>]' "$BATS_TEST_TMPDIR/difference" | paste -sd ' ') (<: missing there, >: only there)"
+}
+
+# section FILE HEADING: of a document, up to the next heading of any kind.
+section() {
+	awk -v heading="$2" '/^#/ { inside = $0 == heading } inside' "$1"
+}
+
+# first_cells: of the table's rows on stdin, what stands between backquotes in the first of their cells, a line each.
+first_cells() {
+	# shellcheck disable=SC2016 # these marks are Markdown's
+	sed -n 's/^| \(`[^|]*\) |.*/\1/p' | grep --only-matching '`[^`]*`' | tr -d '`'
+}
+
+# man_words: the words of the manual page, a line each.
+man_words() {
+	mandoc -T ascii "$ROOT/man/netracker.8" | col -b | grep --only-matching -E '[A-Za-z_0-9]+' | sort -u
+}
+
+@test "each row has all its columns" {
+	[[ -s $NT_TABLES ]] || lacking "needs $NT_TABLES: run 'make'"
+	run awk -F '\t' '
+		BEGIN { split("state 4 field 8 counter 4 metric 4", want, " "); for (i = 1; i in want; i += 2) columns[want[i]] = want[i + 1] }
+		NF != columns[$1] { print "row " NR ": " $0 }' "$NT_TABLES"
+	assert_equal "rows of another width" "$output" ""
+	(($(column field 1 | wc -l) > 20 && $(column counter 1 | wc -l) > 15 && $(column metric 1 | wc -l) > 20)) || fail "rows are missing"
+	assert_equal "names that are twice in a table" "$(cut -f 1,2 "$NT_TABLES" | sort | uniq -d)" ""
+}
+
+@test "every field is in docs/fields.md and in the manual page, and no other" {
+	local documented
+	documented=$({
+		section "$ROOT/docs/fields.md" '## Every record'
+		section "$ROOT/docs/fields.md" "## This host's own sockets"
+	} | first_cells | grep --invert-match 'SRC:SPORT')
+	assert_same "fields" "$(column field 1 | grep --invert-match --line-regexp age_ns)" "$documented"
+	# shellcheck disable=SC2016 # these marks are Markdown's
+	assert_same "names in JSON that the page does not have" "" \
+		"$(column field 2 | while read -r name; do grep --quiet --fixed-strings "\`$name\`" "$ROOT/docs/fields.md" || echo "$name"; done)"
+	assert_same "headings and names in JSON that the manual page does not have" "" \
+		"$({ column field 2 && column field 6; } | grep --invert-match --line-regexp --file=<(man_words) || true)"
+}
+
+@test "every state is in the documents, the help and the completion" {
+	local states
+	states=$(column state 1)
+	assert_same "docs/states.md" "$states" \
+		"$(sed -n '/^| state |/,/^$/ { /^| [A-Z]/ s/^| \([^|]*\) |.*/\1/p }' "$ROOT/docs/states.md" | sed 's/, /\n/g')"
+	assert_same "completion" "$states" "$(sed -n "s/^\tlocal states='\(.*\)'/\1/p" "$ROOT/scripts/completion/netracker.bash" | tr ' ' '\n')"
+	assert_same "states that the manual page does not have" "" "$(grep --invert-match --line-regexp --file=<(man_words) <<<"$states" || true)"
+	assert_same "states that the help of log does not have" "" \
+		"$(grep --invert-match --line-regexp --file=<("$NETRACKER" help log | grep --only-matching -E '\<[A-Z0-9]+\>') <<<"$states" || true)"
+	grep --quiet "by state: $(paste -sd ' ' <<<"$states") " "$ROOT/docs/fields.md" || fail "docs/fields.md has another order of ended[]"
+}
+
+@test "every counter is in docs/fields.md, and no other" {
+	assert_same "counters" "$(column counter 1)" "$(section "$ROOT/docs/fields.md" '## Counters' | first_cells | sed 's/\[.*//')"
+}
+
+@test "every metric is in docs/monitoring.md; alerts and dashboard ask for none that is not there" {
+	local metrics asked
+	metrics=$(column metric 1 | sed 's/^/netracker_/')
+	# shellcheck disable=SC2016 # these marks are Markdown's
+	assert_same "docs/monitoring.md" "$metrics" \
+		"$(section "$ROOT/docs/monitoring.md" '## The metrics' | first_cells | sed 's/{.*//')"
+	asked=$(grep --no-filename --only-matching -E '\<netracker_[a-z_]+' "$ROOT/contrib/prometheus/netracker.rules.yml" "$ROOT/contrib/grafana/netracker.json" |
+		sed -E 's/(duration_seconds|handshake_seconds)_(bucket|sum|count)$/\1/' | sort -u)
+	(($(wc -l <<<"$asked") > 5)) || fail "neither alerts nor dashboard ask for anything"
+	assert_same "metrics that are asked for and not there" "" "$(grep --invert-match --line-regexp --file=<(printf '%s\n' "$metrics") <<<"$asked" || true)"
+}
+
+# example FILE: the changes that docs/development.md shows.
+example() {
+	# shellcheck disable=SC2016 # these marks are Markdown's
+	sed -n '/^```diff example$/,/^```$/ { /^```/! p }' "$ROOT/docs/development.md"
+}
+
+@test "a field that is added as docs/development.md says is in all outputs, and all documents have it" {
+	local tree=$BATS_TEST_TMPDIR/tree value
+	requires object tool_nginx tool_curl
+	isolate
+	copy_of_tree "$tree"
+	example | patch --directory="$tree" --strip=1 --fuzz=0 --quiet
+	assert_equal "files that the example changes" "$(git -C "$tree" diff --name-only | paste -sd ' ')" \
+		"docs/fields.md man/netracker.8 tracker/tables.h"
+	make --directory="$tree" --quiet >/dev/null 2>"$BATS_TEST_TMPDIR/errors" || fail "the sources do not build: $(<"$BATS_TEST_TMPDIR/errors")"
+
+	new_pair
+	http_server server
+	local netracker=$tree/scripts/netracker
+	export NETRACKER_OBJ=$tree/NeTracker.bpf.o
+	in_netns server "$netracker" attach --quiet veth0
+	trace_start
+	in_netns client curl --silent --output /dev/null "http://$SERVER4:8000/"
+	wait_for_records 1
+	value=$(records | record_value data_segs)
+	((value > 0)) || fail "the trace has no data_segs: $(records)"
+	in_netns server "$netracker" log --no-follow --json --addr "$SERVER4" >"$BATS_TEST_TMPDIR/json"
+	assert_equal "data_segs in JSON" "$(jq .data_segs "$BATS_TEST_TMPDIR/json")" "$value"
+	in_netns client curl --silent --output /dev/null "http://$SERVER4:8000/"
+	wait_for_records 2
+	in_netns server "$netracker" log --no-follow --wide --addr "$SERVER4" >"$BATS_TEST_TMPDIR/table"
+	assert_equal "last column" "$(awk '{ print $NF }' "$BATS_TEST_TMPDIR/table" | paste -sd ' ')" "DATA_SEGS $value"
+	in_netns server "$netracker" detach --quiet veth0
+
+	# The documents of that tree, by the tests of that tree.
+	NT_TABLES="" \
+		bats --filter 'every field is in' "$tree/tests/tables.bats" >"$BATS_TEST_TMPDIR/inner" || fail "$(<"$BATS_TEST_TMPDIR/inner")"
+}
