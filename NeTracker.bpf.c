@@ -91,7 +91,7 @@ __noinline int on_segment(struct __sk_buff *skb, __u32 ip_off, __u32 tcp_off, __
 }
 
 /* The slow path for one packet. *where is kept in a map, as a frame of the call chain has no room for it below on_segment. */
-__noinline int on_odd_packet(struct __sk_buff *skb, __u32 how)
+__noinline enum found on_odd_packet(struct __sk_buff *skb, __u32 how)
 {
 	struct scratch *scratch = only_value(&nt_scratch);
 

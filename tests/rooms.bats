@@ -63,6 +63,16 @@ only_in() {
 	only_in verifier.h '\<barrier_var\(' '_Pragma\('
 }
 
+@test "large memory is fetched where the verifier begins anew, and handed down from there" {
+	local file
+	for file in "$ROOT"/NeTracker.bpf.c "$ROOT"/tracker/*.h; do
+		code "$file" | awk -v file="${file##*/}" '
+			/^[a-z_].*\(/ { head = $0 }
+			/only_value\(&nt_scratch\)/ && head ~ /^static __/ && head !~ / track\(/ { print file ": " head }'
+	done >"$BATS_TEST_TMPDIR/fetchers"
+	assert_equal "who could have been handed it" "$(<"$BATS_TEST_TMPDIR/fetchers")" ""
+}
+
 # includes: a line for each room and for each room that one includes.
 includes() {
 	local room

@@ -35,13 +35,9 @@ static __always_inline bool claim(struct conn *c, __u32 *flags)
  * Takes a claimed connection out and reports it. flags: from claim(). facts: what a socket of this connection says now; NULL:
  * nothing. What is reported is copied first, as a map's element is used again as soon as it is deleted.
  */
-static __always_inline void end_connection(const struct flow_key *key, const struct conn *c, __u32 flags, enum conn_state state,
-                                           __u64 end_ns, const struct facts *facts)
+static __always_inline void end_connection(struct scratch *scratch, const struct flow_key *key, const struct conn *c, __u32 flags,
+                                           enum conn_state state, __u64 end_ns, const struct facts *facts)
 {
-	struct scratch *scratch = only_value(&nt_scratch);
-
-	if (!scratch)
-		return;
 	scratch->last = c->flow;
 	scratch->last.flags = flags;
 	if (facts && !is_ours(facts, flags))
@@ -65,7 +61,7 @@ static __always_inline void end_connection(const struct flow_key *key, const str
  * What a connection becomes that nobody closes: by time-out, by a new connection on its tuple, or at detach. Returns false if
  * somebody else ended it.
  */
-static __always_inline bool end_unclosed(const struct flow_key *key, struct conn *c, __u64 now)
+static __always_inline bool end_unclosed(struct scratch *scratch, const struct flow_key *key, struct conn *c, __u64 now)
 {
 	enum conn_state state;
 	__u32 flags;
@@ -86,7 +82,7 @@ static __always_inline bool end_unclosed(const struct flow_key *key, struct conn
 		state = by_orig ? RSTO : RSTR;
 		end_ns = c->flow.last_ns;
 	}
-	end_connection(key, c, flags, state, end_ns, NULL);
+	end_connection(scratch, key, c, flags, state, end_ns, NULL);
 	return true;
 }
 
@@ -111,26 +107,23 @@ static __always_inline void watch_until(struct scratch *scratch, const struct fl
 	if (!watch(key, due_ns, &scratch->victim))
 		return;
 	c = bpf_map_lookup_elem(&conn_map, &scratch->victim);
-	if (c && end_unclosed(&scratch->victim, c, now))
+	if (c && end_unclosed(scratch, &scratch->victim, c, now))
 		COUNT(close_evicted);
 }
 
 /* Watches a connection from its first FIN or RST on. */
-static __always_inline void watch_closing(const struct flow_key *key, struct conn *c, __u64 now)
+static __always_inline void watch_closing(struct scratch *scratch, const struct flow_key *key, struct conn *c, __u64 now)
 {
-	struct scratch *scratch = only_value(&nt_scratch);
 	__u64 due_ns = due_at(&c->flow);
 
-	if (!scratch)
-		return;
 	__sync_fetch_and_or(&c->flow.flags, WATCHED);
 	watch_until(scratch, key, due_ns, now);
 	set_clock(due_ns, now);
 }
 
 /* A FIN with sequence number `end` (that of the FIN itself, behind the data) at time now. facts: of the socket, or NULL. */
-static __always_inline void on_connection_fin(const struct flow_key *key, struct conn *c, bool by_orig, __u32 end, __u64 now,
-                                              const struct facts *facts)
+static __always_inline void on_connection_fin(struct scratch *scratch, const struct flow_key *key, struct conn *c, bool by_orig,
+                                              __u32 end, __u64 now, const struct facts *facts)
 {
 	__u32 mine = by_orig ? ORIG_FIN | ORIG_END : RESP_FIN | RESP_END, both = ORIG_FIN | RESP_FIN, before;
 
@@ -144,13 +137,13 @@ static __always_inline void on_connection_fin(const struct flow_key *key, struct
 	before = __sync_fetch_and_or(&c->flow.flags, mine);
 	if (!(before & both)) {
 		c->flow.last_ns = now;
-		watch_closing(key, c, now);
+		watch_closing(scratch, key, c, now);
 		/* Only who closes first can be gone before the end. */
 		if (facts && facts->of_orig == by_orig && is_ours(facts, before) &&
 		    !bpf_map_update_elem(&nt_facts, key, facts, BPF_ANY))
 			__sync_fetch_and_or(&c->flow.flags, HAS_FACTS);
 	} else if (((before | mine) & both) == both && claim(c, &before)) {
-		end_connection(key, c, before, SF, now, facts);
+		end_connection(scratch, key, c, before, SF, now, facts);
 	}
 }
 
@@ -169,8 +162,8 @@ static __always_inline bool refutes_rst(const struct flow *f, const struct segme
 }
 
 /* A segment without SYN and RST of a connection in conn_map: one with FIN, or any while the connection is WATCHED. */
-static __always_inline void on_connection_segment(const struct flow_key *key, struct conn *c, const struct segment *s, bool by_orig,
-                                                  const struct facts *facts)
+static __always_inline void on_connection_segment(struct scratch *scratch, const struct flow_key *key, struct conn *c,
+                                                  const struct segment *s, bool by_orig, const struct facts *facts)
 {
 	__u32 flags = c->flow.flags;
 
@@ -187,7 +180,7 @@ static __always_inline void on_connection_segment(const struct flow_key *key, st
 		}
 	}
 	if (s->flags & TCP_FIN)
-		on_connection_fin(key, c, by_orig, s->seq + s->len, s->now, facts);
+		on_connection_fin(scratch, key, c, by_orig, s->seq + s->len, s->now, facts);
 	else if (flags & (ORIG_FIN | RESP_FIN))
 		c->flow.last_ns = s->now;
 }
@@ -229,8 +222,8 @@ static __always_inline void note_rst_ends(struct flow *f, const struct segment *
 	}
 }
 
-static __always_inline void on_connection_rst(const struct flow_key *key, struct conn *c, const struct segment *s, bool by_orig,
-                                              const struct facts *facts)
+static __always_inline void on_connection_rst(struct scratch *scratch, const struct flow_key *key, struct conn *c,
+                                              const struct segment *s, bool by_orig, const struct facts *facts)
 {
 	bool closed = c->flow.flags & (by_orig ? ORIG_FIN : RESP_FIN);
 	enum verdict verdict = judge_rst(facts, s);
@@ -249,7 +242,8 @@ static __always_inline void on_connection_rst(const struct flow_key *key, struct
 			note_rst_ends(&c->flow, s, by_orig);
 		if (!claim(c, &flags))
 			return;
-		end_connection(key, c, flags, by_orig ? RSTO : RSTR, flags & RST_PENDING ? c->flow.last_ns : s->now, facts);
+		end_connection(scratch, key, c, flags, by_orig ? RSTO : RSTR, flags & RST_PENDING ? c->flow.last_ns : s->now,
+		               facts);
 		return;
 	case RST_UNJUDGED:
 		if (c->flow.flags & RST_PENDING)
@@ -262,7 +256,7 @@ static __always_inline void on_connection_rst(const struct flow_key *key, struct
 			pending |= RST_ACKED;
 		}
 		__sync_fetch_and_or(&c->flow.flags, pending);
-		watch_closing(key, c, s->now);
+		watch_closing(scratch, key, c, s->now);
 	}
 }
 
@@ -296,7 +290,7 @@ static __always_inline bool wants_socket(const struct conn *c, const struct segm
 }
 
 /* A segment with FIN or RST, or any that is looked at, and that belongs to no handshake. Returns whether there is a connection. */
-__noinline int on_connection(struct __sk_buff *skb, const struct segment *s)
+__noinline bool on_connection(struct __sk_buff *skb, const struct segment *s)
 {
 	struct scratch *scratch = only_value(&nt_scratch);
 	const struct facts *facts = NULL;
@@ -323,9 +317,9 @@ __noinline int on_connection(struct __sk_buff *skb, const struct segment *s)
 			note_owner(&c->flow, facts->cgroup, facts->uid);
 	}
 	if (s->flags & TCP_RST)
-		on_connection_rst(&key, c, s, !reversed, facts);
+		on_connection_rst(scratch, &key, c, s, !reversed, facts);
 	else
-		on_connection_segment(&key, c, s, !reversed, facts);
+		on_connection_segment(scratch, &key, c, s, !reversed, facts);
 	return true;
 }
 

@@ -42,7 +42,7 @@ __noinline int end_handshake(struct syn_slot *slot, enum conn_state state, __u64
  * Likewise, where time or a newer attempt decided. A SYN on the tuple of a live connection that no one answered was no attempt
  * after all, even if that connection has gone in the meantime: then it is not reported and false is returned.
  */
-__noinline int give_up(struct syn_slot *slot)
+__noinline bool give_up(struct syn_slot *slot)
 {
 	__u64 end_ns;
 
@@ -100,7 +100,7 @@ __noinline int on_syn(struct __sk_buff *skb, const struct segment *s)
 }
 
 /* A SYN on a live connection's tuple was answered: it was no forgery, the old connection is over. */
-static __noinline void end_predecessor(const struct flow_key *tuple, __u64 now)
+static __noinline void end_predecessor(struct scratch *scratch, const struct flow_key *tuple, __u64 now)
 {
 	struct flow_key key;
 	bool reversed;
@@ -108,16 +108,18 @@ static __noinline void end_predecessor(const struct flow_key *tuple, __u64 now)
 
 	if (!c)
 		return;
-	if (end_unclosed(&key, c, now))
+	if (end_unclosed(scratch, &key, c, now))
 		COUNT(replaced);
 }
 
 /*
- * Moves a completed handshake to conn_map. The slot stays, marked PROMOTING, until the entry is there, so that a FIN on
+ * Moves a completed handshake, of which there is a copy in scratch->fresh, to conn_map. The slot stays, marked PROMOTING, until the entry is there, so that a FIN on
  * another CPU finds the connection in one of the two: it looks at the slot first, as the connection moves from there.
  */
-static __noinline void establish(struct syn_set *set, __u32 i, const struct flow_key *key, struct conn *fresh, __u64 now)
+static __noinline void establish(struct scratch *scratch, struct syn_set *set, __u32 i, __u64 now)
 {
+	const struct flow_key *key = &scratch->fresh_key;
+	struct conn *fresh = &scratch->fresh;
 	struct late_fins late;
 	struct conn *c;
 	long err;
@@ -134,17 +136,17 @@ static __noinline void establish(struct syn_set *set, __u32 i, const struct flow
 		return;
 	c = bpf_map_lookup_elem(&conn_map, key);
 	if (c && late.flags & ORIG_FIN)
-		on_connection_fin(key, c, true, late.orig_end, now, NULL);
+		on_connection_fin(scratch, key, c, true, late.orig_end, now, NULL);
 	c = bpf_map_lookup_elem(&conn_map, key);
 	if (c && late.flags & RESP_FIN)
-		on_connection_fin(key, c, false, late.resp_end, now, NULL);
+		on_connection_fin(scratch, key, c, false, late.resp_end, now, NULL);
 }
 
 /*
  * Anything but a SYN or RST while the tuple's set has handshakes. Returns false if it belongs to none of them.
  * Established is who was answered and has acknowledged that, in whichever order the two were seen.
  */
-__noinline int on_handshake(struct __sk_buff *skb, const struct segment *s)
+__noinline bool on_handshake(struct __sk_buff *skb, const struct segment *s)
 {
 	struct scratch *scratch = only_value(&nt_scratch);
 	struct owner owner = {};
@@ -165,9 +167,9 @@ __noinline int on_handshake(struct __sk_buff *skb, const struct segment *s)
 	if (!noted.mine)
 		return false;
 	if (noted.before & DOUBTFUL && !(noted.before & RESP_SEEN) && scratch->fresh.flow.flags & RESP_SEEN)
-		end_predecessor(&scratch->fresh_key, scratch->fresh.flow.start_ns);
+		end_predecessor(scratch, &scratch->fresh_key, scratch->fresh.flow.start_ns);
 	if (noted.promote)
-		establish(set, i, &scratch->fresh_key, &scratch->fresh, s->now);
+		establish(scratch, set, i, s->now);
 	return true;
 }
 
@@ -178,7 +180,7 @@ enum rst_outcome {
 };
 
 /* A RST while the tuple's set has handshakes. */
-__noinline int on_handshake_rst(const struct segment *s)
+__noinline enum rst_outcome on_handshake_rst(const struct segment *s)
 {
 	struct scratch *scratch = only_value(&nt_scratch);
 	enum conn_state state;

@@ -291,7 +291,7 @@ static __always_inline __u32 read_ip(struct __sk_buff *skb, __u32 off, bool ipv6
 }
 
 /* Reads the segment whose headers are at these offsets. Returns false, and counts, if TCP forbids what it says. */
-__noinline int read_segment(struct __sk_buff *skb, __u32 ip_off, __u32 tcp_off, bool ipv6, struct segment *s)
+__noinline bool read_segment(struct __sk_buff *skb, __u32 ip_off, __u32 tcp_off, bool ipv6, struct segment *s)
 {
 	const struct tcphdr *tcp;
 	struct tcphdr copy;

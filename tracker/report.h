@@ -24,16 +24,16 @@ __noinline __u32 bucket_of(__u64 ns)
 }
 
 /* The figures of the service that the connection's responder offers. insert: make an entry if there is none. */
-static __always_inline struct service *find_service(const struct flow_key *key, const struct flow *f, bool insert)
+static __always_inline struct service *find_service(const struct scratch *scratch, const struct flow_key *key, const struct flow *f,
+                                                    bool insert)
 {
 	struct service_key service = {
 		.port = key->dport,
 		.dir = f->flags & IS_OUTBOUND ? DIR_OUT : DIR_IN,
 	};
-	const struct scratch *scratch = only_value(&nt_scratch);
 	struct service *found = bpf_map_lookup_elem(&nt_services, &service);
 
-	if (found || !scratch)
+	if (found)
 		return found;
 	if (insert && !bpf_map_update_elem(&nt_services, &service, &scratch->service, BPF_NOEXIST))
 		return bpf_map_lookup_elem(&nt_services, &service);
@@ -44,11 +44,12 @@ static __always_inline struct service *find_service(const struct flow_key *key, 
 
 __noinline int count_established(const struct flow_key *key, const struct flow *f, __u64 handshake_ns)
 {
+	struct scratch *scratch = only_value(&nt_scratch);
 	struct service *service;
 
-	if (!key || !f)
+	if (!key || !f || !scratch)
 		return 0;
-	service = find_service(key, f, true);
+	service = find_service(scratch, key, f, true);
 	COUNT(established);
 	if (!service)
 		return 0;
@@ -58,10 +59,10 @@ __noinline int count_established(const struct flow_key *key, const struct flow *
 	return 0;
 }
 
-static __always_inline void count_ended(const struct flow_key *key, const struct flow *f, const struct facts *facts, __u64 state,
-                                        __u64 duration_ns)
+static __always_inline void count_ended(const struct scratch *scratch, const struct flow_key *key, const struct flow *f,
+                                        const struct facts *facts, __u64 state, __u64 duration_ns)
 {
-	struct service *service = find_service(key, f, f->flags & IS_OUTBOUND);
+	struct service *service = find_service(scratch, key, f, f->flags & IS_OUTBOUND);
 	__s64 from_orig = exact_bytes(f, facts, true), from_resp = exact_bytes(f, facts, false);
 
 	COUNT(ended[state]);
@@ -77,10 +78,9 @@ static __always_inline void count_ended(const struct flow_key *key, const struct
 }
 
 /* Writes the record's line to the trace: docs/fields.md. */
-static __always_inline void log_record(const struct flow_key *key, const struct flow *f, const struct facts *facts, __u64 state,
-                                       __u64 duration_ns)
+static __always_inline void log_record(struct scratch *scratch, const struct flow_key *key, const struct flow *f,
+                                       const struct facts *facts, __u64 state, __u64 duration_ns)
 {
-	struct scratch *scratch = only_value(&nt_scratch);
 	__u32 index = f->iface;
 	const struct iface *iface = index ? bpf_map_lookup_elem(&nt_ifaces, &index) : NULL;
 	struct shown shown = {
@@ -91,11 +91,8 @@ static __always_inline void log_record(const struct flow_key *key, const struct 
 		.lifetime_ns = duration_ns,
 		.state = state,
 	};
-	struct text *t;
+	struct text *t = &scratch->line;
 
-	if (!scratch)
-		return;
-	t = &scratch->line;
 	t->len = 0;
 	put_literal(t, "netracker: ");
 	put_record(t, &shown, NULL);
@@ -112,18 +109,19 @@ static __always_inline void log_record(const struct flow_key *key, const struct 
  */
 __noinline int report(const struct flow_key *key, const struct flow *f, const struct facts *facts, __u64 state, __u64 end_ns)
 {
+	struct scratch *scratch = only_value(&nt_scratch);
 	const struct config *config;
 	__u64 duration_ns;
 
-	if (!key || !f || state >= CONN_STATES)
+	if (!key || !f || !scratch || state >= CONN_STATES)
 		return 0;
 
 	forget_range(state);
 	config = only_value(&nt_config);
 	duration_ns = end_ns - f->start_ns;
-	count_ended(key, f, facts, state, duration_ns);
+	count_ended(scratch, key, f, facts, state, duration_ns);
 	if (config && !config->quiet)
-		log_record(key, f, facts, state, duration_ns);
+		log_record(scratch, key, f, facts, state, duration_ns);
 	return 0;
 }
 

@@ -10,7 +10,11 @@
 #include "segment.h"
 #include "text.h"
 
-/* What is too large for the stack, on which all functions of a call chain have 512 bytes together. One per load and CPU. */
+/*
+ * What is too large for the stack, on which all functions of a call chain have 512 bytes together. One per load and CPU. Fetched by
+ * the functions that the verifier looks at by themselves, as it (6.1) takes no key of a map from memory that such a function was given;
+ * handed down to all others.
+ */
 struct scratch {
 	struct where where;        /* of a packet on the slow path */
 	struct segment segment;    /* the one at work */

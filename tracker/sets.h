@@ -301,7 +301,7 @@ static __always_inline __u32 find_watch_place_locked(struct scratch *scratch, co
  *
  * It may have ended on another CPU by now; then the clock finds a watch without a connection, and forgets it.
  */
-__noinline int watch(const struct flow_key *key, __u64 due_ns, struct flow_key *victim)
+__noinline bool watch(const struct flow_key *key, __u64 due_ns, struct flow_key *victim)
 {
 	struct scratch *scratch = only_value(&nt_scratch);
 	struct syn_set *set;
@@ -371,7 +371,7 @@ enum expired {
  * Takes one out of the set whose time is up: a handshake into *out, or a watch, whose key is in *watched. If there is none, notes
  * when the next one's is.
  */
-__noinline int take_expired(__u32 index, __u64 now, __u64 timeout, struct syn_slot *out, struct flow_key *watched)
+__noinline enum expired take_expired(__u32 index, __u64 now, __u64 timeout, struct syn_slot *out, struct flow_key *watched)
 {
 	struct syn_set *set = bpf_map_lookup_elem(&syn_map, &index);
 	struct scratch *scratch = only_value(&nt_scratch);

@@ -69,7 +69,7 @@ static __always_inline void read_facts(struct facts *facts, const struct bpf_tcp
  * there skb->sk is never asked, as on a veth it can be the sender's. Returns whether there is one; *facts is what it says. uid and
  * cgroup can be read only of the sender.
  */
-__noinline int ask_socket(struct __sk_buff *skb, const struct segment *s, struct facts *facts)
+__noinline bool ask_socket(struct __sk_buff *skb, const struct segment *s, struct facts *facts)
 {
 	struct bpf_tcp_sock *tcp;
 	struct bpf_sock *sk;

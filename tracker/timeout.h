@@ -34,7 +34,7 @@ static __always_inline void look_at_watched(struct scratch *scratch, const struc
 		return;
 	}
 	by_silence = c->flow.flags & RST_PENDING;
-	if (end_unclosed(key, c, now) && !by_silence)
+	if (end_unclosed(scratch, key, c, now) && !by_silence)
 		COUNT(expired);
 }
 
@@ -146,7 +146,7 @@ static long flush_connection(void *map __unused, const struct flow_key *key, str
 
 	if (!scratch)
 		return 1;
-	end_unclosed(&copy, c, bpf_ktime_get_boot_ns());
+	end_unclosed(scratch, &copy, c, bpf_ktime_get_boot_ns());
 	scratch->flushed++;
 	return is_flushed_enough(scratch);
 }
