@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2034 # what is set here is for the other libraries
+# shellcheck shell=bash
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 #
 # Words, exit statuses and the running of commands that change something.
@@ -70,6 +70,7 @@ bpftool() { told bpftool "$@"; }
 ip() { told ip "$@"; }
 jq() { told jq "$@"; }
 nsenter() { told nsenter "$@"; }
+# shellcheck disable=SC2032 # xargs, which cannot call a function, takes the program itself
 stat() { told stat "$@"; }
 tc() { told tc "$@"; }
 

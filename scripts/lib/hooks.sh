@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2034,SC2153,SC2154 # the libraries share their globals; each is checked alone
+# shellcheck shell=bash
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 #
 # Interfaces in their network namespaces, and what tc has hung on them. A filter is ours if it runs on our maps (find_maps). Nobody
@@ -324,6 +324,7 @@ table_ids() {
 
 # Print INODE FILE of each network namespace that can be entered, ours first.
 namespaces() {
+	# shellcheck disable=SC2033 # the program stat is meant
 	{
 		printf '%s\n' /proc/self/ns/net
 		awk '$4 ~ /^net:\[/ { if ($5 ~ "^/run/netns/") print $5; else other = other $5 "\n" } END { printf "%s", other }' /proc/self/mountinfo

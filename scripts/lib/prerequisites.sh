@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2034,SC2153,SC2154 # the libraries share their globals; each is checked alone
+# shellcheck shell=bash
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 #
 # What the machine must have. One function for each prerequisite: it succeeds, or fails and has printed what is missing and the
@@ -83,10 +83,9 @@ has_awk() {
 # try_awk: two records, of which it is to pick one.
 try_awk() (
 	unset -v "${!NT_@}"
-	export NT_TABLES=$TABLES_TSV NT_ADDR=192.0.2.128/25 NT_MIN_NS=2999999999 NT_BOOT_US=1709210096000001
 	printf 'x-1 [0] 1: bpf_trace_printk: netracker: %s:1 -> [::1]:80 dur_ns=3000000000 state=SF start_ns=0 ifname=\303\251\1 cgroup=18446744073709551615\n' \
 		192.0.2.9 192.0.2.129 |
-		awk -f "$LIBDIR/address.awk" -f "$LIBDIR/owner.awk" -f "$LIBDIR/record.awk" -f "$LIBDIR/json.awk"
+		NT_TABLES=$TABLES_TSV NT_ADDR=192.0.2.128/25 NT_MIN_NS=2999999999 NT_BOOT_US=1709210096000001 awk -f "$LIBDIR/address.awk" -f "$LIBDIR/owner.awk" -f "$LIBDIR/record.awk" -f "$LIBDIR/json.awk"
 )
 
 has_util_linux() {
