@@ -153,3 +153,45 @@ started_like_date() {
 	PATH=$BATS_TEST_TMPDIR/old:$PATH assert_status 4 "$NETRACKER" check
 	assert_says 'missing  awk: this awk'
 }
+
+# printed WHAT WANT FILE [OPTION…]: each awk makes WANT of what is on standard input, whatever POSIX says that it should do.
+printed() {
+	local name posix input
+	input=$(cat)
+	for name in "${AWKS[@]}"; do
+		for posix in LC_ALL=C POSIXLY_CORRECT=1; do
+			assert_equal "$1 of $name, $posix" \
+				"$(env "$posix" PATH="$BATS_TEST_TMPDIR/$name:$PATH" awk "${@:4}" -f "$LIB/$3" <<<"$input" 2>&1 || true)" "$2"
+		done
+	done
+}
+
+@test "whose a program is" {
+	ORPHANS=$'11\n12\n2147483648' CONN_MAPS=$'7\n11' printed programs $'1 ours\n2 theirs\n3 stray' whose.awk \
+		<<<$'1 ours\n2 7,12\n3 11,12\n4 12\n5 '
+}
+
+@test "which entry an interface gets: the lowest that is free, else that of the one that went first" {
+	local line=' 5 0 4026531840 100 eth0'
+	TRACKED='' printed "the first" 1 free_entry.awk -v max=4 </dev/null
+	TRACKED='4026531840 5 ours' printed "one between" 2 free_entry.awk -v max=4 <<<"1$line"$'\n'"3$line"
+	TRACKED='4026531840 5 ours' printed "one of those gone" 3 free_entry.awk -v max=4 \
+		<<<"1$line"$'\n2 6 0 4026531840 90000000000 eth1\n3 7 0 4026531840 9000000000 eth2'
+	TRACKED='4026531840 5 ours' printed "none" '' free_entry.awk -v max=2 <<<"1$line"
+}
+
+@test "how full the log's buffer is" {
+	printed "entries, bytes, lost" '30 4294967396 9' buffer.awk -F ': *' <<-'EOF'
+		entries: 10
+		overrun: 2
+		commit overrun: 100
+		bytes: 4294967296
+		dropped events: 0
+		entries: 20
+		overrun: 3
+		commit overrun: 100
+		bytes: 100
+		dropped events: 4
+		read events: 1000
+	EOF
+}

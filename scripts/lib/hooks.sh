@@ -6,6 +6,7 @@
 
 readonly OBJECT_NAME=NeTracker.bpf.o HOOKS=(ingress egress)
 declare -rA SECTION=([ingress]=tc_ing [egress]=tc_en)
+readonly SECTIONS=(ingress "${SECTION[ingress]}" egress "${SECTION[egress]}") # as load.bash wants them
 
 OBJECT=${NETRACKER_OBJ-}
 if [[ ! $OBJECT ]]; then
@@ -109,26 +110,7 @@ programs() {
 	if grep --quiet --invert-match ' ours$' <<<"$loaded"; then
 		conn_maps=$(show_all map | jq '.[] | select(.name == "conn_map") | .id')
 		lost=$(orphans) || lost=
-		ORPHANS=$lost CONN_MAPS=$conn_maps awk '
-			BEGIN {
-				n = split(ENVIRON["ORPHANS"], id, "\n")
-				for (i = 1; i <= n; i++)
-					is_orphan[id[i]]
-				n = split(ENVIRON["CONN_MAPS"], id, "\n")
-				for (i = 1; i <= n; i++)
-					is_conn_map[id[i]]
-			}
-			$2 != "ours" {
-				# Some maps of a load are never pinned; if all are orphans, those that were have lost their pins.
-				n = split($2, id, ",")
-				for (i = 1; i <= n; i++) {
-					kept += !(id[i] in is_orphan)
-					tracks += id[i] in is_conn_map
-				}
-				$2 = !tracks ? "" : kept ? "theirs" : "stray"
-				kept = tracks = 0
-			}
-			$2 != "" { print $1, $2 }' <<<"$loaded"
+		ORPHANS=$lost CONN_MAPS=$conn_maps awk -f "$LIBDIR/whose.awk" <<<"$loaded"
 	else
 		printf '%s\n' "$loaded"
 	fi
@@ -148,13 +130,7 @@ filters() {
 	ingress=$("${IN_NETNS[@]}" tc -json filter show dev "$1" ingress)
 	egress=$("${IN_NETNS[@]}" tc -json filter show dev "$1" egress)
 	[[ $ingress$egress != *'"netracker_'* ]] || loaded=$(programs)
-	printf '%s\n' "${ingress:-[]}" "${egress:-[]}" | jq --raw-output --slurp --arg programs "$loaded" '
-		($programs / "\n" | map(select(. != "") / " " | {(.[0]): .[1]}) | add // {}) as $programs
-		| ["ingress", "egress"] as $hook | range(2) as $i | .[$i][] | select(.options) | (.options.prog // {}) as $program
-		| ((if .kind == "bpf" then $programs["\($program.id)"] else null end) // "-") as $whose
-		| [$hook[$i], .pref, (.options.handle // .options.fh // "-"), .protocol, .kind, $whose, (.options["direct-action"] // false),
-			($program.id // "-"), ($program.tag // "-"), (.options.bpf_name // $program.name // "-")]
-		| map(tostring) | join(" ")'
+	printf '%s\n' "${ingress:-[]}" "${egress:-[]}" | jq --raw-output --slurp --arg programs "$loaded" --from-file "$LIBDIR/filters.jq"
 }
 
 # our_filters: of what `filters` printed, ours and strays alone: HOOK PREF HANDLE PROGRAM TAG
@@ -265,14 +241,8 @@ check_layout() {
 
 # object_tags: print HOOK TAG for what the object has, as the kernel sees it, from a load in a namespace that ends with the command.
 object_tags() {
-	# shellcheck disable=SC2016 # for the inner shell
-	unshare --net bash -c '
-		tc qdisc add dev lo clsact
-		while (($# > 1)); do
-			tc filter add dev lo "$2" bpf obj "$1" sec "$3"
-			tc filter show dev lo "$2" | sed -n "s/.* tag \([0-9a-f]*\).*/$2 \1/p"
-			set -- "$1" "${@:4}"
-		done' bash "$OBJECT" ingress "${SECTION[ingress]}" egress "${SECTION[egress]}" 2>/dev/null
+	# A load that fails is explained when it is tried in earnest.
+	{ unshare --net bash "$LIBDIR/load.bash" "$OBJECT" '' "${SECTIONS[@]}" 2>/dev/null || true; } | cut -d ' ' -f 1,3
 }
 
 # name_load PROGRAM INDEX: tell this load of the object, in its own .bss, which entry of nt_ifaces is its interface's.
@@ -352,8 +322,6 @@ walk_namespaces() {
 	while read -r netns file; do
 		hooks=$(command nsenter --net="$file" bpftool --json net show 2>/dev/null) || continue
 		[[ $hooks == *netracker_* || $hooks == *"$OBJECT_NAME"* ]] || continue
-		jq --raw-output --arg netns "$netns" --arg programs "$1" '
-			($programs / "\n" | map(select(. != "") / " " | {(.[0]): .[1]}) | add) as $whose
-			| [.[].tc[]? | select($whose["\(.id)"] | IN("ours", "stray")) | "\($netns) \(.ifindex) \($whose["\(.id)"])"] | unique[]' <<<"$hooks"
+		jq --raw-output --arg netns "$netns" --arg programs "$1" --from-file "$LIBDIR/tracked.jq" <<<"$hooks"
 	done < <(namespaces)
 }

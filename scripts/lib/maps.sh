@@ -165,15 +165,10 @@ update() {
 #
 
 # Print a line each: INDEX IFINDEX OWNS_QDISC NETNS ATTACHED_NS NAME. Names have no white space; the kernel sees to that.
-# bpftool makes numbers of a name that is not plain ASCII, so it is taken from the bytes.
 interfaces() {
 	local index ifindex owns netns since escaped name entries
 	is_pinned nt_ifaces || return 0
-	entries=$(dump nt_ifaces | jq --raw-output '
-		.[] | .formatted.value as $iface | select($iface.ifindex != 0)
-		| [.formatted.key, $iface.ifindex, $iface.owns_qdisc, $iface.netns, $iface.attached_ns,
-			(.value[:16] | map(select(. != "0x00") | "\\x" + .[2:]) | join(""))]
-		| map(tostring) | join(" ")')
+	entries=$(dump nt_ifaces | jq --raw-output --from-file "$LIBDIR/interfaces.jq")
 	while read -r index ifindex owns netns since escaped; do
 		[[ $index ]] || continue
 		printf -v name '%b' "$escaped"
@@ -193,25 +188,7 @@ find_entry() {
 # free_entry INTERFACES TRACKED: print the lowest index that is free; if none is, that of the interface that was attached first of those that are
 # gone: on which there is no filter of ours, as TRACKED tells, which tracked_interfaces printed. Nothing if all are in use.
 free_entry() {
-	TRACKED=$2 awk -v max="$MAX_IFACES" '
-		BEGIN {
-			n = split(ENVIRON["TRACKED"], line, "\n")
-			for (i = 1; i <= n; i++) {
-				split(line[i], word, " ")
-				tracked[word[1], word[2]]
-			}
-		}
-		{ taken[$1] }
-		!(($4, $2) in tracked) && (!gone || $5 < since) { gone = $1; since = $5 }
-		END {
-			for (i = 1; i < max; i++)
-				if (!(i in taken)) {
-					print i
-					exit
-				}
-			if (gone)
-				print gone
-		}' <<<"$1"
+	TRACKED=$2 awk -v max="$MAX_IFACES" -f "$LIBDIR/free_entry.awk" <<<"$1"
 }
 
 # write_entry INDEX NAME IFINDEX OWNS_QDISC NETNS ATTACHED_NS

@@ -42,11 +42,8 @@ has_kernel() {
 	((EUID == 0)) || missing "not tried, as only root can load programs; try 'sudo netracker check'" || return
 	[[ -s $OBJECT ]] || missing "not tried, as there is no $OBJECT; 'make' builds it" || return
 	# shellcheck disable=SC2016 # for the inner shell
-	output=$(unshare --net --mount bash -ec '
-		mount -t bpf bpf "$1"
-		tc qdisc add dev lo clsact
-		tc filter add dev lo ingress bpf obj "$2" sec tc_ing
-		tc filter add dev lo egress bpf obj "$2" sec tc_en' try "$BPFFS" "$OBJECT" 2>&1) || missing "$(explain_load "$output")"
+	output=$(unshare --net --mount bash -c 'mount -t bpf bpf "$0" && exec bash "$@"' "$BPFFS" "$LIBDIR/load.bash" "$OBJECT" '' "${SECTIONS[@]}" \
+		2>&1) || missing "$(explain_load "$output")"
 }
 
 # Where the kernel tells how it was built.

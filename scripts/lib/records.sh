@@ -172,18 +172,6 @@ find_cgroups() {
 	awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts
 }
 
-# Print the wall clock's time at boot, in microseconds. /proc/uptime has CLOCK_BOOTTIME in steps of 10 ms: catch it as it steps.
-boot_us() {
-	local before now wall
-	read -r before _ </proc/uptime
-	now=$before
-	while [[ $now == "$before" ]]; do
-		read -r now _ </proc/uptime
-	done
-	wall=${EPOCHREALTIME/[^0-9]/}
-	printf '%s\n' "$((wall - 10#${now/./} * 10000))"
-}
-
 # Print the live connections in the format of the trace's lines.
 live_records() {
 	if [[ -e $VIEWS/records && -e $VIEWS/handshake_records ]]; then

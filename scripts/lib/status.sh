@@ -48,12 +48,8 @@ status() {
 	done
 	((${#gone[@]})) || tables=$(tables_json)
 	interfaces_json | jq --compact-output --slurp --argjson tables "$tables" --argjson gone "[$(join , "${gone[@]}")]" \
-		--argjson log "$(printf '{"records":%s,"bytes":%s,"size":%s,"lost":%s}' "$entries" "$bytes" "$size" "$lost")" '{
-			interfaces: .,
-			tables: $tables.tables,
-			losses: $tables.losses,
-			log: (if $log.size > 0 then $log else null end)
-		} + if $gone != [] then {pins_gone: $gone} else {} end'
+		--argjson log "$(printf '{"records":%s,"bytes":%s,"size":%s,"lost":%s}' "$entries" "$bytes" "$size" "$lost")" \
+		--from-file "$LIBDIR/status.jq"
 }
 
 # Print how full the tables are, and what was lost.
@@ -62,15 +58,7 @@ tables_json() {
 	counts=$(totals)
 	connections=$(bpftool --json map show pinned "$PINS/conn_map")
 	handshakes=$(bpftool --json map show pinned "$PINS/syn_map")
-	jq --compact-output --argjson connections "$connections" --argjson handshakes "$handshakes" '
-		.counters as $c | {
-			tables: {
-				live: ($c.attempts - ($c.ended | add) - $c.syn_evicted - $c.syn_disbelieved - $c.conn_full),
-				max_connections: $connections.max_entries,
-				max_handshakes: ($handshakes.max_entries * 8)
-			},
-			losses: {syn_evicted: $c.syn_evicted, conn_full: $c.conn_full, timer_failed: $c.timer_failed}
-		}' <<<"$counts"
+	jq --compact-output --argjson connections "$connections" --argjson handshakes "$handshakes" --from-file "$LIBDIR/tables.jq" <<<"$counts"
 }
 
 # A JSON object for each interface that the tracker is attached to.

@@ -178,9 +178,5 @@ remove_instance() {
 
 # Sum over the CPUs: records in the buffer, bytes they take, records lost.
 buffer_fill() {
-	cat "$(instance)"/per_cpu/cpu*/stats | awk -F ': *' '
-		$1 == "entries" { entries += $2 }
-		$1 == "bytes" { bytes += $2 }
-		$1 == "overrun" || $1 == "dropped events" { lost += $2 }
-		END { print entries + 0, bytes + 0, lost + 0 }'
+	cat "$(instance)"/per_cpu/cpu*/stats | awk -F ': *' -f "$LIBDIR/buffer.awk"
 }

@@ -1,0 +1,164 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+#
+# detach, which, once begun, is carried through; and the end of all that is not on an interface, which attach needs as well to take itself
+# back.
+
+LAST= # non-empty if nobody uses the maps once the targets are gone
+
+# The pin of a program that ends the connections still alive, when no filter is left to see their ends.
+readonly FLUSHER=$VIEWS/flush
+
+# Each run of it ends 1,024 connections; so many runs are one command, and so many commands empty the largest table one can build.
+readonly FLUSH_RUNS=16 FLUSH_ROUNDS=256
+
+cmd_detach() {
+	local netns='' all=0 iface
+	local -a ifaces=()
+	parse_attach_options "$@"
+	((all || ${#ifaces[@]})) || die_usage "which interface? 'netracker status' lists them; --all means every one"
+	((!all || !${#ifaces[@]})) || die_usage "--all and '${ifaces[0]}' exclude each other"
+	require root net_admin sys_admin tc bpftool jq util_linux
+	take_lock
+	find_maps
+	if ((all)); then
+		find_all_targets
+	else
+		if [[ $netns ]]; then
+			enter_netns "$netns"
+		else
+			enter_netns
+		fi
+		for iface in "${ifaces[@]}"; do
+			find_target "$iface"
+		done
+	fi
+	((${#TARGETS[@]})) || [[ $(leftovers) ]] || die "$EXIT_NOT_ATTACHED" "not attached to any interface"
+
+	find_whether_last
+	if ((!DRY_RUN)); then
+		trap '' HUP INT TERM
+		trap 'set +e; trap - ERR; say "that failed; going on with the rest"; detach_targets' EXIT
+	fi
+	detach_targets
+	trap - EXIT
+}
+
+# Print what a detach that came to nothing, or an attach by hand, may have left.
+leftovers() {
+	local dir
+	pins
+	dir=$(instance)
+	[[ ! -d $dir ]] || has_another_tracker || printf '%s\n' "$dir"
+}
+
+# Is there a tracker on this machine with a BPF file system of its own, whose log is ours? The trace is the machine's.
+has_another_tracker() {
+	local loaded
+	[[ ! ${NETRACKER_INSTANCE-} ]] || return
+	loaded=$(programs)
+	[[ $loaded == *theirs* ]]
+}
+
+# Set LAST: is there no filter on our maps but on the targets?
+find_whether_last() {
+	local netns ifindex whose tracked
+	tracked=$(tracked_interfaces)
+	LAST=last
+	while read -r netns ifindex whose; do
+		[[ $whose != ours || " ${TARGETS[*]/#/@}" == *"@$netns $ifindex "* ]] || LAST=
+	done <<<"$tracked"
+}
+
+# Idempotent: what is done already is not there to be done again. It may run as a trap, where a bare `return` is not a success: so all
+# that it calls say `return 0`.
+detach_targets() {
+	local target
+	local -a words
+	[[ ! $LAST ]] || pin_flusher
+	for target in "${TARGETS[@]}"; do
+		read -r -a words <<<"$target"
+		detach_interface "${words[@]}"
+	done
+	[[ ! $LAST ]] || release
+}
+
+# detach_interface NETNS IFINDEX ENTRY OWNS_QDISC ATTACHED_NS NAME. The interface may have been renamed, or be gone with its filters.
+detach_interface() {
+	local name='' filter found
+	local -a filters words
+	! enter_netns_by_inode "$1" || name=$(interface_name "$2")
+	if [[ $name ]]; then
+		found=$(filters "$name")
+		mapfile -t filters < <(our_filters <<<"$found")
+		for filter in "${filters[@]}"; do
+			read -r -a words <<<"$filter"
+			remove_filter "$name" "${words[@]:0:3}"
+		done
+		(($4 == 0)) || remove_qdisc "$name"
+	fi
+	(($3 == 0)) || clear_entry "$3" "$6"
+}
+
+# Hold a program of ours beyond its filter. If the interfaces have taken all of them away: one that is loaded for this.
+pin_flusher() {
+	local loaded program whose
+	((!DRY_RUN)) || return 0
+	[[ ! -e $FLUSHER ]] && is_pinned nt_config || return 0
+	loaded=$(programs)
+	while read -r program whose; do
+		if [[ $whose == ours ]] && uses_pinned_maps "$program"; then
+			run mkdir -p -- "$VIEWS"
+			run bpftool prog pin id "$program" "$FLUSHER"
+			return 0
+		fi
+	done <<<"$loaded"
+	[[ -s $OBJECT ]] || return 0
+	run mkdir -p -- "$VIEWS"
+	announce "bpftool prog pin … $FLUSHER"
+	unshare --net bash "$LIBDIR/load.bash" "$OBJECT" "$FLUSHER" "${SECTIONS[@]:0:2}" >/dev/null 2>&1 ||
+		say "connections that are still alive get no record: $OBJECT is not of the version that holds them"
+}
+
+# Everything of ours that is not on an interface.
+release() {
+	local pin
+	((DRY_RUN)) || flush_connections
+	((DRY_RUN)) || view_unshare
+	((DRY_RUN)) || view_unpin
+	if ! has_another_tracker; then
+		remove_instance
+	elif [[ -d $(instance) ]]; then
+		say "the log stays: another tracker on this machine, with a BPF file system of its own, writes to it too"
+	fi
+	for pin in $(pins); do
+		run rm -f -- "$pin"
+	done
+	[[ ! -e $BASELINE ]] || run rm -f -- "$BASELINE"
+	((DRY_RUN)) || view_sweep
+	[[ ! -d $VIEWS ]] || run rmdir -- "$VIEWS"
+}
+
+# Connections still alive get their record: S1, S2 or S3.
+flush_connections() {
+	local i settings
+	local -a config
+	if [[ -e $FLUSHER ]]; then
+		settings=$(read_config)
+		read -r -a config <<<"$settings"
+		write_config "${config[@]}" 1
+		announce "bpftool prog run pinned $FLUSHER data_in …"
+		for ((i = 0; i < FLUSH_ROUNDS; i++)); do
+			no_ip_frame | bpftool prog run pinned "$FLUSHER" data_in - repeat "$FLUSH_RUNS" >/dev/null || break
+			(($(dump nt_config | jq '.[0].formatted.value.flush'))) || break
+		done
+		run rm -f -- "$FLUSHER"
+	fi
+}
+
+# An Ethernet frame of the local experimental type (IEEE 802), which the tracker takes for the request to flush.
+no_ip_frame() {
+	head -c 12 /dev/zero
+	printf '\x88\xb5'
+	head -c 46 /dev/zero
+}

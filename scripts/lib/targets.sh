@@ -1,0 +1,77 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+#
+# The interfaces that the tracker is on, wherever they are: what detach takes it from, and status tells of.
+
+TARGETS=() # NETNS IFINDEX ENTRY OWNS_QDISC ATTACHED_NS NAME; ENTRY 0: attached by hand
+
+# Options of attach and detach, for the caller's variables netns, group, ifaces and all.
+parse_attach_options() {
+	while (($#)); do
+		case $1 in
+			-q | --quiet) ECHO=0 ;;
+			-v | --verbose) ECHO=1 ;;
+			-n | --dry-run) DRY_RUN=1 ;;
+			--netns)
+				need_value "$@"
+				netns=$2
+				shift
+				;;
+			--netns=*) netns=${1#*=} ;;
+			--group | --group=*)
+				[[ $VERB == attach ]] || die_word "$1"
+				if [[ $1 == --group ]]; then
+					need_value "$@"
+					shift
+				fi
+				group=${1#--group=}
+				;;
+			--all)
+				[[ $VERB == detach ]] || die_word "$1"
+				all=1
+				;;
+			--)
+				ifaces+=("${@:2}")
+				break
+				;;
+			-?*) die_word "$1" ;;
+			*) ifaces+=("$1") ;;
+		esac
+		shift
+	done
+	for iface in "${ifaces[@]}"; do
+		is_interface_name "$iface" || die_usage "'$iface' cannot be the name of an interface; 'ip -brief link' lists them"
+	done
+}
+
+# find_target DEV: in the namespace at hand, by a filter on it or by its entry.
+find_target() {
+	local ifindex entry owns since found=
+	ifindex=$(interface_index "$1")
+	ifindex=${ifindex%% *}
+	entry=$(find_entry "$(interfaces)" "$NETNS" "${ifindex:-0}" "$1")
+	[[ ! $ifindex ]] || found=$(filters "$1")
+	if [[ ! $entry && $found != *' ours '* && $found != *' stray '* ]]; then
+		[[ $found != *' theirs '* ]] ||
+			die "$EXIT_NOT_ATTACHED" "$1: the tracker there is another one, which has a BPF file system of its own (a container's?); detach it from where it was attached"
+		die "$EXIT_NOT_ATTACHED" "$1: not attached; 'netracker status' lists what is"
+	fi
+	read -r entry _ owns _ since _ <<<"$entry" || true
+	TARGETS+=("$NETNS ${ifindex:-0} ${entry:-0} ${owns:-0} ${since:-0} $1")
+}
+
+# Those of nt_ifaces, and those that were attached by hand, wherever they are.
+find_all_targets() {
+	local index netns ifindex owns since name known tracked
+	known=$(interfaces)
+	tracked=$(tracked_interfaces)
+	while read -r index ifindex owns netns since name; do
+		[[ ! $index ]] || TARGETS+=("$netns $ifindex $index $owns $since $name")
+	done <<<"$known"
+	while read -r netns ifindex _; do
+		[[ $netns && " ${TARGETS[*]/#/@}" != *"@$netns $ifindex "* ]] || continue
+		enter_netns_by_inode "$netns" || continue
+		name=$(interface_name "$ifindex")
+		[[ ! $name ]] || TARGETS+=("$netns $ifindex 0 0 0 $name")
+	done <<<"$tracked"
+}
