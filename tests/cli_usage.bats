@@ -85,6 +85,13 @@ as_user() {
 		exclude stats --reset --json
 		'0' config close_timeout=0
 		'86401' config handshake_timeout=86401
+		'-x' status -jx
+		--json list --json=yes
+		--addr list --ad=192.0.2.7 --ad
+		'--no' log --no
+		-n log -n
+		'-1' list --max-rows=-1
+		'--x' attach --x=y --quiet
 		'5s' config handshake_timeout=5s
 		'maybe' config log=maybe
 		'colour' config colour=on
@@ -144,16 +151,73 @@ pretend() {
 	[[ ! -e pwned ]]
 }
 
-@test "completion" {
+# complete_words WORD…: what the completion offers for the last one.
+complete_words() (
 	# shellcheck source=../scripts/completion/netracker.bash
 	source "$ROOT/scripts/completion/netracker.bash"
-	complete_words() {
-		COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMPREPLY=()
-		_netracker 2>/dev/null || true
-		printf '%s\n' "${COMPREPLY[@]}" | sort | paste -sd ' '
-	}
+	COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMPREPLY=()
+	_netracker 2>/dev/null || true
+	printf '%s\n' "${COMPREPLY[@]}" | sort | paste -sd ' '
+)
+
+@test "completion" {
 	assert_equal verbs "$(complete_words netracker sta)" 'stats status'
 	assert_equal states "$(complete_words netracker list --state RST)" 'RSTO RSTOS0 RSTR'
 	assert_equal options "$(complete_words netracker log --no)" '--no-follow --no-header'
 	[[ " $(complete_words netracker attach '') " == *' lo '* ]] || fail "no interfaces"
+}
+
+# parsed VERB WORD…: what options.sh makes of them: the options in alphabetical order, | and the operands.
+parsed() {
+	bash -c '
+		set -euo pipefail
+		for library in common prerequisites options; do
+			source "$0/$library.sh"
+		done
+		VERB=$1
+		parse_options "${@:2}"
+		for key in "${!GIVEN[@]}"; do
+			echo "$key=${GIVEN[$key]}"
+		done | sort | xargs -d "\n" echo -n
+		printf " |"
+		for word in "${OPERANDS[@]}"; do
+			printf " %s" "$word"
+		done' "$ROOT/scripts/lib" "$@"
+}
+
+@test "options: values behind = or in the next word, bundles, unique beginnings, between operands and not behind --" {
+	assert_equal "=" "$(parsed list --addr=192.0.2.7 --port 80 --state=)" 'addr=192.0.2.7 port=80 state= |'
+	assert_equal "bundle" "$(parsed list -4Hwjn5)" '4=1 json=1 max_rows=5 no_header=1 wide=1 |'
+	assert_equal "beginnings" "$(parsed log --fail --max 3 --no-f --qual)" 'failed=1 max_rows=3 no_follow=1 quality=1 |'
+	assert_equal "between" "$(parsed attach eth0 -q eth1 --netns=/run/x)" 'netns=/run/x quiet=1 | eth0 eth1'
+	assert_equal "behind --" "$(parsed attach -n -- -q --netns - --)" 'dry_run=1 | -q --netns - --'
+	assert_equal "the last one counts" "$(parsed list -4 -6) $(parsed attach -vq) $(parsed log --failed --state SF)" '6=1 | quiet=1 | state=SF |'
+	# shellcheck disable=SC2016 # it must not be expanded
+	assert_equal "words that a shell would evaluate" "$(parsed log --since='$(id)`id`' --owner "it's; \\" '* ')" \
+		$'owner=it\'s; \\ since=$(id)`id` | * '
+}
+
+@test "help, manual page and completion have the options of the table, no more and no less" {
+	local verb name want
+	requires tool_mandoc
+	# shellcheck disable=SC2016 # for the inner shell
+	bash -c 'source "$0"; for verb in "${!OPTIONS[@]}"; do echo "$verb ${OPTIONS[$verb]}"; done' "$ROOT/scripts/lib/options.sh" \
+		>"$BATS_TEST_TMPDIR/table"
+	assert_equal "verbs" "$(cut -d ' ' -f 1 "$BATS_TEST_TMPDIR/table" | sort)" \
+		"$("$NETRACKER" help | sed -n '/^Commands/q; s/^  \([a-z]*\) .*/\1/p' | sort)"
+	mandoc -Tascii -Owidth=1000 "$ROOT/man/netracker.8" | col -b >"$BATS_TEST_TMPDIR/page"
+	while read -r verb want; do
+		want=$(tr ' ' '\n' <<<"$want" | tr -d : | sort)
+		# Its lines begin with `  -x, --long` or `  -4, -6`.
+		assert_equal "options in the help of $verb" "$("$NETRACKER" help "$verb" |
+			sed -nE 's/^  (-[^ ,]+)(, -[^ ]+)?( .*)?$/\1\2/p' | sed -E 's/, (-.)$/\n\1/; s/, --/,/' | sed 's/^-*//' | grep . | sort)" "$want"
+		# Its synopsis: short ones in bundles, long ones that have no short form.
+		assert_equal "options in the synopsis of $verb" \
+			"$(sed -n '/^SYNOPSIS/,/^DESCRIPTION/p' "$BATS_TEST_TMPDIR/page" | grep -E "^ +netracker $verb( |\$)" | grep --only-matching -E -- '-(-[a-z-]+|[A-Za-z0-9]+)' |
+				sed -E '/^--/! { s/^-//; s/./&\n/g; }; s/^--//' | grep . | sort -u)" "$(cut -d , -f 1 <<<"$want" | sort)"
+		while read -r name; do
+			grep --quiet -E "^ +(-., )?--$name( |\$)" "$BATS_TEST_TMPDIR/page" || fail "the page does not explain $verb's --$name"
+		done < <(cut -d , -f 2 <<<"$want" | grep ..)
+		assert_equal "completion of $verb" "$(complete_words netracker "$verb" - | tr ' ' '\n' | sed 's/^-*//' | sort)" "$(cut -d , -f 2 <<<"$want" | sort)"
+	done <"$BATS_TEST_TMPDIR/table"
 }

@@ -22,9 +22,9 @@ _netracker() {
 			*)
 				case $verb in
 					attach)
-						words="--quiet --dry-run --group --netns $(comm -23 <(_netracker_interfaces | sort) <(_netracker_attached | sort))"
+						words="--quiet --verbose --dry-run --group --netns $(comm -23 <(_netracker_interfaces | sort) <(_netracker_attached | sort))"
 						;;
-					detach) words="--all --quiet --dry-run --netns $(_netracker_attached)" ;;
+					detach) words="--all --quiet --verbose --dry-run --netns $(_netracker_attached)" ;;
 					status) words='--json' ;;
 					list) words="$filters --sort" ;;
 					log) words="$filters --no-follow --wait --failed --quality --min-ms --since --utc" ;;

@@ -14,16 +14,12 @@ SUPERSEDED=()           # filters to remove once all is in place: DEV HOOK PREF 
 WAS_ATTACHED=           # what tracked_interfaces printed before: if there is `ours` in it, the maps were in use
 
 cmd_attach() {
-	local netns='' group='' iface
-	local -a ifaces=()
-	parse_attach_options "$@"
+	local group=${GIVEN[group]-} netns=${GIVEN[netns]-} iface
+	local -a ifaces=("$@")
+	obey_options "$@"
 	((${#ifaces[@]})) || die_usage "which interface? 'ip -brief link' lists them"
 	require root net_admin sys_admin tc bpftool jq util_linux awk object no_lockdown
-	if [[ $netns ]]; then
-		enter_netns "$netns"
-	else
-		enter_netns
-	fi
+	enter_netns ${netns:+"$netns"}
 	[[ ! $group ]] || getent group -- "$group" >/dev/null || die "$EXIT_FAILED" "no group '$group'; 'getent group' lists them"
 	take_lock
 	mount_file_systems

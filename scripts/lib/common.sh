@@ -79,23 +79,14 @@ die_usage() {
 	die "$EXIT_USAGE" "${VERB:+$VERB: }$*"
 }
 
-# die_word WORD: the verb does not know this option or operand.
+# die_word WORD: the verb does not want this operand.
 die_word() {
-	case $1 in
-		-*) die_usage "unknown option '$1'; 'netracker help $VERB' lists them" ;;
-		*) die_usage "'$1' is not expected here; 'netracker help $VERB' tells what is" ;;
-	esac
+	die_usage "'$1' is not expected here; 'netracker help $VERB' tells what is"
 }
 
-# need_value OPTION [VALUE]: an option that takes a value has got one.
-need_value() {
-	(($# > 1)) || die_usage "$1 needs a value; 'netracker help $VERB' tells which"
-}
-
-# need_number OPTION [VALUE [MINIMUM MAXIMUM]]: … and it is a whole number in this range.
+# need_number NAME VALUE [MINIMUM MAXIMUM]: … is a whole number in this range.
 need_number() {
 	local minimum=${3:-0} maximum=${4:-999999999999}
-	need_value "${@:1:2}"
 	[[ $2 =~ ^(0|[1-9][0-9]{0,11})$ && $2 -ge minimum && $2 -le maximum ]] ||
 		die_usage "$1 wants a whole number from $minimum to $maximum, not '$2'"
 }

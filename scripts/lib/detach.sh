@@ -13,23 +13,18 @@ readonly FLUSHER=$VIEWS/flush
 readonly FLUSH_RUNS=16 FLUSH_ROUNDS=256
 
 cmd_detach() {
-	local netns='' all=0 iface
-	local -a ifaces=()
-	parse_attach_options "$@"
-	((all || ${#ifaces[@]})) || die_usage "which interface? 'netracker status' lists them; --all means every one"
-	((!all || !${#ifaces[@]})) || die_usage "--all and '${ifaces[0]}' exclude each other"
+	local netns=${GIVEN[netns]-} iface
+	obey_options "$@"
+	[[ -v GIVEN[all] ]] || (($#)) || die_usage "which interface? 'netracker status' lists them; --all means every one"
+	[[ ! -v GIVEN[all] ]] || ((!$#)) || die_usage "--all and '$1' exclude each other"
 	require root net_admin sys_admin tc bpftool jq util_linux
 	take_lock
 	find_maps
-	if ((all)); then
+	if [[ -v GIVEN[all] ]]; then
 		find_all_targets
 	else
-		if [[ $netns ]]; then
-			enter_netns "$netns"
-		else
-			enter_netns
-		fi
-		for iface in "${ifaces[@]}"; do
+		enter_netns ${netns:+"$netns"}
+		for iface in "$@"; do
 			find_target "$iface"
 		done
 	fi

@@ -21,7 +21,7 @@ help_overview() {
 		  version            print the version
 		  help [COMMAND]     this text, or all about one command
 
-		Commands may be abbreviated. Which connections fail, and why:
+		Commands and long options may be abbreviated; a value may follow on =. Which connections fail, and why:
 		  netracker attach eth0       then, at any time later
 		  netracker stats             how many, by kind of failure
 		  netracker log --failed      which ones: S0 no answer, REJ refused, RSTO RSTR reset
@@ -78,6 +78,7 @@ help_attach() {
 		For containers behind a bridge, or what is in a VRF, attach to the ports or members, not to the bridge or VRF device.
 
 		  -q, --quiet            do not print the privileged commands
+		  -v, --verbose          print them, as without --quiet
 		  -n, --dry-run          print them (on stdout) and do nothing
 		  --group GROUP          let this group's members use list and metrics without being root
 		  --netns NAME|PID|FILE  interfaces of this network namespace: of `ip netns`, of a process, or of a file
@@ -95,6 +96,7 @@ help_detach() {
 
 		  --all                  wherever the tracker is attached, in any network namespace
 		  -q, --quiet            do not print the privileged commands
+		  -v, --verbose          print them, as without --quiet
 		  -n, --dry-run          print them (on stdout) and do nothing
 		  --netns NAME|PID|FILE  interfaces of this network namespace: of `ip netns`, of a process, or of a file
 		  --                     what follows are interfaces, even if they begin with -

@@ -30,7 +30,7 @@ TAKE_LEFT= # records that were there when a log that is not followed was begun
 
 cmd_log() {
 	local dir
-	parse_record_options "$@"
+	obey_record_options "$@"
 	require root awk
 	((!WAIT)) || wait_for_log
 	dir=$(instance)

@@ -4,19 +4,8 @@
 # metrics: the view of that name, and what only tracefs knows.
 
 cmd_metrics() {
-	local dir=
-	while (($#)); do
-		case $1 in
-			--textfile)
-				need_value "$@"
-				dir=$2
-				shift
-				;;
-			--textfile=*) dir=${1#*=} ;;
-			*) die_word "$1" ;;
-		esac
-		shift
-	done
+	local dir=${GIVEN[textfile]-}
+	(($# == 0)) || die_word "$1"
 	if [[ ! -r $VIEWS/metrics ]]; then
 		require root
 		# Whose it is, only who may open it could tell.

@@ -3,30 +3,24 @@
 #
 # Data on their way out: a disk can be full, a reader can go away. What cannot be written is said, and never passes for written.
 
-OUT= # standard output, under a number that redirections leave alone
+OUT=             # standard output, under a number that redirections leave alone
+OUTPUT_IS_OPEN=1 # 0: the command was started without
 
-# open_output VERB…: the command may have been started with descriptors closed. The next file to be opened would get their numbers.
+# open_output: the command may have been started with descriptors closed. The next file to be opened would get their numbers.
 open_output() {
 	[[ -e /proc/self/fd/0 ]] || exec </dev/null
 	[[ -e /proc/self/fd/2 ]] || exec 2>/dev/null
-	if [[ ! -e /proc/self/fd/1 ]]; then
-		[[ $1 != attach && $1 != detach ]] || is_dry_run "${@:2}" || exec >/dev/null
-		[[ -e /proc/self/fd/1 ]] ||
-			die "$EXIT_FAILED" "standard output is closed, so nothing can be shown; give it a file or a reader"
-	fi
+	[[ -e /proc/self/fd/1 ]] || {
+		OUTPUT_IS_OPEN=0
+		exec >/dev/null
+	}
 	exec {OUT}>&1
 }
 
-# is_dry_run WORD…: what attach and detach print then is their data.
-is_dry_run() {
-	local word
-	for word in "$@"; do
-		case $word in
-			-n | --dry-run) return 0 ;;
-			--) break ;;
-		esac
-	done
-	return 1
+# require_output: end if nobody would see what the verb prints. attach and detach print something with --dry-run alone.
+require_output() {
+	((OUTPUT_IS_OPEN)) || [[ $VERB == @(attach|detach) && ! -v GIVEN[dry_run] ]] ||
+		die "$EXIT_FAILED" "standard output is closed, so nothing can be shown; give it a file or a reader"
 }
 
 # show COMMAND…: run it in a subshell and write what it prints; its exit status is the command's.

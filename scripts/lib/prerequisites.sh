@@ -86,7 +86,14 @@ try_awk() (
 )
 
 has_util_linux() {
-	has_command flock util-linux && has_command nsenter util-linux
+	has_command flock util-linux && has_command nsenter util-linux && has_getopt
+}
+
+# Other systems have another program of this name, which knows no long options. This one answers so when it is asked.
+has_getopt() {
+	local status=0
+	command getopt --test >/dev/null 2>&1 || status=$?
+	((status == 4)) || missing "getopt is not there, or not the one of util-linux; install the package util-linux"
 }
 
 has_object() {

@@ -13,7 +13,7 @@ QUALITY=0
 SORT= # by what list sorts; empty: not at all
 
 cmd_list() {
-	parse_record_options "$@"
+	obey_record_options "$@"
 	# Who may read the views needs no privilege.
 	[[ -r $VIEWS/records && -r $VIEWS/handshake_records ]] || require_attached
 	require awk
@@ -37,62 +37,31 @@ exit_of_list() {
 	((formatter == 0)) || die "$EXIT_FAILED" "awk ended with status $formatter in the middle of the list; start again"
 }
 
-# Options of log and list, each of which has some of its own.
-parse_record_options() {
-	local word header=1 wide=0 utc=0
-	local family='' addr='' port='' states='' iface='' owner='' min_ms='' since='' rows=''
+# obey_record_options [WORD…]: the options of log and list, each of which has some of its own, into the globals above and, for the awk
+# programs, into the environment. Neither wants other WORDs.
+obey_record_options() {
+	local addr=${GIVEN[addr]-} iface=${GIVEN[iface]-} states=${GIVEN[state]-} since=''
+	(($# == 0)) || die_word "$1"
 	read_states
-	while (($#)); do
-		word=$1
-		case $VERB:$word in
-			*:--*=*)
-				set -- "${word%%=*}" "${word#*=}" "${@:2}"
-				continue
-				;;
-			*:-4 | *:-6) family=${word#-} ;;
-			*:-H | *:--no-header) header=0 ;;
-			*:-w | *:--wide) wide=1 ;;
-			*:-j | *:--json) FORMAT=json ;;
-			log:--no-follow) FOLLOW=0 ;;
-			log:--wait) WAIT=1 ;;
-			log:--failed) states=$FAILED_STATES ;;
-			log:--quality) QUALITY=1 ;;
-			log:-u | log:--utc) utc=1 ;;
-			*:--addr | *:--port | *:--state | *:--iface | *:--owner | *:-n | *:--max-rows | log:--min-ms | log:--since | list:--sort)
-				need_value "$@"
-				case $word in
-					--addr) addr=$2 ;;
-					--port)
-						need_number "$1" "$2" 0 65535
-						port=$2
-						;;
-					--state) states=${2^^} ;;
-					--iface) iface=$2 ;;
-					--owner) owner=$2 ;;
-					-n | --max-rows)
-						need_number "$@"
-						rows=$2
-						;;
-					--min-ms)
-						[[ $2 =~ ^[0-9]{1,9}(\.[0-9]{1,6})?$ ]] || die_usage "--min-ms wants milliseconds, not '$2'"
-						min_ms=$2
-						;;
-					--since) since=$(since_us "$2") ;;
-					--sort) SORT=$2 ;;
-				esac
-				shift
-				;;
-			*) die_word "$word" ;;
-		esac
-		shift
-	done
-	check_states "$states"
+	[[ ! -v GIVEN[json] ]] || FORMAT=json
+	[[ ! -v GIVEN[no_follow] ]] || FOLLOW=0
+	[[ ! -v GIVEN[wait] ]] || WAIT=1
+	[[ ! -v GIVEN[quality] ]] || QUALITY=1
+	[[ ! -v GIVEN[failed] ]] || states=$FAILED_STATES
+	SORT=${GIVEN[sort]-}
 	[[ $SORT =~ ^(|age|src|dst|port)$ ]] || die_usage "--sort knows age, src, dst and port, not '$SORT'"
+	[[ ! -v GIVEN[port] ]] || need_number --port "${GIVEN[port]}" 0 65535
+	[[ ! -v GIVEN[max_rows] ]] || need_number --max-rows "${GIVEN[max_rows]}"
+	[[ ${GIVEN[min_ms]-0} =~ ^[0-9]{1,9}(\.[0-9]{1,6})?$ ]] || die_usage "--min-ms wants milliseconds, not '${GIVEN[min_ms]}'"
+	[[ ! -v GIVEN[since] ]] || since=$(since_us "${GIVEN[since]}")
+	check_states "${states^^}"
 	[[ ! $addr ]] || check_prefix "$addr"
 	[[ ! $iface ]] || is_interface_name "$iface" || die_usage "--iface: '$iface' cannot be the name of an interface"
-	export NT_FAMILY=$family NT_ADDR=$addr NT_PORT=$port NT_STATES=$states NT_IFACE=$iface NT_OWNER=$owner NT_SINCE_US=$since
-	export NT_MAX_ROWS=$rows NT_HEADER=$header NT_WIDE=$wide NT_UTC=$utc
-	NT_MIN_NS=$(awk -v ms="${min_ms:-0}" 'BEGIN { printf "%.0f", ms * 1e6 }')
+	export NT_FAMILY=${GIVEN[4]+4}${GIVEN[6]+6} NT_ADDR=$addr NT_PORT=${GIVEN[port]-} NT_STATES=${states^^} NT_IFACE=$iface
+	export NT_OWNER=${GIVEN[owner]-} NT_SINCE_US=$since NT_MAX_ROWS=${GIVEN[max_rows]-}
+	export NT_HEADER=1 NT_WIDE=${GIVEN[wide]-0} NT_UTC=${GIVEN[utc]-0}
+	[[ ! -v GIVEN[no_header] ]] || NT_HEADER=0
+	NT_MIN_NS=$(awk -v ms="${GIVEN[min_ms]-0}" 'BEGIN { printf "%.0f", ms * 1e6 }')
 	export NT_MIN_NS
 }
 

@@ -9,21 +9,13 @@
 readonly BASELINE_SIZE=16384
 
 cmd_stats() {
-	local json=0 reset=0
-	while (($#)); do
-		case $1 in
-			-j | --json) json=1 ;;
-			--reset) reset=1 ;;
-			*) die_word "$1" ;;
-		esac
-		shift
-	done
-	((!reset || !json)) || die_usage "--reset and --json exclude each other"
+	(($# == 0)) || die_word "$1"
+	[[ ! -v GIVEN[reset] || ! -v GIVEN[json] ]] || die_usage "--reset and --json exclude each other"
 	require_attached
 	require tables
-	if ((reset)); then
+	if [[ -v GIVEN[reset] ]]; then
 		write_baseline
-	elif ((json)); then
+	elif [[ -v GIVEN[json] ]]; then
 		stats | jq --compact-output .
 	else
 		stats | jq --raw-output --rawfile tables "$TABLES_TSV" --from-file "$LIBDIR/stats_text.jq"
@@ -77,7 +69,6 @@ write_baseline() {
 
 cmd_config() {
 	local word settings handshake close quiet
-	case ${1-} in -*) die_word "$1" ;; esac
 	for word in "$@"; do
 		check_setting "$word"
 	done

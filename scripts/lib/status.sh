@@ -4,26 +4,20 @@
 # status and check: what is, and what would have to be.
 
 cmd_status() {
-	local json=0 document loaded
-	while (($#)); do
-		case $1 in
-			-j | --json) json=1 ;;
-			*) die_word "$1" ;;
-		esac
-		shift
-	done
+	local document loaded
+	(($# == 0)) || die_word "$1"
 	require root sys_admin tc bpftool jq util_linux
 	find_maps
 	find_all_targets
 	if ((${#TARGETS[@]} == 0)); then
-		((!json)) || printf '{"interfaces":[]}\n'
+		[[ ! -v GIVEN[json] ]] || printf '{"interfaces":[]}\n'
 		loaded=$(programs)
 		[[ $loaded != *theirs* ]] ||
 			die "$EXIT_NOT_ATTACHED" "not attached to any interface; another tracker is, whose tables are in another BPF file system than $BPFFS here"
 		die "$EXIT_NOT_ATTACHED" "not attached to any interface; 'netracker attach IFACE' does that"
 	fi
 	document=$(status)
-	if ((json)); then
+	if [[ -v GIVEN[json] ]]; then
 		printf '%s\n' "$document"
 	else
 		jq --raw-output --from-file "$LIBDIR/status_text.jq" <<<"$document"
@@ -101,7 +95,7 @@ cmd_check() {
 		bpftool bpftool
 		jq jq
 		awk awk
-		util_linux flock, nsenter
+		util_linux flock, nsenter, getopt
 		object BPF object
 		bpffs BPF file system
 		tracefs tracefs

@@ -5,41 +5,12 @@
 
 TARGETS=() # NETNS IFINDEX ENTRY OWNS_QDISC ATTACHED_NS NAME; ENTRY 0: attached by hand
 
-# Options of attach and detach, for the caller's variables netns, group, ifaces and all.
-parse_attach_options() {
-	while (($#)); do
-		case $1 in
-			-q | --quiet) ECHO=0 ;;
-			-v | --verbose) ECHO=1 ;;
-			-n | --dry-run) DRY_RUN=1 ;;
-			--netns)
-				need_value "$@"
-				netns=$2
-				shift
-				;;
-			--netns=*) netns=${1#*=} ;;
-			--group | --group=*)
-				[[ $VERB == attach ]] || die_word "$1"
-				if [[ $1 == --group ]]; then
-					need_value "$@"
-					shift
-				fi
-				group=${1#--group=}
-				;;
-			--all)
-				[[ $VERB == detach ]] || die_word "$1"
-				all=1
-				;;
-			--)
-				ifaces+=("${@:2}")
-				break
-				;;
-			-?*) die_word "$1" ;;
-			*) ifaces+=("$1") ;;
-		esac
-		shift
-	done
-	for iface in "${ifaces[@]}"; do
+# obey_options IFACE…: what attach and detach have in common. Ends if one of the words cannot be an interface.
+obey_options() {
+	local iface
+	[[ ! -v GIVEN[quiet] ]] || ECHO=0
+	[[ ! -v GIVEN[dry_run] ]] || DRY_RUN=1
+	for iface in "$@"; do
 		is_interface_name "$iface" || die_usage "'$iface' cannot be the name of an interface; 'ip -brief link' lists them"
 	done
 }
