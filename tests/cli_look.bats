@@ -10,6 +10,7 @@ load cli_helpers
 setup() {
 	isolate
 	requires object kernel_5.19
+	export NETRACKER_RUN=$BATS_TEST_TMPDIR/run
 	new_pair
 	netracker attach --quiet veth0
 }
@@ -54,6 +55,70 @@ figure_is() {
 	wait_for figure_is .ended.REJ 1
 	assert_equal "after the reset" "$(netracker stats --json | jq --compact-output '[.attempts, .carried_over, .live, .ended.RSTO]')" '[1,1,1,0]'
 	assert_status 2 netracker stats --reset --json
+}
+
+@test "stats --reset: a file that says what is counted from, for root alone; it goes with the last detach" {
+	local file
+	refused
+	wait_for figure_is .ended.REJ 1
+	assert_status 0 netracker stats --reset
+	assert_says 'counting from now on'
+	file=$(echo "$NETRACKER_RUN"/*)
+	assert_equal "name" "$file" "$NETRACKER_RUN/baseline-$(stat --format=%d /sys/fs/bpf).json"
+	assert_equal "modes" "$(stat --format=%a "$NETRACKER_RUN" "$file" | xargs)" '700 600'
+	assert_equal "counters" "$(jq --compact-output '[.counters.attempts, .counters.ended.REJ]' "$file")" '[1,1]'
+	assert_equal "map" "$(jq .maps.nt_counters "$file")" "$(bpftool --json map show pinned "$PINS/nt_counters" | jq .id)"
+	netracker attach --quiet veth0
+	figure_is .attempts 0
+	echo '{"maps":' >"$file"
+	assert_status 1 netracker stats
+	assert_says "$file does not tell what to count from"
+	assert_status 0 netracker stats --reset
+	figure_is .attempts 0
+	netracker detach --quiet veth0
+	[[ ! -e $NETRACKER_RUN ]] || fail "$(find "$NETRACKER_RUN")"
+}
+
+@test "stats --reset: what it has kept is not believed of another load of the tracker" {
+	local file
+	refused
+	wait_for figure_is .ended.REJ 1
+	netracker stats --reset 2>/dev/null
+	file=$(echo "$NETRACKER_RUN"/*)
+	cp "$file" "$BATS_TEST_TMPDIR/kept"
+	netracker detach --quiet veth0
+	netracker attach --quiet veth0
+	mkdir "$NETRACKER_RUN"
+	cp "$BATS_TEST_TMPDIR/kept" "$file"
+	refused
+	refused
+	wait_for figure_is .ended.REJ 2
+	netracker stats --reset 2>/dev/null
+	figure_is .attempts 0
+}
+
+@test "stats --reset: trackers with a BPF file system each have a file each" {
+	refused
+	wait_for figure_is .ended.REJ 1
+	mount -t bpf bpf /sys/fs/bpf
+	in_netns client "$NETRACKER" attach --quiet lo
+	in_netns client "$NETRACKER" stats --reset 2>/dev/null
+	assert_equal "files" "$(find "$NETRACKER_RUN" -type f | wc -l)" 1
+	umount /sys/fs/bpf
+	figure_is .attempts 1
+	netracker stats --reset 2>/dev/null
+	figure_is .attempts 0
+	assert_equal "files" "$(find "$NETRACKER_RUN" -type f | wc -l)" 2
+}
+
+@test "stats --reset that cannot be kept: a sentence, and nothing was reset" {
+	refused
+	wait_for figure_is .ended.REJ 1
+	: >"$NETRACKER_RUN"
+	assert_status 1 netracker stats --reset
+	assert_says "cannot write $NETRACKER_RUN/baseline-"
+	assert_says 'nothing was reset'
+	figure_is .attempts 1
 }
 
 @test "stats: durations and handshakes have histograms by direction" {

@@ -14,7 +14,7 @@ setup_file() {
 
 setup() {
 	isolate
-	export NETRACKER_LOCK=$BATS_TEST_TMPDIR/lock
+	export NETRACKER_LOCK=$BATS_TEST_TMPDIR/lock NETRACKER_RUN=$BATS_TEST_TMPDIR/run
 	use_stub
 	new_netns server
 	new_netns client

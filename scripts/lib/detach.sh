@@ -129,7 +129,8 @@ release() {
 	for pin in $(pins); do
 		run rm -f -- "$pin"
 	done
-	[[ ! -e $BASELINE ]] || run rm -f -- "$BASELINE"
+	remove_baseline
+	[[ ! -e $VIEWS/baseline ]] || run rm -f -- "$VIEWS/baseline" # a map, in which version 0.1.0 kept it
 	((DRY_RUN)) || view_sweep
 	[[ ! -d $VIEWS ]] || run rmdir -- "$VIEWS"
 }

@@ -4,7 +4,6 @@
 # The pinned maps, which tc makes with the first filter: how they are read and written. Layouts are in NeTracker.h.
 
 readonly PINS=$BPFFS/tc/globals VIEWS=$BPFFS/netracker
-readonly BASELINE=$VIEWS/baseline # what `stats --reset` counts from
 readonly IFACE_NAME_LEN=16 MAX_IFACES=256
 
 # The maps of this tracker: NAME to the kernel's number, once find_maps has looked. Another program may have pinned maps of the same

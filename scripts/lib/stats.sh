@@ -4,9 +4,9 @@
 # stats and config: what the tracker has counted, and what it has been told.
 #
 # The kernel's counters are never set back: they grow on while somebody reads them, and Prometheus reads the same ones. A reset
-# keeps what they were then, as JSON text in a map of its own, and stats shows the difference.
+# keeps what they were then in a file, and stats shows the difference. Detach removes it with the maps.
 
-readonly BASELINE_SIZE=16384
+readonly RUN=${NETRACKER_RUN:-/run/netracker}
 
 cmd_stats() {
 	(($# == 0)) || die_word "$1"
@@ -42,29 +42,52 @@ stats() {
 		--from-file "$LIBDIR/stats.jq"
 }
 
-read_baseline() {
-	if [[ -e $BASELINE ]]; then
-		bpftool --json map dump pinned "$BASELINE" | jq --compact-output '
-			.[0].value | map(select(. != "0x00") | .[2:] | explode | map(if . > 96 then . - 87 else . - 48 end) | .[0] * 16 + .[1])
-			| implode | fromjson'
-	else
-		oldest=$(interfaces | awk '!oldest || $5 < oldest { oldest = $5 } END { print oldest + 0 }')
-		printf '{"time_ns":%s}\n' "$oldest"
-	fi
+# Print the name of the file with what the last reset has kept. Each BPF file system has a tracker of its own, and so its own file.
+baseline_file() {
+	printf '%s\n' "$RUN/baseline-$(stat --format=%d -- "$BPFFS").json"
 }
 
-write_baseline() {
-	local text padding
-	text=$(totals)
-	((${#text} < BASELINE_SIZE)) || die "$EXIT_FAILED" "the counts are too long to be kept; nothing was reset"
-	printf -v padding ' 00%.0s' $(seq $((BASELINE_SIZE - ${#text})))
-	ECHO=0
-	if [[ ! -e $BASELINE ]]; then
-		run mkdir -p -- "$VIEWS"
-		run bpftool map create "$BASELINE" type array key 4 value "$BASELINE_SIZE" entries 1 name nt_baseline
+# Print the maps that are counted in, with the kernel's numbers of them, which no other map gets until the next boot.
+counting_maps() {
+	printf '{"nt_counters":%s,"nt_services":%s}\n' "${OUR_MAPS[nt_counters]}" "${OUR_MAPS[nt_services]}"
+}
+
+# Print what stats counts from: the totals at the last reset, else nothing but the time of the first attach. A file that tells of other
+# maps than those that are pinned now has outlived them, as nobody has detached.
+read_baseline() {
+	local file baseline=''
+	file=$(baseline_file)
+	if [[ -e $file ]]; then
+		baseline=$(command jq --compact-output --argjson maps "$(counting_maps)" 'select(.maps == $maps) | del(.maps, .reset)' "$file" 2>/dev/null) ||
+			die "$EXIT_FAILED" "$file does not tell what to count from; 'netracker stats --reset' writes it anew"
 	fi
-	update "$BASELINE" "$(bytes 4 0)" "$(printf %s "$text" | od -An -v -tx1)$padding"
+	[[ $baseline ]] || baseline=$(interfaces | awk '!oldest || $5 < oldest { oldest = $5 } END { printf "{\"time_ns\":%.0f}", oldest }')
+	printf '%s\n' "$baseline"
+}
+
+# Under the lock, as a detach meanwhile would not find the file. Whoever reads it sees the old one or the new one.
+write_baseline() {
+	local file text reason
+	take_lock
+	file=$(baseline_file)
+	text=$(totals | jq --argjson maps "$(counting_maps)" '{reset: (now | floor | todate), maps: $maps} + .')
+	reason=$(
+		umask 077
+		{ mkdir -p -- "$RUN" && printf '%s\n' "$text" >"$file.new" && mv -f -T -- "$file.new" "$file"; } 2>&1
+	) || {
+		rm -f -- "$file.new"
+		die "$EXIT_FAILED" "cannot write $file: ${reason##*: }; nothing was reset; make room there, or see to whom it belongs"
+	}
 	say "counting from now on"
+}
+
+# remove_baseline: idempotent, and not done by --dry-run.
+remove_baseline() {
+	local file
+	file=$(baseline_file)
+	[[ ! -e $file ]] || run rm -f -- "$file"
+	((DRY_RUN)) || rm -f -- "$file.new"
+	((DRY_RUN)) || [[ ! -d $RUN ]] || rmdir --ignore-fail-on-non-empty -- "$RUN"
 }
 
 cmd_config() {
