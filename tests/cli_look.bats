@@ -169,10 +169,6 @@ gave_up() {
 	done
 	assert_equal "by port" "$(netracker list --json --sort port | jq .dport | paste -sd ' ')" '8000 8001'
 	assert_equal "oldest" "$(netracker list --json --sort age --max-rows 1 | jq .dport)" 8000
-	assert_equal "by bpftool" "$(
-		rm "$VIEWS/records"
-		netracker list --json --sort port | jq .dport | paste -sd ' '
-	)" '8000 8001'
 }
 
 @test "status: what is attached, who else is there, how full it is; exit status 3 when nothing is" {

@@ -203,7 +203,9 @@ fill_entries() {
 	for name in conn_map nt_counters nt_ifaces nt_config; do
 		netracker attach --quiet veth0
 		rm "$PINS/$name"
-		for verb in list stats config 'stats --reset'; do
+		# The views hold the maps as the filters do.
+		assert_status 0 netracker list
+		for verb in stats config 'stats --reset'; do
 			# shellcheck disable=SC2086 # words
 			assert_status 1 netracker $verb
 			assert_says "the pin $PINS/$name is gone"

@@ -28,7 +28,7 @@ library() {
 		set -euo pipefail
 		shopt -s extglob nullglob
 		LIBDIR=$0
-		for library in common prerequisites maps view; do
+		for library in common prerequisites maps hooks view; do
 			source "$0/$library.sh"
 		done
 		ECHO=0
@@ -170,8 +170,67 @@ value() {
 	run library view_pin "$BATS_TEST_TMPDIR"
 	assert_equal "status" "$status" 1
 	assert_equal "lines" "${#lines[@]}" 1
-	[[ $output == "netracker: no views in "* ]] || fail "$output"
+	[[ $output == "netracker: views that cannot be in $VIEWS: connections, handshake_records, handshakes, hooks, metrics, records, as "* ]] ||
+		fail "$output"
 	assert_equal "bpffs" "$(find /sys/fs/bpf)" "$before"
+}
+
+# refused_view: print a directory with the views, of which metrics calls a function that no kernel has.
+refused_view() {
+	local dir=$BATS_TEST_TMPDIR/view
+	cp -a "$ROOT/view" "$dir"
+	clang -O2 -g -target bpf -mcpu=v3 -I"/usr/include/$(uname -m)-linux-gnu" -I"$ROOT/view" -x c -c - -o "$dir/metrics.bpf.o" <<-'EOF'
+		#include "iterator.h"
+		static long (*nobody_has_it)(void) = (void *)195000;
+		SEC("iter/bpf_map_elem") int show(struct bpf_iter__bpf_map_elem *ctx) { return nobody_has_it() > 0; }
+	EOF
+	printf '%s\n' "$dir"
+}
+
+@test "a view that the kernel cannot have is left out and said by name with the reason; the others stay" {
+	local dir
+	requires tool_clang
+	attach_raw server veth0
+	dir=$(refused_view)
+	run library view_pin "$dir"
+	assert_equal "status" "$status" 0
+	assert_equal "lines" "${#lines[@]}" 1
+	[[ $output == "netracker: views that cannot be in $VIEWS: metrics, as this is Linux $(uname -r), which has no helper_195000; boot a newer kernel"* ]] ||
+		fail "$output"
+	assert_equal "views" "$(cd "$VIEWS" && echo *)" "connections handshake_records handshakes hooks records"
+	rm "$dir"/*records.bpf.o
+	run library view_pin "$dir"
+	assert_equal "lines" "${#lines[@]}" 2
+	[[ $output == *": handshake_records, records, as it is not in $dir; 'make' builds it"* ]] || fail "$output"
+	assert_equal "views" "$(cd "$VIEWS" && echo *)" "connections handshakes hooks"
+}
+
+@test "a kernel without BTF has no views: one line says so, and list says what to do, exit status 4" {
+	attach_raw server veth0
+	mount -t tmpfs tmpfs /sys/kernel/btf
+	run library view_pin "$ROOT/view"
+	umount /sys/kernel/btf
+	assert_equal "status, lines" "$status, ${#lines[@]}" "1, 1"
+	[[ $output == *' records, as this kernel has no BTF (CONFIG_DEBUG_INFO_BTF), '* ]] || fail "$output"
+	run in_netns server "$NETRACKER" list
+	assert_equal "list" "$status, ${#lines[@]}" "4, 1"
+	[[ $output == *"$VIEWS/records is not there; 'netracker attach' on an interface"* ]] || fail "$output"
+}
+
+@test "without a view, what needs it says so and how to get it, exit status 4; what needs another goes on" {
+	track server
+	rm "$VIEWS/handshake_records"
+	run in_netns server "$NETRACKER" list
+	assert_equal "list" "$status:$output" \
+		"4:netracker: $VIEWS/handshake_records is not there; 'netracker attach' on an interface makes it, or says what this kernel lacks for it"
+	in_netns server "$NETRACKER" metrics >/dev/null
+	rm "$VIEWS/metrics"
+	run in_netns server "$NETRACKER" metrics
+	assert_equal "metrics" "$status:$output" \
+		"4:netracker: $VIEWS/metrics is not there; 'netracker attach' on an interface makes it, or says what this kernel lacks for it"
+	track server
+	assert_equal "list, attached again" "$(in_netns server "$NETRACKER" list --json)" ""
+	in_netns server "$NETRACKER" metrics >/dev/null
 }
 
 @test "somebody else's pin of the same name stays" {

@@ -158,13 +158,13 @@ undo_attach() {
 	[[ $WAS_ATTACHED == *ours* ]] || release
 }
 
-# pin_views GROUP: the iterators make list fast and metrics possible; without them everything else works. They are replaced with the
+# pin_views GROUP: list and metrics read the views; without them everything else works. They are replaced with the
 # filters, and stay open to the group that could read them, unless GROUP names another.
 pin_views() {
 	local group=$1
 	((!DRY_RUN)) || return 0
 	[[ $group || ! -d $VIEWS ]] || group=$(stat --format=%g -- "$VIEWS")
-	if [[ ! -e $VIEWS/records || ${SUPERSEDED[*]} ]]; then
+	if [[ ${SUPERSEDED[*]} ]] || ! view_has_all; then
 		view_pin "$(view_objects)" || return 0 # it has said why
 	fi
 	[[ ${group:-0} == 0 ]] || view_share "$group"

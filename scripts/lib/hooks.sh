@@ -193,17 +193,24 @@ explain_load() {
 	esac
 }
 
-# What the object needs of the kernel that came last, by the number of the helper function: name and release. From there on, distributors
-# of long-lived kernels have taken over some and not others, so the release that a kernel calls itself tells nothing.
+# What the tracker and the views need of the kernel that came last, by the number of the helper function: name and release. From there on,
+# distributors of long-lived kernels have taken over some and not others, so the release that a kernel calls itself tells nothing.
 readonly -A HELPER_CAME=([99]='bpf_skc_lookup_tcp 5.2' [125]='bpf_ktime_get_boot_ns 5.8' [164]='bpf_for_each_map_elem 5.13'
-	[169]='bpf_timer_init 5.15' [170]='bpf_timer_set_callback 5.15' [171]='bpf_timer_start 5.15' [177]='bpf_trace_vprintk 5.16')
+	[169]='bpf_timer_init 5.15' [170]='bpf_timer_set_callback 5.15' [171]='bpf_timer_start 5.15' [177]='bpf_trace_vprintk 5.16'
+	[181]='bpf_loop 5.17' [195]='bpf_map_lookup_percpu_elem 5.19')
 
 # explain_helper OUTPUT: the kernel lacks a function that the programs call.
 explain_helper() {
-	local number name release
-	number=$(sed -n 's/.* func [^#]*#\([0-9]*\).*/\1/p' <<<"$1" | head -n 1)
-	read -r name release <<<"${HELPER_CAME[$number]:-"helper_$number" later}"
+	local name release
+	read -r name release < <(lacking_helper "$1")
 	explain_lack "$name" "$release"
+}
+
+# lacking_helper OUTPUT: print NAME RELEASE of the function that the verifier does not know.
+lacking_helper() {
+	local number
+	number=$(sed -n 's/.* func [^#]*#\([0-9]*\).*/\1/p' <<<"$1" | head -n 1)
+	printf '%s\n' "${HELPER_CAME[$number]:-"helper_$number later"}"
 }
 
 # explain_lack FUNCTION RELEASE: … which came with that release.
@@ -213,7 +220,7 @@ explain_lack() {
 
 # verifier_words OUTPUT: the last thing that the verifier said before its statistics.
 verifier_words() {
-	grep -vE '^(processed [0-9]+ insns|-- (BEGIN|END)|libbpf: |Unable to load|Error fetching|[[:space:]]*$)' <<<"$1" | tail -n 1
+	grep -vE '^(processed [0-9]+ insns|-- (BEGIN|END)|libbpf: |Unable to load|Error fetching|Error: |[[:space:]]*$)' <<<"$1" | tail -n 1
 }
 
 # explain_layout PIN

@@ -10,7 +10,7 @@ cmd_metrics() {
 		require root
 		# Whose it is, only who may open it could tell.
 		[[ -e $PINS/nt_counters ]] || die "$EXIT_NOT_ATTACHED" "not attached to any interface; 'netracker attach IFACE' does that"
-		die "$EXIT_PREREQUISITE" "$VIEWS/metrics is not there; 'netracker attach' on an interface makes it, where the kernel can (Linux 5.19, BTF)"
+		die_without_view metrics
 	fi
 	if [[ $dir ]]; then
 		metrics_to_textfile "$dir"

@@ -13,17 +13,23 @@ QUALITY=0
 SORT= # by what list sorts; empty: not at all
 
 cmd_list() {
+	local view
 	obey_record_options "$@"
-	# Who may read the views needs no privilege.
-	[[ -r $VIEWS/records && -r $VIEWS/handshake_records ]] || require_attached
+	for view in records handshake_records; do
+		# Who may read them needs no privilege.
+		if [[ ! -r $VIEWS/$view ]]; then
+			require_attached
+			die_without_view "$view"
+		fi
+	done
 	require awk
 	prepare_output list
 	# People want an order; what is piped on shall not wait for the last connection.
 	[[ $SORT || ! -t 1 ]] || SORT=age
 	if [[ ! $SORT ]]; then
-		live_records | "${FORMATTER[@]}" 2>/dev/null | copy_out || exit_of_list "${PIPESTATUS[@]}"
+		view_records | "${FORMATTER[@]}" 2>/dev/null | copy_out || exit_of_list "${PIPESTATUS[@]}"
 	else
-		live_records | NT_SORT=$SORT NT_MAX_ROWS='' "${AWK[@]}" -f "$LIBDIR/sortkey.awk" |
+		view_records | NT_SORT=$SORT NT_MAX_ROWS='' "${AWK[@]}" -f "$LIBDIR/sortkey.awk" |
 			sort --stable --key=1,1 --field-separator=$'\t' | cut -f 2- | "${FORMATTER[@]}" 2>/dev/null | copy_out ||
 			exit_of_list "${PIPESTATUS[@]}"
 	fi
@@ -139,24 +145,4 @@ terminal_width() {
 # Print where cgroup2 is mounted, beside cgroup1 or alone; nothing if nowhere.
 find_cgroups() {
 	awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts
-}
-
-# Print the live connections in the format of the trace's lines.
-live_records() {
-	if [[ -e $VIEWS/records && -e $VIEWS/handshake_records ]]; then
-		view_records
-	else
-		dump_records
-	fi
-}
-
-# The same without the views: bpftool's JSON. Cgroup ids are made strings first: jq's numbers are not exact beyond 2^53.
-dump_records() {
-	local names now
-	names=$(interfaces | awk '{ print $1, $6 }')
-	now=$(now_ns)
-	for map in conn_map syn_map; do
-		dump "$map" | sed -E 's/"(cgroup|uid)":([0-9]+)/"\1":"\2"/g' |
-			NAMES=$names jq --raw-output --arg map "$map" --argjson now "$now" --from-file "$LIBDIR/dump.jq"
-	done
 }

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 #
 # Views: BPF iterators, pinned as files in $VIEWS, that show the tracker's maps as text (view/view.h). attach pins them, detach
-# removes them; without them (Linux before 5.19, or without BTF) the tracker works all the same.
+# removes them; the tracker works without them as well, but list and metrics do not. The kernel needs BTF, metrics and hooks newer helpers
+# than the tracker (Linux 5.19 has all): each view is there if it can be.
 #
 #	connections  handshakes             tables for people: established connections, and those being opened
 #	records      handshake_records      the same in the format of the trace's lines, for programs
@@ -34,52 +35,100 @@ view_objects() {
 	printf '%s\n' "$dir"
 }
 
-# view_pin DIR: pin the views, whose objects are in DIR, in place of those that may be there. Fails with nothing pinned, and tells
-# why in one line, where the kernel cannot have them.
+# view_pin DIR: pin the views, whose objects are in DIR, in place of those that may be there. Those that cannot be are left out, and said
+# by name with the reason, a line for each reason. Fails if there is none.
 view_pin() {
-	local reason
+	local view reason lacking
+	local -a pinned=()
+	local -A left_out=() # reason to the views that it concerns
 	view_unpin
-	if [[ ! -e /sys/kernel/btf/vmlinux ]]; then
-		reason='this kernel has no BTF (CONFIG_DEBUG_INFO_BTF)'
-	elif reason=$(view_pin_all "$1" 2>&1); then
-		announce "bpftool iter pin $(quoted "$1")/{$(join , "${!VIEW_MAP[@]}")}.bpf.o $VIEWS/"
-		return
-	else
-		view_unpin
-		reason="$(last_words "$reason") (they need Linux 5.19)"
+	lacking=$(view_pin_each "$1" | sort)
+	while read -r view reason; do
+		[[ ! $view ]] || left_out[$reason]+=${left_out[$reason]:+, }$view
+	done <<<"$lacking"
+	for reason in "${!left_out[@]}"; do
+		say "views that cannot be in $VIEWS: ${left_out[$reason]}, as $reason; 'list' needs records and handshake_records, 'metrics' needs metrics"
+	done
+	for view in "${!VIEW_MAP[@]}"; do
+		[[ ! -e $VIEWS/$view ]] || pinned+=("$view")
+	done
+	if ((${#pinned[@]} == 0)); then
+		[[ ! -d $VIEWS ]] || rmdir --ignore-fail-on-non-empty -- "$VIEWS"
+		return 1
 	fi
-	say "no views in $VIEWS: $reason; 'list' works without them, only slower, 'metrics' does not"
-	return 1
+	announce "bpftool iter pin $(quoted "$1")/{$(join , "${pinned[@]}")}.bpf.o $VIEWS/"
 }
 
-# A subshell: whatever happens, its trap removes what is only needed on the way.
-view_pin_all() (
+# view_pin_each DIR: print VIEW REASON of each that cannot be. A subshell: whatever happens, its trap removes what is only needed on the way.
+view_pin_each() (
 	objects=$1
 	passing=()
 	trap '((${#passing[@]} == 0)) || rm -f -- "${passing[@]}"' EXIT
 
+	if [[ ! -e /sys/kernel/btf/vmlinux ]]; then
+		without_views "this kernel has no BTF (CONFIG_DEBUG_INFO_BTF), which one of the distribution has"
+		exit
+	fi
 	# libbpf finds the maps which a view only looks things up in by their names in $BPFFS itself: bpftool has no option to say
 	# that tc keeps them elsewhere.
 	for map in "${VIEWED_MAPS[@]}"; do
 		[[ $(readlink -- "$BPFFS/$map") != "$PINS/$map" ]] || rm -f -- "$BPFFS/$map"
-		ln -s -- "$PINS/$map" "$BPFFS/$map" || exit
+		if ! ln -s -- "$PINS/$map" "$BPFFS/$map" 2>/dev/null; then
+			without_views "$BPFFS/$map is somebody else's, who has to take it away or pin it elsewhere"
+			exit
+		fi
 		passing+=("$BPFFS/$map")
 	done
 
 	# A step for each service that there can be, for each of its metrics; then those of the interfaces.
-	mkdir -p -- "$VIEWS" || exit
+	mkdir -p -- "$VIEWS"
 	passing+=("$VIEWS/plan")
 	rm -f -- "$VIEWS/plan"
 	steps=$((METRICS_OF_SERVICES * $(bpftool --json map show pinned "$PINS/nt_services" | jq .max_entries) + STEPS_OF_INTERFACES))
-	command bpftool map create "$VIEWS/plan" type array key 4 value 4 entries "$steps" name nt_plan || exit
+	command bpftool map create "$VIEWS/plan" type array key 4 value 4 entries "$steps" name nt_plan 2>/dev/null || true
 
 	for view in "${!VIEW_MAP[@]}"; do
 		map=$PINS/${VIEW_MAP[$view]}
 		[[ ${VIEW_MAP[$view]} != nt_plan ]] || map=$VIEWS/plan
-		# Where the kernel cannot tell where filters are, there is another way.
-		command bpftool iter pin "$objects/$view.bpf.o" "$VIEWS/$view" map pinned "$map" || [[ $view == hooks ]] || exit
+		if [[ ! -s $objects/$view.bpf.o ]]; then
+			printf '%s\n' "$view it is not in $objects; 'make' builds it"
+		elif ! output=$(command bpftool iter pin "$objects/$view.bpf.o" "$VIEWS/$view" map pinned "$map" 2>&1); then
+			printf '%s\n' "$view $(explain_view "$output")"
+		fi
 	done
 )
+
+# without_views REASON: print it for each of them.
+without_views() {
+	local view
+	for view in "${!VIEW_MAP[@]}"; do
+		printf '%s\n' "$view $1"
+	done
+}
+
+# explain_view OUTPUT: why the kernel does not take a view, by what bpftool and libbpf have said.
+explain_view() {
+	local name release words
+	case $1 in
+		*' func '*#[0-9]*)
+			read -r name release < <(lacking_helper "$1")
+			printf '%s\n' "this is Linux $(uname -r), which has no $name; boot a newer kernel (Linux $release)"
+			;;
+		*'PROG LOAD LOG'*)
+			printf '%s\n' "this kernel ($(uname -r)) refuses it: $(verifier_words "$1")"
+			;;
+		*)
+			# What they say first is the cause, what follows is that nothing came of it.
+			words=$(sed -n 's/^libbpf: //p' <<<"$1" | head -n 1)
+			printf '%s\n' "${words:-$(last_words "$1")}"
+			;;
+	esac
+}
+
+# die_without_view VIEW: attach has said why it could not pin it.
+die_without_view() {
+	die "$EXIT_PREREQUISITE" "$VIEWS/$1 is not there; 'netracker attach' on an interface makes it, or says what this kernel lacks for it"
+}
 
 # Remove what view_pin made. Who is reading one of the files may finish.
 view_unpin() {
@@ -117,6 +166,14 @@ view_unshare() {
 		run chmod g-x "$BPFFS"
 		run chgrp 0 "$BPFFS"
 	fi
+}
+
+# Are all views pinned?
+view_has_all() {
+	local view
+	for view in "${!VIEW_MAP[@]}"; do
+		[[ -e $VIEWS/$view ]] || return 1
+	done
 }
 
 # Print a line for each live connection: those being opened, then the established ones.
