@@ -73,6 +73,7 @@ figure_is() {
 	echo '{"maps":' >"$file"
 	assert_status 1 netracker stats
 	assert_says "$file does not tell what to count from"
+	assert_equal "lines" "$(wc -l <<<"$output")" 1
 	assert_status 0 netracker stats --reset
 	figure_is .attempts 0
 	netracker detach --quiet veth0

@@ -66,8 +66,12 @@ as_unit() {
 	mkdir "$BATS_TEST_TMPDIR/textfile"
 	with none "$NETRACKER" metrics --textfile "$BATS_TEST_TMPDIR/textfile"
 	assert_equal "capabilities of the metrics' unit" "$(unit netracker-metrics.service CapabilityBoundingSet)" ""
+	export NETRACKER_RUN=$BATS_TEST_TMPDIR/run
+	with sys_admin "$NETRACKER" stats --reset
 	as_unit netracker@.service ExecStop
 	assert_equal "pins left" "$(find /sys/fs/bpf/tc /sys/fs/bpf/netracker -type f 2>/dev/null)" ""
+	[[ ! -e $NETRACKER_RUN ]] || fail "the unit leaves $(find "$NETRACKER_RUN")"
+	[[ /run/netracker == "$(unit netracker@.service ReadWritePaths)"/* ]] || fail "the unit cannot write to /run/netracker"
 }
 
 @test "to look needs less: SYS_ADMIN for status, stats and config, nothing for list, log and metrics" {

@@ -158,8 +158,8 @@ undo_attach() {
 	[[ $WAS_ATTACHED == *ours* ]] || release
 }
 
-# pin_views GROUP: list and metrics read the views; without them everything else works. They are replaced with the
-# filters, and stay open to the group that could read them, unless GROUP names another.
+# pin_views GROUP: list and metrics read the views; without them everything else works. They are replaced with the filters, and stay open
+# to the group that could read them, unless GROUP names another.
 pin_views() {
 	local group=$1
 	((!DRY_RUN)) || return 0

@@ -33,18 +33,21 @@ totals() {
 
 # Print the counts since the last reset as the user gets to see them.
 stats() {
-	local lost=0 fill
+	local lost=0 fill base
 	if [[ -d $(instance) ]]; then
 		fill=$(buffer_fill)
 		lost=${fill##* }
 	fi
-	totals | jq --compact-output --rawfile tables "$TABLES_TSV" --argjson base "$(read_baseline)" --argjson boot_us "$(boot_us)" --argjson log_lost "$lost" \
+	base=$(read_baseline)
+	totals | jq --compact-output --rawfile tables "$TABLES_TSV" --argjson base "$base" --argjson boot_us "$(boot_us)" --argjson log_lost "$lost" \
 		--from-file "$LIBDIR/stats.jq"
 }
 
 # Print the name of the file with what the last reset has kept. Each BPF file system has a tracker of its own, and so its own file.
 baseline_file() {
-	printf '%s\n' "$RUN/baseline-$(stat --format=%d -- "$BPFFS").json"
+	local device
+	device=$(stat --format=%d -- "$BPFFS")
+	printf '%s\n' "$RUN/baseline-$device.json"
 }
 
 # Print the maps that are counted in, with the kernel's numbers of them, which no other map gets until the next boot.
