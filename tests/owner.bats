@@ -222,6 +222,7 @@ owners() {
 }
 
 @test "netracker list and log: the owner of what is alive and of what has ended; --owner" {
+	# shellcheck disable=SC2153 # set in helpers.bash
 	local netracker=("$NETRACKER") sport
 	requires kernel_5.16 object
 	export NETRACKER_LOCK=$BATS_TEST_TMPDIR/lock NETRACKER_OBJ=$OBJ

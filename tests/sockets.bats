@@ -307,6 +307,7 @@ all_ended() {
 	mapfile -t ports <"$BACKGROUND_OUTPUT"
 	# The first one gave way to the ninth.
 	wait_for_records 1 ":${ports[0]} -> "
+	# shellcheck disable=SC2153 # set in helpers.bash, beside an array of nearly that name
 	kill -- "-$BACKGROUND_PID"
 	wait_for_records 9 ' state=(S3|SF) '
 	assert_equal "gave way" "$(($(counter close_evicted) - before)): $(records ' state=S3 ' | sed 's/ ->.*//; s/.*://')" "1: ${ports[0]}"
