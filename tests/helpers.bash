@@ -2,28 +2,24 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 #
 # What the tests share. A test file says `load helpers`; setup and teardown below then give each test a bpffs, a trace instance and
-# network namespaces of its own, and take them away. The suite as a whole runs in scripts/sandbox (see tests/run).
+# network namespaces of its own, and take them away. The suite as a whole runs in scripts/sandbox (see tests/run). Namespaces, veth
+# pairs, the waiting and more are the laboratory's: new_netns, in_netns, new_veth, add_address, listening, peer, retry, wait_for; what
+# they do is at the head of laboratory.bash.
 #
 # Prerequisites and assertions
 #   requires WORD…               skip the test, with the reason, unless the machine has what the words name; in CI fail instead:
 #                                root kernel_N.M object ipv6 tool_COMMAND
 #   fail MESSAGE                 end the test
 #   assert_equal WHAT GOT WANT   fail, naming all three, unless the two are the same text
-#   retry N DELAY COMMAND…       run COMMAND up to N times, DELAY seconds apart, until it succeeds
 #   copy_of_tree DIR             the sources, to build there what is not to be built in the tester's tree
-#   wait_for COMMAND…            the same for WAIT_SECONDS (60) in all; fails with COMMAND and its last output. Use it instead of sleep.
 #
 # Namespaces and traffic
-#   new_netns NAME               make an anonymous network namespace, lo up
-#   in_netns NAME COMMAND…       run COMMAND in it
-#   new_veth NS IF NS2 IF2       join two namespaces with a veth pair, both ends up
 #   new_pair                     namespaces client and server joined by a veth pair, veth0 in both: $CLIENT4 $CLIENT6 $SERVER4 $SERVER6.
 #                                $NOBODY4 is on that link, too, if somebody were there. No other run of the tests has these addresses
 #   background COMMAND…          run COMMAND (a function may be) until teardown; its process group is $BACKGROUND_PID, its output
 #                                goes to the file $BACKGROUND_OUTPUT
 #   http_server NS [PORT]        nginx on PORT (8000) of every address in NS. / answers and leaves the closing to the client, /close
 #                                closes itself, /files/ is the directory $WWW. $ACCESS_LOG has `address port status` of each request
-#   peer NS ARGUMENT…            tests/peer.py in NS: does to a TCP connection what curl and nginx do not (see there)
 #   build TARGET…                make what only tests need, in this tree, which another run may be using
 #
 # The tracker
@@ -31,6 +27,7 @@
 #                                the tree may be in a home that is closed to all but its owner
 #   attach_raw NS IF             clsact and both filters, with plain tc
 #   detach_raw NS IF             remove them
+#   attach_again NS IF NS2 IF2   the programs that are on IF2 in NS2. To load them a second time gives the same, only slower
 #   trace_start                  start to capture the lines about this run's addresses: trackers of others write to the same trace. Nobody
 #                                else's reader takes them away
 #   only_own DIR                 have the trace instance DIR keep the lines about this run's addresses alone
@@ -49,7 +46,9 @@
 #                                Both wait: a record is written before its connection has left the table, and the counters and tables
 #                                are not read at one instant.
 
-ROOT=$(cd "${BASH_SOURCE[0]%/*}/.." && pwd)
+# shellcheck source=laboratory.bash
+source "${BASH_SOURCE[0]%/*}/laboratory.bash"
+BACKGROUND_GROUPS=1
 readonly ROOT OBJ=${NETRACKER_OBJECT:-$ROOT/NeTracker.bpf.o} NETRACKER=${NETRACKER_COMMAND:-$ROOT/scripts/netracker} PINS=/sys/fs/bpf/tc/globals
 
 # The trace is the machine's: what is a test's own is told by the addresses, 10.x.y.0/24 and 2001:db8:z::/48 by the number that tests/run
@@ -59,10 +58,8 @@ readonly NET4=10.$((NETRACKER_TEST_NET >> 8)).$((NETRACKER_TEST_NET & 255))
 NET6=2001:db8:$(printf %x "$NETRACKER_TEST_NET")
 readonly NET6 CLIENT4=$NET4.1 SERVER4=$NET4.2 NOBODY4=$NET4.99 CLIENT6=$NET6::1 SERVER6=$NET6::2
 
-# NT_TABLES: for tests that hand records to the formatters themselves.
-export LC_ALL=C NT_TABLES=$ROOT/scripts/lib/tables.tsv
-# A machine may be busy, and who waits in vain has all the time in the world.
-WAIT_SECONDS=60
+# NT_TABLES: for tests that hand records to the formatters themselves. Python must not leave its caches in the tree.
+export LC_ALL=C NT_TABLES=$ROOT/scripts/lib/tables.tsv PYTHONDONTWRITEBYTECODE=1
 
 setup() {
 	isolate
@@ -75,11 +72,10 @@ teardown() {
 # A bpffs for this test alone; names for what cannot be private.
 isolate() {
 	requires root
-	NETNS_DIR=$BATS_TEST_TMPDIR/netns
+	open_laboratory "$BATS_TEST_TMPDIR"
 	WWW=$BATS_TEST_TMPDIR/www
 	ACCESS_LOG=$BATS_TEST_TMPDIR/access.log
-	BACKGROUND_PIDS=()
-	mkdir "$NETNS_DIR" "$WWW"
+	mkdir "$WWW"
 	mount -t bpf bpf /sys/fs/bpf
 
 	# scripts/netracker takes the name of its instance from here.
@@ -88,31 +84,14 @@ isolate() {
 }
 
 clean_up() {
-	local pid netns instance
+	local instance
 	[[ -v NETNS_DIR ]] || return 0
-	for pid in "${BACKGROUND_PIDS[@]}"; do
-		kill -KILL -- "-$pid" 2>/dev/null || true
-		wait "$pid" 2>/dev/null || true
-	done
-	for netns in "$NETNS_DIR"/*; do
-		[[ -e $netns ]] || continue
-		kill_inside "$netns"
-		umount "$netns"
-	done
+	close_laboratory
 	for instance in /sys/kernel/tracing/instances/"$NETRACKER_INSTANCE"*; do
 		[[ ! -e $instance ]] || wait_for rmdir "$instance"
 	done
 	note_maps
 	umount /sys/fs/bpf
-}
-
-# kill_inside FILE: end every process whose network namespace FILE is.
-kill_inside() {
-	local inode pid
-	inode=$(stat --format=%i "$1")
-	for pid in /proc/[0-9]*; do
-		[[ $(readlink "$pid/ns/net") != "net:[$inode]" ]] || kill -KILL "${pid#/proc/}" 2>/dev/null || true
-	done
 }
 
 #
@@ -171,103 +150,36 @@ assert_equal() {
 	[[ $2 == "$3" ]] || fail "$1: got '$2', want '$3'"
 }
 
-retry() {
-	local attempts=$1 delay=$2 output i
-	shift 2
-	for ((i = 0; i < attempts; i++)); do
-		if output=$("$@" 2>&1); then
-			return
-		fi
-		sleep "$delay"
-	done
-	fail "still failing after $attempts attempts: $* ${output:+($output)}"
-}
-
-wait_for() {
-	retry $((WAIT_SECONDS * 20)) 0.05 "$@"
-}
-
 #
 # Namespaces and traffic
 #
-
-# A namespace lives by its mount on a file: no process holds it, no name is left when the sandbox dies.
-new_netns() {
-	: >"$NETNS_DIR/$1"
-	unshare --net="$NETNS_DIR/$1" true
-	in_netns "$1" ip link set lo up
-	if [[ -e /proc/net/if_inet6 ]]; then
-		in_netns "$1" bash -c 'echo 0 | tee /proc/sys/net/ipv6/conf/{all,default}/disable_ipv6' >/dev/null
-	fi
-}
-
-in_netns() {
-	nsenter --net="$NETNS_DIR/$1" -- "${@:2}"
-}
-
-new_veth() {
-	in_netns "$1" ip link add "$2" type veth peer name "$4" netns "$NETNS_DIR/$3"
-	in_netns "$1" ip link set "$2" up
-	in_netns "$3" ip link set "$4" up
-}
 
 new_pair() {
 	new_netns client
 	new_netns server
 	new_veth client veth0 server veth0
-	in_netns client ip address add "$CLIENT4/24" dev veth0
-	in_netns server ip address add "$SERVER4/24" dev veth0
-	[[ -e /proc/net/if_inet6 ]] || return 0
-	in_netns client ip address add "$CLIENT6/64" dev veth0 nodad
-	in_netns server ip address add "$SERVER6/64" dev veth0 nodad
+	add_address client veth0 "$CLIENT4" "$CLIENT6"
+	add_address server veth0 "$SERVER4" "$SERVER6"
 }
 
-# With job control on, the job leads a process group (so that all of it can be ended) and does not ignore SIGINT.
 background() {
 	BACKGROUND_OUTPUT=$BATS_TEST_TMPDIR/background.${#BACKGROUND_PIDS[@]}
-	set -m
-	"$@" >"$BACKGROUND_OUTPUT" 2>&1 </dev/null 3>&- &
-	set +m
-	BACKGROUND_PID=$!
-	BACKGROUND_PIDS+=("$!")
+	in_background "$@" >"$BACKGROUND_OUTPUT" 2>&1
 }
 
 http_server() {
-	local netns=$1 port=${2:-8000} dir=$BATS_TEST_TMPDIR
-	cat >"$dir/nginx.conf" <<-EOF
-		daemon off;
-		master_process off;
-		pid $dir/nginx.pid;
-		error_log $dir/error.log;
-		events { worker_connections 4096; }
-		http {
-			log_format tuple '\$remote_addr \$remote_port \$status';
-			access_log $ACCESS_LOG tuple;
-			client_body_temp_path $dir/nginx.tmp;
-			proxy_temp_path $dir/nginx.tmp;
-			fastcgi_temp_path $dir/nginx.tmp;
-			uwsgi_temp_path $dir/nginx.tmp;
-			scgi_temp_path $dir/nginx.tmp;
-			server {
-				listen $port backlog=4096;
-				listen [::]:$port backlog=4096;
-				location / { return 200 "hello\n"; }
-				location /close { keepalive_timeout 0; return 200 "bye\n"; }
-				location /files/ { alias $WWW/; }
-			}
+	local netns=$1 port=${2:-8000}
+	nginx_server "$netns" "$port" nginx -g 'master_process off;' <<-EOF
+		log_format tuple '\$remote_addr \$remote_port \$status';
+		access_log $ACCESS_LOG tuple;
+		server {
+			listen $port backlog=4096;
+			listen [::]:$port backlog=4096;
+			location / { return 200 "hello\n"; }
+			location /close { keepalive_timeout 0; return 200 "bye\n"; }
+			location /files/ { alias $WWW/; }
 		}
 	EOF
-	background in_netns "$netns" nginx -e "$dir/error.log" -c "$dir/nginx.conf"
-	wait_for listening "$netns" "$port"
-}
-
-# listening NS PORT: somebody accepts connections there.
-listening() {
-	[[ -n $(in_netns "$1" ss --no-header --listening --tcp --numeric "sport = :$2") ]]
-}
-
-peer() {
-	in_netns "$1" python3 "$ROOT/tests/peer.py" "${@:2}"
 }
 
 build() {
@@ -300,6 +212,15 @@ add_filter() {
 
 detach_raw() {
 	in_netns "$1" tc qdisc del dev "$2" clsact
+}
+
+attach_again() {
+	local hook
+	in_netns "$1" tc qdisc add dev "$2" clsact
+	for hook in ingress egress; do
+		[[ -e /sys/fs/bpf/$hook ]] || bpftool prog pin id "$(program_id "$3" "$4" "$hook")" "/sys/fs/bpf/$hook"
+		in_netns "$1" tc filter add dev "$2" "$hook" bpf object-pinned "/sys/fs/bpf/$hook"
+	done
 }
 
 trace_start() {

@@ -157,11 +157,9 @@ offload_pair() {
 	new_veth client up0 server up0
 	in_netns client ethtool --offload up0 tso on gso on gro on >/dev/null
 	in_netns server ethtool --offload up0 tso on gso on gro on >/dev/null
-	in_netns client ip address add "$CLIENT4/24" dev up0
-	in_netns server ip address add "$SERVER4/24" dev up0
-	in_netns client ip address add "$CLIENT6/64" dev up0 nodad
-	in_netns server ip address add "$SERVER6/64" dev up0 nodad
-	attach_again up0 server
+	add_address client up0 "$CLIENT4" "$CLIENT6"
+	add_address server up0 "$SERVER4" "$SERVER6"
+	attach_again server up0 wire nt0
 	echo >"$TRACE/trace"
 }
 

@@ -14,7 +14,7 @@ setup_file() {
 	local BATS_TEST_TMPDIR=$BATS_FILE_TMPDIR BATS_TEST_NUMBER=0
 	isolate
 	requires kernel_5.16 object ipv6
-	export NETNS_DIR TRACE
+	export LABORATORY NETNS_DIR TRACE
 	new_pair
 	new_netns far
 	new_veth server veth1 far veth0
@@ -24,38 +24,22 @@ setup_file() {
 	in_netns far ip route add default via 203.0.113.1
 	in_netns client ip route add 203.0.113.0/24 via "$SERVER4"
 	attach_raw server veth0
-	attach_again server lo
+	attach_again server lo server veth0
 	trace_start
 }
 
 teardown_file() {
-	local -a BACKGROUND_PIDS=()
 	clean_up
 }
 
 setup() {
 	[[ -v TRACE ]] || skip "needs what setup_file could not make"
-	BACKGROUND_PIDS=()
 	: >"$TRACE/trace"
 }
 
 teardown() {
-	local pid
-	for pid in "${BACKGROUND_PIDS[@]}"; do
-		kill -KILL -- "-$pid" 2>/dev/null || true
-		wait "$pid" 2>/dev/null || true
-	done
+	end_background
 	in_netns client nft flush ruleset
-}
-
-# attach_again NS IF: the programs that are on the server's veth0. A second load would be the same, only slower.
-attach_again() {
-	local hook
-	in_netns "$1" tc qdisc add dev "$2" clsact
-	for hook in ingress egress; do
-		[[ -e /sys/fs/bpf/$hook ]] || bpftool prog pin id "$(program_id server veth0 "$hook")" "/sys/fs/bpf/$hook"
-		in_netns "$1" tc filter add dev "$2" "$hook" bpf object-pinned "/sys/fs/bpf/$hook"
-	done
 }
 
 # info_server [NS [PORT [COMMAND…]]]: tests/tcp_info.py; what its sockets said goes to $BACKGROUND_OUTPUT. python3 gets the program as
@@ -167,7 +151,7 @@ assert_facts() {
 	in_netns both ip link set bridge up
 	in_netns both ip address add "$CLIENT4/24" dev out
 	in_netns other ip address add "$SERVER4/24" dev veth0
-	attach_again both in
+	attach_again both in server veth0
 	info_server both
 	info_server other
 	wait_for in_netns both python3 "$ROOT/tests/tcp_info.py" connect "$SERVER4" 8000 64 0 client
@@ -229,30 +213,14 @@ forge_rst() {
 
 # nginx_answers: answers with twice the request's path, and closes. It runs as www-data, which accepts, not root, which listens.
 nginx_answers() {
-	local dir=$BATS_TEST_TMPDIR
-	cat >"$dir/nginx.conf" <<-EOF
-		daemon off;
-		user www-data;
-		worker_processes 1;
-		pid $dir/nginx.pid;
-		error_log $dir/error.log;
-		events { worker_connections 4096; }
-		http {
-			log_format sizes '\$remote_port \$bytes_sent \$request_length';
-			access_log $dir/access.log sizes;
-			client_body_temp_path $dir/nginx.tmp;
-			proxy_temp_path $dir/nginx.tmp;
-			fastcgi_temp_path $dir/nginx.tmp;
-			uwsgi_temp_path $dir/nginx.tmp;
-			scgi_temp_path $dir/nginx.tmp;
-			server {
-				listen 8000 backlog=4096;
-				location / { return 200 "\$request_uri\$request_uri"; }
-			}
+	nginx_server server 8000 nginx -g 'user www-data;' <<-EOF
+		log_format sizes '\$remote_port \$bytes_sent \$request_length';
+		access_log $BATS_TEST_TMPDIR/access.log sizes;
+		server {
+			listen 8000 backlog=4096;
+			location / { return 200 "\$request_uri\$request_uri"; }
 		}
 	EOF
-	background in_netns server nginx -e "$dir/error.log" -c "$dir/nginx.conf"
-	wait_for listening server 8000
 }
 
 # 10,000 requests of different sizes, each on a connection of its own. At the end wrk cuts some off, before or after their request.

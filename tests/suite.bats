@@ -92,3 +92,32 @@ setup() {
 	kill -TERM -- "-$BACKGROUND_PID"
 	wait_for test ! -e "$instance"
 }
+
+# laboratory_script: a script with a laboratory of its own, in which a process runs that heeds no signal; its number is in $1/pid.
+laboratory_script() {
+	cat <<-'END'
+		source "$ROOT/tests/laboratory.bash"
+		at_exit close_laboratory
+		open_own_laboratory
+		new_netns server
+		in_background in_netns server bash -c 'trap "" HUP INT TERM; echo $$ >"$1/pid.new"; mv "$1/pid.new" "$1/pid"; sleep 600' bash "$1"
+		sleep 600
+	END
+}
+
+@test "a script's own laboratory, interrupted, ends what runs in its namespaces, and leaves no mount and no directory" {
+	local signal pid
+	mkdir "$BATS_TEST_TMPDIR/tmp"
+	for signal in HUP:129 INT:130 TERM:143; do
+		background env TMPDIR="$BATS_TEST_TMPDIR/tmp" ROOT="$ROOT" bash -euo pipefail -c "$(laboratory_script)" laboratory "$BATS_TEST_TMPDIR"
+		wait_for test -e "$BATS_TEST_TMPDIR/pid"
+		pid=$(<"$BATS_TEST_TMPDIR/pid")
+		[[ -d /proc/$pid && $(ls "$BATS_TEST_TMPDIR/tmp") ]] || fail "the laboratory is not where the test looks for it"
+		kill -s "${signal%:*}" -- "-$BACKGROUND_PID"
+		wait "$BACKGROUND_PID" || assert_equal "exit status" "$?" "${signal#*:}"
+		wait_for test ! -e "/proc/$pid"
+		assert_equal "mounts" "$(grep "$BATS_TEST_TMPDIR/tmp" /proc/self/mounts || true)" ""
+		assert_equal "directories" "$(ls "$BATS_TEST_TMPDIR/tmp")" ""
+		rm "$BATS_TEST_TMPDIR/pid"
+	done
+}

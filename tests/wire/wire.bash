@@ -8,14 +8,11 @@
 #   play [LINK…] <SCENARIO    tests/wire/play.py there
 #   wire COMMAND…             COMMAND there
 
-# Python must not leave its caches in the tree.
-export PYTHONDONTWRITEBYTECODE=1
-
 setup_file() {
 	local BATS_TEST_TMPDIR=$BATS_FILE_TMPDIR BATS_TEST_NUMBER=0
 	isolate
 	requires kernel_5.16 object
-	export NETNS_DIR TRACE
+	export LABORATORY NETNS_DIR TRACE
 	new_netns wire
 	# Else the kernel's own frames, by which hosts find each other, are on the wire as well.
 	if [[ -e /proc/net/if_inet6 ]]; then
@@ -27,14 +24,13 @@ setup_file() {
 	wire ip link set nt1 up
 	wire ip link set tun0 up
 	attach_raw wire nt0
-	attach_again lo
-	attach_again tun0
+	attach_again wire lo wire nt0
+	attach_again wire tun0 wire nt0
 	bpftool map update pinned "$PINS/nt_config" key 0 0 0 0 value 1 0 0 0 2 0 0 0 0 0 0 0 0 0 0 0
 	trace_start
 }
 
 teardown_file() {
-	local -a BACKGROUND_PIDS=()
 	clean_up
 }
 
@@ -52,14 +48,4 @@ wire() {
 
 play() {
 	wire python3 "$ROOT/tests/wire/play.py" "$TRACE/trace" "$@"
-}
-
-# attach_again IF [NS]: the programs that are on nt0. A second load would be the same, only slower.
-attach_again() {
-	local hook netns=${2:-wire}
-	in_netns "$netns" tc qdisc add dev "$1" clsact
-	for hook in ingress egress; do
-		[[ -e /sys/fs/bpf/$hook ]] || bpftool prog pin id "$(program_id wire nt0 "$hook")" "/sys/fs/bpf/$hook"
-		in_netns "$netns" tc filter add dev "$1" "$hook" bpf object-pinned "/sys/fs/bpf/$hook"
-	done
 }
