@@ -27,14 +27,16 @@ interrupt() {
 @test "the demo, interrupted, leaves nothing" {
 	requires object
 	# Its first request never ends.
-	mkdir "$BATS_TEST_TMPDIR/bin"
+	mkdir "$BATS_TEST_TMPDIR"/{bin,tmp}
 	printf '#!/bin/sh\n: >"%s"\nexec sleep 600\n' "$BATS_TEST_TMPDIR/requested" >"$BATS_TEST_TMPDIR/bin/curl"
 	chmod +x "$BATS_TEST_TMPDIR/bin/curl"
-	background env PATH="$BATS_TEST_TMPDIR/bin:$PATH" "$ROOT/scripts/demo"
+	background env PATH="$BATS_TEST_TMPDIR/bin:$PATH" TMPDIR="$BATS_TEST_TMPDIR/tmp" "$ROOT/scripts/demo"
 	wait_for test -e "$BATS_TEST_TMPDIR/requested"
 	[[ $(demo_instances) ]] || fail "the demo has no instance: the test looks for the wrong one"
+	[[ $(ls "$BATS_TEST_TMPDIR/tmp") ]] || fail "the demo has no directory: the test looks for the wrong one"
 	interrupt
 	assert_equal "instances left" "$(demo_instances)" ""
+	assert_equal "directories left" "$(ls "$BATS_TEST_TMPDIR/tmp")" ""
 	[[ $(cat "$BACKGROUND_OUTPUT") != *"still open"* ]] || fail "the demo ran to its end"
 }
 
