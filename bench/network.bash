@@ -5,113 +5,60 @@
 # the tracker on its end of a veth pair; the other end is in a namespace for the client. Everything ends with the sandbox, but for
 # the trace instance, which clean_up removes.
 
+# shellcheck source=../tests/laboratory.bash
+source "$root/tests/laboratory.bash"
+
 dir='' instance=''
 readonly SERVER4=198.51.100.2 CLIENT4=198.51.100.1 PORT=8000 PINS=/sys/fs/bpf/tc/globals
 export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
+WAIT_SECONDS=10
 
 # Which tracker is measured.
 NETRACKER=$root/scripts/netracker
 
-# Processes whose end is not waited for by name.
-BACKGROUND=()
-
 # A directory that is gone with the sandbox, and names for what is not.
 make_place() {
-	dir=$(mktemp --directory)
-	mount -t tmpfs -o size=2G bench "$dir"
+	open_own_laboratory
+	dir=$LABORATORY
+	mount -o remount,size=2G "$dir"
 	export NETRACKER_INSTANCE=netracker-bench-${dir##*.} NETRACKER_LOCK=$dir/lock
 	instance=/sys/kernel/tracing/instances/$NETRACKER_INSTANCE
-	trap clean_up EXIT
-	trap 'exit 130' INT
-	trap 'exit 143' TERM
+	at_exit clean_up
 }
 
 clean_up() {
 	set +e
-	end "${BACKGROUND[@]}"
+	end "${BACKGROUND_PIDS[@]}"
 	netracker detach -q --all 2>/dev/null
 	[[ ! -d $instance ]] || rmdir "$instance"
-	umount --lazy "$dir"
-	rmdir "$dir"
+	close_laboratory
 }
 
 make_network() {
 	ip link set lo up
-	: >"$dir/client"
-	unshare --net="$dir/client" ip link set lo up
-	ip link add veth0 type veth peer name veth0 netns "$dir/client"
-	ip address add "$SERVER4/24" dev veth0
-	ip link set veth0 up
-	in_client ip address add "$CLIENT4/24" dev veth0
-	in_client ip link set veth0 up
-	in_client bash -c 'echo 1024 65535 >/proc/sys/net/ipv4/ip_local_port_range'
-}
-
-in_client() {
-	nsenter --net="$dir/client" -- "$@"
-}
-
-# background COMMAND…: its process id is $BACKGROUND_PID.
-background() {
-	"$@" </dev/null &
-	BACKGROUND_PID=$!
-	BACKGROUND+=("$BACKGROUND_PID")
-}
-
-# end PID…: and wait for it.
-end() {
-	local pid
-	for pid in "$@"; do
-		kill "$pid" 2>/dev/null
-		wait "$pid" 2>/dev/null
-	done || true
+	new_netns client
+	new_veth here veth0 client veth0
+	add_address here veth0 "$SERVER4"
+	add_address client veth0 "$CLIENT4"
+	in_netns client bash -c 'echo 1024 65535 >/proc/sys/net/ipv4/ip_local_port_range'
 }
 
 # / answers with a few bytes, /status with nginx's own counts. One worker on the first CPU; the load is made on the last one.
 start_server() {
-	cat >"$dir/nginx.conf" <<-EOF
-		daemon off;
-		master_process off;
-		pid $dir/nginx.pid;
-		error_log $dir/error.log;
-		events { worker_connections 16384; }
-		http {
-			access_log off;
-			keepalive_requests 1000000000;
-			client_body_temp_path $dir/nginx.tmp;
-			proxy_temp_path $dir/nginx.tmp;
-			fastcgi_temp_path $dir/nginx.tmp;
-			uwsgi_temp_path $dir/nginx.tmp;
-			scgi_temp_path $dir/nginx.tmp;
-			server {
-				listen $PORT backlog=65535;
-				location / { return 200 "hello\n"; }
-				location /status { stub_status; }
-			}
+	nginx_server here "$PORT" taskset --cpu-list 0 nginx -g 'master_process off;' <<-EOF
+		access_log off;
+		keepalive_requests 1000000000;
+		server {
+			listen $PORT backlog=65535;
+			location / { return 200 "hello\n"; }
+			location /status { stub_status; }
 		}
 	EOF
-	background taskset --cpu-list 0 nginx -e "$dir/error.log" -c "$dir/nginx.conf" 2>/dev/null
-	wait_until listening "$PORT"
-}
-
-listening() {
-	[[ -n $(ss --no-header --listening --tcp --numeric "sport = :$1") ]]
-}
-
-# wait_until COMMAND…: for at most 10 seconds.
-wait_until() {
-	local i
-	for ((i = 0; i < 200; i++)); do
-		! "$@" || return 0
-		sleep 0.05
-	done
-	echo "bench: still not so after 10 s: $*" >&2
-	return 1
 }
 
 # load SECONDS [OPTION…]: wrk with 50 connections; prints requests per second.
 load() {
-	in_client taskset --cpu-list "$(($(nproc) - 1))" wrk --threads 1 --connections 50 --duration "$1s" "${@:2}" "http://$SERVER4:$PORT/" |
+	in_netns client taskset --cpu-list "$(($(nproc) - 1))" wrk --threads 1 --connections 50 --duration "$1s" "${@:2}" "http://$SERVER4:$PORT/" |
 		awk '$1 == "Requests/sec:" { print $2 }'
 }
 
