@@ -13,9 +13,7 @@ import subprocess
 import sys
 import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "wire"))
-sys.dont_write_bytecode = True
-from tracker import PINS, Map
+from bpf import PINS, Map
 
 
 def tc(*words):
@@ -36,10 +34,10 @@ def main(iface, obj, count):
             tc("filter", "add", "dev", iface, hook, "bpf", "obj", obj, "sec", section)
         behind = now_ns()
         pins = os.listdir(PINS)
-        maps = [Map(name) for name in pins]
+        maps = [Map(PINS + name) for name in pins]
         ids = [bpf_map.id for bpf_map in maps]
         for bpf_map in maps:
-            os.close(bpf_map.fd)
+            bpf_map.close()
         tc("qdisc", "del", "dev", iface, "clsact")
         for name in pins:
             os.remove(PINS + name)

@@ -44,11 +44,10 @@ setup() {
 		setsid python3 -c '
 		import sys, time
 		sys.path.insert(0, sys.argv[1])
-		sys.dont_write_bytecode = True
-		from tracker import Map
-		held = Map("conn_map")
+		from bpf import PINS, Map
+		held = Map(PINS + "conn_map")
 		open(sys.argv[2], "w").close()
-		time.sleep(600)' "$ROOT/tests/wire" "$DIR/held" >/dev/null 2>&1 3>&- &
+		time.sleep(600)' "$ROOT/tests" "$DIR/held" >/dev/null 2>&1 3>&- &
 		unshare --net sleep 600 >/dev/null 2>&1 3>&- &
 		wait_for test -e "$DIR/held"
 		mkdir "/sys/kernel/tracing/instances/$NETRACKER_TEST_ID-forgotten"

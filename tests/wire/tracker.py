@@ -3,58 +3,20 @@
 
 As a program it prints how many handshakes are live, a tenth of a second where bpftool writes, and a reader reads, megabytes of text.
 """
-import ctypes
 import json
 import os
-import platform
 import re
 import struct
 import subprocess
+import sys
 import time
 
-PINS = "/sys/fs/bpf/tc/globals/"
-with open(os.path.dirname(__file__) + "/../../scripts/lib/tables.tsv") as tables:
+TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, TESTS)
+from bpf import PINS, Map
+
+with open(TESTS + "/../scripts/lib/tables.tsv") as tables:
     STATES = [row.split("\t")[1] for row in tables if row.startswith("state\t")]
-BPF_MAP_UPDATE_ELEM, BPF_OBJ_GET, BPF_OBJ_GET_INFO_BY_FD, BPF_MAP_LOOKUP_BATCH = 2, 7, 15, 24
-SYS_BPF = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "s390x": 351, "ppc64le": 361}[platform.machine()]
-libc = ctypes.CDLL(None, use_errno=True)
-
-
-def bpf(command, attributes):
-    attributes = ctypes.create_string_buffer(attributes, 128)
-    result = libc.syscall(SYS_BPF, command, attributes, 128)
-    if result < 0:
-        errno = ctypes.get_errno()
-        raise OSError(errno, os.strerror(errno))
-    return result, attributes
-
-
-class Map:
-    def __init__(self, name):
-        path = ctypes.create_string_buffer((PINS + name).encode())
-        self.fd, _ = bpf(BPF_OBJ_GET, struct.pack("=QII", ctypes.addressof(path), 0, 0))
-        info = ctypes.create_string_buffer(128)
-        bpf(BPF_OBJ_GET_INFO_BY_FD, struct.pack("=IIQ", self.fd, 128, ctypes.addressof(info)))
-        self.id, self.key_size, self.value_size, self.max_entries = struct.unpack_from("=IIII", info, 4)
-
-    def dump(self):
-        """(keys, values), each one string of bytes."""
-        keys = ctypes.create_string_buffer(self.key_size * self.max_entries)
-        values = ctypes.create_string_buffer(self.value_size * self.max_entries)
-        cursor = ctypes.create_string_buffer(max(self.key_size, 4))
-        wanted = struct.pack(
-            "=QQQQIIQQ", 0, ctypes.addressof(cursor), ctypes.addressof(keys), ctypes.addressof(values), self.max_entries, self.fd, 0, 0
-        )
-        attributes = ctypes.create_string_buffer(wanted, 128)
-        # ENOENT says that this was all; the count is right all the same.
-        if libc.syscall(SYS_BPF, BPF_MAP_LOOKUP_BATCH, attributes, 128) < 0 and ctypes.get_errno() != 2:
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-        count = struct.unpack_from("=I", attributes, 32)[0]
-        return keys.raw[: count * self.key_size], values.raw[: count * self.value_size]
-
-    def update(self, key, value):
-        key, value = ctypes.create_string_buffer(key), ctypes.create_string_buffer(value)
-        bpf(BPF_MAP_UPDATE_ELEM, struct.pack("=IIQQQ", self.fd, 0, ctypes.addressof(key), ctypes.addressof(value), 0))
 
 
 def live_handshakes(syn_map):
@@ -65,7 +27,7 @@ def live_handshakes(syn_map):
 class Tracker:
     def __init__(self, trace):
         self.trace = trace
-        self.syn_map, self.conn_map, self.config = Map("syn_map"), Map("conn_map"), Map("nt_config")
+        self.syn_map, self.conn_map, self.config = (Map(PINS + name) for name in ("syn_map", "conn_map", "nt_config"))
 
     def configure(self, handshake_timeout=0, close_timeout=0, quiet=0, flush=0):
         self.config.update(bytes(4), struct.pack("=IIII", handshake_timeout, close_timeout, quiet, flush))
@@ -126,4 +88,4 @@ def wait_until(condition, seconds):
 
 
 if __name__ == "__main__":
-    print(live_handshakes(Map("syn_map")))
+    print(live_handshakes(Map(PINS + "syn_map")))
