@@ -177,7 +177,7 @@ teardown() {
 segment() {
 	local from=$CLIENT4 sport=40000 to=$SERVER4 dport=8000
 	[[ $1 == client ]] || from=$SERVER4 sport=8000 to=$CLIENT4 dport=40000
-	in_netns "$1" python3 "$ROOT/tests/segment.py" --send veth0 "${VLANS[@]}" "$2" "$from" "$sport" "$to" "$dport" "${@:3}"
+	in_netns "$1" python3 "$ROOT/tests/wire/segment.py" --send veth0 "${VLANS[@]}" "$2" "$from" "$sport" "$to" "$dport" "${@:3}"
 }
 
 # A connection by hand, 3 bytes one way and 5 the other: interfaces for VLANs are not in every kernel. What the client sends comes
@@ -294,7 +294,7 @@ add_foreign() {
 	python3 -c 'import struct, sys; sys.stdout.buffer.write(struct.pack("<8xI20xI156x", 7, 9))' >"$dir/context"
 	for flags in S SA A PA FA R - FSRPAUEC; do
 		file=$dir/frame$flags
-		python3 "$ROOT/tests/segment.py" -- "$flags" "$CLIENT4" 40000 "$SERVER4" 8000 100 900 payload >"$file"
+		python3 "$ROOT/tests/wire/segment.py" -- "$flags" "$CLIENT4" 40000 "$SERVER4" 8000 100 900 payload >"$file"
 		for hook in ingress egress; do
 			run bpftool prog run id "$(program_id server veth0 "$hook")" data_in "$file" data_out "$dir/out" ctx_in "$dir/context" ctx_out "$dir/context-out"
 			[[ $output == "Return value: 0,"* ]] || fail "flags $flags, $hook: $output"

@@ -182,7 +182,7 @@ next_sequence_number() {
 
 # forge_rst PORT SEQ: as if the client had sent it. It goes to all stations, so the server's TCP does not see it, only the tracker does.
 forge_rst() {
-	in_netns client python3 "$ROOT/tests/segment.py" --send veth0 R "$CLIENT4" "$1" "$SERVER4" 8000 "$2"
+	in_netns client python3 "$ROOT/tests/wire/segment.py" --send veth0 R "$CLIENT4" "$1" "$SERVER4" 8000 "$2"
 }
 
 @test "a forged RST is believed exactly where the socket takes it, and there at once" {
