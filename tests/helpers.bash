@@ -28,6 +28,8 @@
 #   attach_raw NS IF             clsact and both filters, with plain tc
 #   detach_raw NS IF             remove them
 #   attach_again NS IF NS2 IF2   the programs that are on IF2 in NS2. To load them a second time gives the same, only slower
+#   track NS                     attach to veth0 there, with the command
+#   library COMMAND…             run a function of the command's libraries, of view.sh and what it needs
 #   trace_start                  start to capture the lines about this run's addresses: trackers of others write to the same trace. Nobody
 #                                else's reader takes them away
 #   only_own DIR                 have the trace instance DIR keep the lines about this run's addresses alone
@@ -221,6 +223,23 @@ attach_again() {
 		[[ -e /sys/fs/bpf/$hook ]] || bpftool prog pin id "$(program_id "$3" "$4" "$hook")" "/sys/fs/bpf/$hook"
 		in_netns "$1" tc filter add dev "$2" "$hook" bpf object-pinned "/sys/fs/bpf/$hook"
 	done
+}
+
+track() {
+	in_netns "$1" "$NETRACKER" attach --quiet veth0
+}
+
+library() {
+	bash -c '
+		set -euo pipefail
+		shopt -s extglob nullglob
+		LIBDIR=$0
+		for library in common prerequisites maps hooks view; do
+			source "$0/$library.sh"
+		done
+		ECHO=0
+		find_maps
+		"$@"' "$ROOT/scripts/lib" "$@"
 }
 
 trace_start() {

@@ -13,25 +13,6 @@ setup() {
 	new_pair
 }
 
-# track NS: attach to veth0 in NS.
-track() {
-	in_netns "$1" "$NETRACKER" attach --quiet veth0
-}
-
-# library COMMAND…: a function of scripts/lib/view.sh.
-library() {
-	bash -c '
-		set -euo pipefail
-		shopt -s extglob nullglob
-		LIBDIR=$0
-		for library in common prerequisites maps view; do
-			source "$0/$library.sh"
-		done
-		ECHO=0
-		find_maps
-		"$@"' "$ROOT/scripts/lib" "$@"
-}
-
 # inode NS: what the kernel calls it.
 inode() {
 	stat --dereference --format=%i "$NETNS_DIR/$1"

@@ -15,11 +15,6 @@ setup() {
 	new_pair
 }
 
-# track NS: attach to veth0 in NS.
-track() {
-	in_netns "$1" "$NETRACKER" attach --quiet veth0
-}
-
 # try ADDRESS PORT HOW: one connection of the client's; refused is no failure.
 try() {
 	peer client connect "$@" >/dev/null 2>&1 || true

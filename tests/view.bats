@@ -17,24 +17,6 @@ setup() {
 	new_pair
 }
 
-# track NS: attach to veth0 in NS.
-track() {
-	in_netns "$1" "$NETRACKER" attach --quiet veth0
-}
-
-# library COMMAND…: a function of scripts/lib/view.sh.
-library() {
-	bash -c '
-		set -euo pipefail
-		shopt -s extglob nullglob
-		LIBDIR=$0
-		for library in common prerequisites maps hooks view; do
-			source "$0/$library.sh"
-		done
-		ECHO=0
-		"$@"' "$ROOT/scripts/lib" "$@"
-}
-
 # hold ADDRESS: a connection from the client that stays open; prints it as `client:port -> server:port`.
 hold() {
 	local source port
