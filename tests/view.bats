@@ -130,7 +130,8 @@ value() {
 	wait_for lines records 1
 	# The four bytes that the IPv4 address of the originator ends with.
 	python3 "$ROOT/tests/clone_entries.py" "$PINS/conn_map" 200000 12
-	assert_equal "records" "$(sort -u "$VIEWS/records" | grep -c -E "$RECORD")" 200001
+	# By the file's size, which is 0, sort would think that it needs no memory, and go by a thousand files.
+	assert_equal "records" "$(tail -n +1 "$VIEWS/records" | sort -u | grep -c -E "$RECORD")" 200001
 	assert_equal "table" "$(tail -n +2 "$VIEWS/connections" | awk '{ print $9, $11 }' | sort -u | wc -l)" 200001
 }
 
