@@ -293,7 +293,8 @@ counters() {
 	bpftool --json map dump pinned "$PINS/nt_counters" | jq --compact-output '
 		def sum: if (.[0] | type) == "array" then transpose | map(add) else add end;
 		[.[0].formatted.values[].value] | (.[0] | keys_unsorted[]) as $name | {($name): (map(.[$name]) | sum)}' |
-		jq --compact-output --slurp --argjson states '["S0", "S1", "S2", "S3", "SF", "SH", "REJ", "RSTO", "RSTR", "RSTOS0"]' '
+		jq --compact-output --slurp --rawfile tables "$NT_TABLES" '
+		[$tables | split("\n")[] | split("\t") | select(.[0] == "state")[1]] as $states |
 		add | .ended |= ([$states, .] | transpose | map({(.[0]): .[1]}) | add)'
 }
 
