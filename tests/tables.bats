@@ -105,21 +105,21 @@ example() {
 
 	new_pair
 	http_server server
-	local netracker=$tree/scripts/netracker
+	local command=$tree/scripts/netracker
 	export NETRACKER_OBJ=$tree/NeTracker.bpf.o
-	in_netns server "$netracker" attach --quiet veth0
+	in_netns server "$command" attach --quiet veth0
 	trace_start
 	in_netns client curl --silent --output /dev/null "http://$SERVER4:8000/"
 	wait_for_records 1
 	value=$(records | record_value data_segs)
 	((value > 0)) || fail "the trace has no data_segs: $(records)"
-	in_netns server "$netracker" log --no-follow --json --addr "$SERVER4" >"$BATS_TEST_TMPDIR/json"
+	in_netns server "$command" log --no-follow --json --addr "$SERVER4" >"$BATS_TEST_TMPDIR/json"
 	assert_equal "data_segs in JSON" "$(jq .data_segs "$BATS_TEST_TMPDIR/json")" "$value"
 	in_netns client curl --silent --output /dev/null "http://$SERVER4:8000/"
 	wait_for_records 2
-	in_netns server "$netracker" log --no-follow --wide --addr "$SERVER4" >"$BATS_TEST_TMPDIR/table"
+	in_netns server "$command" log --no-follow --wide --addr "$SERVER4" >"$BATS_TEST_TMPDIR/table"
 	assert_equal "last column" "$(awk '{ print $NF }' "$BATS_TEST_TMPDIR/table" | paste -sd ' ')" "DATA_SEGS $value"
-	in_netns server "$netracker" detach --quiet veth0
+	in_netns server "$command" detach --quiet veth0
 
 	# The documents of that tree, by the tests of that tree.
 	NT_TABLES="" \
