@@ -12,7 +12,7 @@ BPF_CFLAGS += -fdebug-compilation-dir=.
 BPF_CFLAGS += $(if $(MAX_CONNECTIONS),-DMAX_CONNECTIONS=$(MAX_CONNECTIONS))
 BPF_OBJECTS = $(patsubst %.c,%.o,$(wildcard *.bpf.c view/*.bpf.c))
 
-.PHONY: all deps demo run test test-beside lint clean help FORCE
+.PHONY: all deps demo run check test test-beside lint clean help FORCE
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 
@@ -34,7 +34,7 @@ scripts/lib/tables.tsv: tracker/tables.tsv.in tracker/tables.h
 	@echo '$(CLANG) $(BPF_CFLAGS)' | cmp -s - $@ || { rm -f $@; echo '$(CLANG) $(BPF_CFLAGS)' >$@; }
 
 deps: ## install what is missing to build, run and test (Debian, Ubuntu)
-	scripts/deps build run test
+	scripts/deps build run check test
 
 demo: ## see it work: two throw-away namespaces, real HTTP connections, nothing left behind (root)
 	@scripts/deps --quiet build run demo
@@ -46,11 +46,21 @@ run: ## attach to IFACE (without: the default route's interface) and follow the 
 	@$(MAKE) --no-print-directory all
 	@scripts/run $(if $(IFACE),"$(IFACE)")
 
+check: ## run the tests that need no root and no kernel, in seconds: lint, formatters, documents
+	@scripts/deps --quiet check
+	@if [ -w scripts/lib ]; then \
+		$(MAKE) --silent --no-print-directory scripts/lib/tables.tsv; \
+	elif ! $(MAKE) --question scripts/lib/tables.tsv; then \
+		echo "check: scripts/lib belongs to somebody else, who has to run 'make' in this tree first; or clone it" >&2; \
+		exit 1; \
+	fi
+	@NETRACKER_JOBS=$(shell nproc) tests/run tests/check
+
 # Two files of tests at a time, where there are two CPUs and more than one file.
 JOBS ?= $(if $(filter-out 1,$(shell nproc)),$(if $(filter -%,$(TESTS))$(filter 1,$(words $(TESTS))),,2))
 
-test: ## run the test suite; TESTS='tests/raw.bats …' runs a part, JOBS= one file after the other, BESIDE=1 beside other people's work (root)
-	@scripts/deps --quiet build run test
+test: ## run all tests, those of `make check` first; TESTS='tests/raw.bats …' runs a part, JOBS= one file after the other, BESIDE=1 beside other people's work (root)
+	@scripts/deps --quiet build run check test
 	@$(MAKE) --no-print-directory all
 	@NETRACKER_JOBS=$(JOBS) $(if $(BESIDE),tests/beside) tests/run $(TESTS)
 

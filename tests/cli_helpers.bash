@@ -12,6 +12,7 @@
 #   all_filters                  the same on both hooks
 #   assert_whole, assert_clean   veth0 in `server` is attached with all that belongs to it; there is nothing of the tracker's
 #   foreign_filter HOOK PREF     hang somebody else's there
+#   as_user COMMAND…             run COMMAND as nobody, if we are root
 # bats sets $BATS_FILE_TMPDIR; a file's setup_file builds the stub there.
 
 stdout='' output=''
@@ -31,6 +32,15 @@ use_stub() {
 
 netracker() {
 	in_netns server "$NETRACKER" "$@"
+}
+
+as_user() {
+	if ((EUID)); then
+		"$@"
+	else
+		# The clone may be where only root gets in: the right to read it is all that is kept.
+		setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=+dac_read_search --ambient-caps=+dac_read_search "$@"
+	fi
 }
 
 assert_status() {

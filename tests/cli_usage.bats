@@ -15,16 +15,6 @@ teardown() {
 	:
 }
 
-# as_user COMMAND…: as nobody.
-as_user() {
-	if ((EUID)); then
-		"$@"
-	else
-		# The clone may be where only root gets in: the right to read it is all that is kept.
-		setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=+dac_read_search --ambient-caps=+dac_read_search "$@"
-	fi
-}
-
 @test "help: every command has its text, by -h too" {
 	local verb
 	assert_status 0 "$NETRACKER" help

@@ -3,7 +3,7 @@
 #
 # The tracker's rooms: what is done in one place only, is done there.
 
-load helpers
+load ../helpers
 
 setup() { :; }
 teardown() { :; }

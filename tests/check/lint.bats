@@ -3,7 +3,8 @@
 #
 # The sources are in the style that `make lint` checks.
 
-load helpers
+load ../helpers
+load ../cli_helpers
 
 # looked_over WAY: lint finds nothing. What it left out, as the agreed formatter is not in every release, the report says.
 looked_over() {
@@ -71,17 +72,23 @@ teardown() { :; }
 	"$ROOT/scripts/lint" spdx
 }
 
-@test "make deps installs every tool that a test requires" {
+# known LISTS FILE…: what the tests in FILEs require is in one of these lists of scripts/deps.
+known() {
 	local tool
 	local -a tools
-	mapfile -t tools < <(grep --no-filename --only-matching -E '\<tool_[a-z0-9-]+' "$ROOT"/tests/*.bats | sed 's/tool_//' | sort -u)
+	mapfile -t tools < <(grep --no-filename --only-matching -E '\<tool_[a-z0-9-]+' "${@:2}" | sed 's/tool_//' | sort -u)
 	((${#tools[@]} > 0)) || fail "no test requires a tool"
 	for tool in "${tools[@]}"; do
-		grep --quiet -E "^(build|run|test|demo) +$tool " "$ROOT/scripts/deps" || fail "scripts/deps does not know $tool"
+		grep --quiet -E "^($1) +$tool " "$ROOT/scripts/deps" || fail "scripts/deps does not know $tool"
 	done
 }
 
-# asked_for KNOWN: $asked is what `make deps` says it misses for tests and benchmarks, where no program is but what it runs itself
+@test "make deps installs every tool that a test requires" {
+	known 'build|run|demo|check|test' "$ROOT"/tests/*.bats
+	known check "$ROOT"/tests/check/*.bats
+}
+
+# asked_for KNOWN: $asked is what `make deps` says it misses for checks and benchmarks, where no program is but what it runs itself
 # and tcplife under its newer name, and apt knows of the package KNOWN only.
 asked_for() {
 	local tool bin=$BATS_TEST_TMPDIR/bin-$1
@@ -97,20 +104,15 @@ asked_for() {
 		[[ \$2 == $1 ]]
 	EOF
 	chmod +x "$bin/apt-cache"
-	while [[ $bin == */tmp.* ]]; do
-		chmod a+x "$bin"
-		bin=${bin%/*}
-	done
-	bin=$BATS_TEST_TMPDIR/bin-$1
 	status=0
-	asked=$(setpriv --reuid=65534 --clear-groups env PATH="$bin" "$bin/bash" -s test bench <"$ROOT/scripts/deps" 2>&1) || status=$?
+	asked=$(as_user env PATH="$bin" "$bin/bash" -s check bench <"$ROOT/scripts/deps" 2>&1) || status=$?
 	assert_equal "exit status" "$status:$asked" "4:$asked"
 	asked=" ${asked//$'\n'/ } "
 }
 
 @test "make deps asks for no package that the release lacks, if the tests can do without, and knows a program's other name" {
 	local status asked
-	requires root tool_setpriv
+	requires tool_setpriv
 	asked_for clang-format-14
 	[[ $asked == *' shellcheck '* && $asked == *' clang-format-14 '* ]] || fail "$asked"
 	[[ $asked != *' libbpf-tools '* ]] || fail "tcplife-libbpf is tcplife: $asked"

@@ -3,8 +3,8 @@
 #
 # Whatever awk a host has, records are printed the same.
 
-load helpers
-load cli_helpers
+load ../helpers
+load ../cli_helpers
 
 AWKS=(mawk gawk original-awk busybox)
 
@@ -141,11 +141,12 @@ started_like_date() {
 
 @test "an awk that cannot do it is refused before a record is taken" {
 	local verb
-	requires root
 	mkdir "$BATS_TEST_TMPDIR/old"
 	printf '#!/bin/sh\nexit 0\n' >"$BATS_TEST_TMPDIR/old/awk"
 	chmod +x "$BATS_TEST_TMPDIR/old/awk"
+	# To a user, log says first that it takes root.
 	for verb in log 'log --addr 192.0.2.1'; do
+		((EUID == 0)) || break
 		# shellcheck disable=SC2086 # options are words
 		PATH=$BATS_TEST_TMPDIR/old:$PATH assert_status 4 "$NETRACKER" $verb
 		assert_says 'this awk does not make of a record what it should'

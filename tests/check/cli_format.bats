@@ -3,8 +3,8 @@
 #
 # What log and list make of lines from the kernel: no root, no kernel, only awk.
 
-load helpers
-load cli_helpers
+load ../helpers
+load ../cli_helpers
 
 # Nothing to isolate.
 setup() {

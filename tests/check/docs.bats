@@ -1,15 +1,12 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 #
-# What the documents say is so: command blocks marked `sh runnable` run, links lead somewhere, every message is explained.
+# What the documents say is so: links lead somewhere, every message is explained, every command and option is there.
 
-load helpers
+load ../helpers
 
-# blocks FILE: its runnable commands, all of them as one script.
-blocks() {
-	# shellcheck disable=SC2016 # these marks are Markdown's
-	sed -n '/^```sh runnable$/,/^```$/ { /^```/! p }' "$1"
-}
+setup() { :; }
+teardown() { :; }
 
 # messages: what the tools may say, a message a line, with @ in the place of what varies.
 messages() {
@@ -29,25 +26,6 @@ explained() {
 		[[ $words != *' '* && $words != *-* ]] || ! grep --quiet --fixed-strings -- "$words" "$ROOT/docs/troubleshooting.md" || return 0
 	done
 	return 1
-}
-
-@test "the quick start's commands run as they stand" {
-	requires kernel_5.19 object tool_nginx tool_curl
-	new_pair
-	in_netns client ip link set veth0 down
-	in_netns client ip link set veth0 name eth0
-	in_netns client ip link set eth0 up
-	http_server server
-	mkdir "$BATS_TEST_TMPDIR/bin"
-	ln -s "$NETRACKER" "$BATS_TEST_TMPDIR/bin/netracker"
-	# The page says: make a connection.
-	blocks "$ROOT/docs/quickstart.md" | sed "s|^netracker log --no-follow\$|curl --silent http://$SERVER4:8000/; &|" >"$BATS_TEST_TMPDIR/script"
-	(($(wc -l <"$BATS_TEST_TMPDIR/script") >= 9)) || fail "the page has lost its commands"
-	assert_equal "pages with runnable blocks" "$(cd "$ROOT" && grep --files-with-matches '^```sh runnable' README.md docs/*.md)" docs/quickstart.md
-	run in_netns client env PATH="$BATS_TEST_TMPDIR/bin:$PATH" bash -euo pipefail "$BATS_TEST_TMPDIR/script"
-	assert_equal "exit status" "$status:${output: -300}" "0:${output: -300}"
-	[[ $output =~ "$SERVER4:8000"\ +out\ +SF ]] || fail "the log does not show the connection: $output"
-	assert_equal "pins left" "$(find /sys/fs/bpf/tc /sys/fs/bpf/netracker -type f 2>/dev/null)" ""
 }
 
 @test "links lead to files that are there" {
@@ -72,4 +50,25 @@ explained() {
 	while read -r verb; do
 		"$NETRACKER" help "$verb" >/dev/null || fail "there is no netracker $verb"
 	done < <(grep --no-filename --only-matching -E '(^|`|# |sudo )netracker [a-z]+' "$ROOT"/README.md "$ROOT"/docs/*.md | sed 's/.* //' | sort -u)
+}
+
+@test "the man page is clean and knows every command and every option" {
+	local word
+	requires tool_mandoc
+	run mandoc -Tlint -Wstyle "$ROOT/man/netracker.8"
+	assert_equal "mandoc" "$(grep --invert-match 'outdated mandoc.db' <<<"$output")" ""
+	mandoc -Tascii "$ROOT/man/netracker.8" | col -b >"$BATS_TEST_TMPDIR/page"
+	for word in $("$NETRACKER" help | sed -n '/^Commands/q; s/^  \([a-z]*\) .*/\1/p'); do
+		grep --quiet --word-regexp -- "netracker $word" "$BATS_TEST_TMPDIR/page" || fail "the page does not name the command $word"
+		for option in $("$NETRACKER" help "$word" | grep --only-matching -E '^ +(-[-A-Za-z0-9, ]*)' | grep --only-matching -E -- '--[a-z-]{2,}' || true); do
+			grep --quiet --fixed-strings -- "$option" "$BATS_TEST_TMPDIR/page" || fail "the page does not name $word's option $option"
+		done
+	done
+}
+
+@test "the version is one, wherever it stands" {
+	local version
+	version=$(<"$ROOT/VERSION")
+	assert_equal "of the changes" "$(sed -n 's/^## \([0-9]\)/\1/p' "$ROOT/CHANGELOG.md" | head -1)" "$version"
+	assert_equal "of the package" "$(sed -n '1s/^netracker (\(.*\)) .*/\1/p' "$ROOT/debian/changelog")" "$version"
 }

@@ -1,0 +1,31 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+#
+# The command blocks of the documents that are marked `sh runnable` run.
+
+load helpers
+
+# blocks FILE: its runnable commands, all of them as one script.
+blocks() {
+	# shellcheck disable=SC2016 # these marks are Markdown's
+	sed -n '/^```sh runnable$/,/^```$/ { /^```/! p }' "$1"
+}
+
+@test "the quick start's commands run as they stand" {
+	requires kernel_5.19 object tool_nginx tool_curl
+	new_pair
+	in_netns client ip link set veth0 down
+	in_netns client ip link set veth0 name eth0
+	in_netns client ip link set eth0 up
+	http_server server
+	mkdir "$BATS_TEST_TMPDIR/bin"
+	ln -s "$NETRACKER" "$BATS_TEST_TMPDIR/bin/netracker"
+	# The page says: make a connection.
+	blocks "$ROOT/docs/quickstart.md" | sed "s|^netracker log --no-follow\$|curl --silent http://$SERVER4:8000/; &|" >"$BATS_TEST_TMPDIR/script"
+	(($(wc -l <"$BATS_TEST_TMPDIR/script") >= 9)) || fail "the page has lost its commands"
+	assert_equal "pages with runnable blocks" "$(cd "$ROOT" && grep --files-with-matches '^```sh runnable' README.md docs/*.md)" docs/quickstart.md
+	run in_netns client env PATH="$BATS_TEST_TMPDIR/bin:$PATH" bash -euo pipefail "$BATS_TEST_TMPDIR/script"
+	assert_equal "exit status" "$status:${output: -300}" "0:${output: -300}"
+	[[ $output =~ "$SERVER4:8000"\ +out\ +SF ]] || fail "the log does not show the connection: $output"
+	assert_equal "pins left" "$(find /sys/fs/bpf/tc /sys/fs/bpf/netracker -type f 2>/dev/null)" ""
+}
