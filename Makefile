@@ -46,7 +46,7 @@ run: ## attach to IFACE (without: the default route's interface) and follow the 
 	@$(MAKE) --no-print-directory all
 	@scripts/run $(if $(IFACE),"$(IFACE)")
 
-check: ## run the tests that need no root and no kernel, in seconds: lint, formatters, documents
+check: ## run the tests that need no root and no kernel, in seconds: lint, formatters, documents, the tracker's C on this host
 	@scripts/deps --quiet check
 	@if [ -w scripts/lib ]; then \
 		$(MAKE) --silent --no-print-directory scripts/lib/tables.tsv; \

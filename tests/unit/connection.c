@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/*
+ * tracker/connection.h and socket.h: FIN and RST of an established connection, and which RST is believed.
+ */
+#include "host/host.h"
+
+static const __u32 isns[] = { 0, 0x7ffffff0, 0x80000000, 0xfff00000, 0xfffffff0, 0xffffffff };
+
+#define N_ISNS (sizeof(isns) / sizeof(isns[0]))
+
+static struct host_socket own;
+
+/* A connection in a new world; both sides have sent something. */
+static struct talk fresh_talk(__u32 orig_isn, __u32 resp_isn)
+{
+	struct talk t;
+
+	host_reset();
+	memset(&own, 0, sizeof(own));
+	t = open_talk(tuple4(40000, 80), orig_isn, resp_isn);
+	send_next(&t, ORIG, TCP_ACK, 100);
+	send_next(&t, RESP, TCP_ACK, 200);
+	return t;
+}
+
+/* This host has a socket of the connection; the responder's, which all segments of the originator arrive at. */
+static void give_socket(const struct talk *t, __u32 state)
+{
+	own.sk.state = state;
+	own.sk.src_ip4 = bpf_htonl(0x0a000002);
+	own.sk.dst_ip4 = bpf_htonl(0x0a000001);
+	own.sk.src_port = t->key.dport;
+	own.sk.dst_port = bpf_htons(t->key.sport);
+	own.tcp.rcv_nxt = t->orig;
+	own.tcp.snd_una = t->resp;
+	own.tcp.bytes_acked = 200;
+	own.tcp.bytes_received = 100;
+	own.tcp.rtt_min = ~0U;
+	own.cgroup = 77;
+	own.uid = 1000;
+	host.receiver = &own;
+	host.sender = &own;
+}
+
+static void two_fins_in_either_order_end_it(void)
+{
+	struct talk t;
+	size_t i;
+
+	for (i = 0; i < N_ISNS; i++) {
+		t = fresh_talk(isns[i], isns[N_ISNS - 1 - i]);
+		send_next(&t, i & 1 ? ORIG : RESP, TCP_ACK | TCP_FIN, 1);
+		CHECK_EQUAL(connection_of(&t.key)->flow.flags & (ORIG_FIN | RESP_FIN), i & 1 ? ORIG_FIN : RESP_FIN);
+		CHECK(watch_of(&t.key));
+		pass(HOST_S);
+		send_next(&t, i & 1 ? RESP : ORIG, TCP_ACK | TCP_FIN, 2);
+		CHECK_EQUAL(counted(ended[SF]), 1);
+		CHECK_EQUAL(live_connections(), 0);
+		CHECK(!watch_of(&t.key));
+		CHECK(strstr(host.line, i & 1 ? " orig_bytes=101 resp_bytes=202 " : " orig_bytes=102 resp_bytes=201 "));
+		send_at(&t, ORIG, TCP_ACK | TCP_FIN, -1, 0, 0);
+		CHECK_EQUAL(counted(no_record_fin), 1);
+		conserved();
+	}
+}
+
+static void a_fin_sent_again_is_one(void)
+{
+	struct talk t = fresh_talk(1, 1);
+
+	send_next(&t, ORIG, TCP_ACK | TCP_FIN, 0);
+	pass(100 * HOST_S);
+	send_at(&t, ORIG, TCP_ACK | TCP_FIN, -1, 0, 0);
+	CHECK_EQUAL(connection_of(&t.key)->flow.last_ns, host.now);
+	CHECK_EQUAL(live_connections(), 1);
+	CHECK_EQUAL(counted(no_record_fin), 0);
+	pass(100 * HOST_S);
+	CHECK_EQUAL(live_connections(), 1);
+	pass(30 * HOST_S);
+	CHECK_EQUAL(counted(ended[S2]), 1);
+}
+
+/* No socket is here to ask: the RST waits for silence. */
+static void a_rst_is_believed_after_silence(void)
+{
+	struct talk t;
+	size_t i;
+	__u64 at;
+
+	for (i = 0; i < N_ISNS; i++) {
+		enum side side = i & 1 ? ORIG : RESP;
+
+		t = fresh_talk(isns[i], isns[i]);
+		at = host.now;
+		send_at(&t, side, TCP_RST | TCP_ACK, 0, 0, 0);
+		CHECK_EQUAL(live_connections(), 1);
+		pass(RST_SILENCE_NS - 1);
+		CHECK_EQUAL(live_connections(), 1);
+		pass(2 * CLOCK_SLACK_NS);
+		CHECK_EQUAL(live_connections(), 0);
+		CHECK_EQUAL(side == ORIG ? counted(ended[RSTO]) : counted(ended[RSTR]), 1);
+		CHECK_EQUAL(counted(expired), 0); /* it is a RST's end, not a time-out's */
+		CHECK(strstr(host.line, " orig_bytes=100 resp_bytes=200 "));
+		CHECK_EQUAL(strtoull(strstr(host.line, "dur_ns=") + 7, NULL, 10), at - 3600 * HOST_S);
+		conserved();
+	}
+}
+
+static void a_segment_too_late_to_have_been_on_its_way_refutes_a_rst(void)
+{
+	struct talk t = fresh_talk(1, 1);
+
+	send_at(&t, ORIG, TCP_RST, 0, 0, 0);
+	pass(REORDER_NS + 2 * 2 * HOST_MS); /* the round trips of the handshake: 1 ms each */
+	send_next(&t, RESP, TCP_ACK, 10);
+	CHECK(connection_of(&t.key)->flow.flags & RST_PENDING);
+	pass(1);
+	send_next(&t, RESP, TCP_ACK, 10);
+	CHECK_EQUAL(connection_of(&t.key)->flow.flags & (RST_PENDING | WATCHED), 0);
+	CHECK_EQUAL(counted(rst_disbelieved), 1);
+	CHECK(!watch_of(&t.key));
+	CHECK(goes_by(hash_key(&t.key)));
+	pass(500 * HOST_S);
+	CHECK_EQUAL(live_connections(), 1);
+}
+
+static void the_senders_later_data_refute_its_rst_unless_they_may_have_been_overtaken(void)
+{
+	struct talk t;
+	size_t i;
+
+	for (i = 0; i < N_ISNS; i++) {
+		t = fresh_talk(isns[i], 1);
+		send_at(&t, ORIG, TCP_RST, 0, 0, 0);
+		send_at(&t, ORIG, TCP_ACK, -100, 0, 100); /* ends where the RST stands */
+		CHECK(connection_of(&t.key)->flow.flags & RST_PENDING);
+		send_at(&t, ORIG, TCP_ACK, -REORDER_BYTES, 0, 0);
+		CHECK(connection_of(&t.key)->flow.flags & RST_PENDING);
+		send_at(&t, RESP, TCP_ACK, 0, 0, 1000); /* the other side may not have it yet */
+		CHECK(connection_of(&t.key)->flow.flags & RST_PENDING);
+		send_at(&t, ORIG, TCP_ACK, 0, 0, 1);
+		CHECK(!(connection_of(&t.key)->flow.flags & RST_PENDING));
+		CHECK_EQUAL(counted(rst_disbelieved), 1);
+
+		send_at(&t, ORIG, TCP_RST, 0, 0, 0);
+		send_at(&t, ORIG, TCP_ACK, -REORDER_BYTES - 1, 0, 0); /* of another stream */
+		CHECK(!(connection_of(&t.key)->flow.flags & RST_PENDING));
+		send_at(&t, ORIG, TCP_RST, 0, 0, 0);
+		send_at(&t, ORIG, TCP_ACK | TCP_FIN, 0, 0, 0); /* a FIN on its place is behind it */
+		CHECK_EQUAL(connection_of(&t.key)->flow.flags & (RST_PENDING | ORIG_FIN), ORIG_FIN);
+	}
+}
+
+static void a_half_closed_connection_stays_watched_when_its_rst_is_refuted(void)
+{
+	struct talk t = fresh_talk(1, 1);
+
+	send_next(&t, ORIG, TCP_ACK | TCP_FIN, 0);
+	send_at(&t, RESP, TCP_RST, 0, 0, 0);
+	CHECK(connection_of(&t.key)->flow.flags & RST_PENDING);
+	pass(100 * HOST_MS);
+	send_next(&t, RESP, TCP_ACK, 10);
+	CHECK_EQUAL(connection_of(&t.key)->flow.flags & (RST_PENDING | WATCHED | ORIG_FIN), WATCHED | ORIG_FIN);
+	CHECK(watch_of(&t.key));
+	pass(121 * HOST_S);
+	CHECK_EQUAL(counted(ended[S2]), 1);
+	CHECK_EQUAL(live_connections(), 0);
+}
+
+static void behind_its_own_fin_a_rst_is_believed_at_once_and_elsewhere_it_waits(void)
+{
+	static const struct {
+		__u32 off; /* from the place of the FIN */
+		bool at_once;
+	} rsts[] = { { 0, true }, { 1, true }, { 2, false }, { -1U, false }, { 0x80000000, false } };
+	struct talk t;
+	size_t i, j;
+
+	for (i = 0; i < N_ISNS; i++)
+		for (j = 0; j < sizeof(rsts) / sizeof(rsts[0]); j++) {
+			t = fresh_talk(isns[i] - 101, 1); /* the FIN stands on the number itself */
+			send_next(&t, ORIG, TCP_ACK | TCP_FIN, 0);
+			send_at(&t, ORIG, TCP_RST, rsts[j].off - 1, 0, 0);
+			CHECK_EQUAL(counted(ended[RSTO]), rsts[j].at_once);
+			CHECK_EQUAL(live_connections(), !rsts[j].at_once);
+		}
+}
+
+static void what_a_receiver_of_a_rst_takes_is_decided_by_its_socket(void)
+{
+	static const struct {
+		__u32 off; /* from rcv_nxt */
+		__u32 state;
+		bool taken;
+	} rsts[] = {
+		{ 0, BPF_TCP_ESTABLISHED, true },       { 1, BPF_TCP_ESTABLISHED, false }, { -1U, BPF_TCP_ESTABLISHED, false },
+		{ -1U, BPF_TCP_CLOSE_WAIT, true },      { -1U, BPF_TCP_LAST_ACK, true },   { -1U, BPF_TCP_CLOSING, true },
+		{ -1U, BPF_TCP_FIN_WAIT1, false },      { -2U, BPF_TCP_LAST_ACK, false },  { 0, BPF_TCP_FIN_WAIT2, true },
+		{ 0x80000000, BPF_TCP_CLOSING, false },
+	};
+	struct talk t;
+	size_t i, j;
+
+	for (i = 0; i < N_ISNS; i++)
+		for (j = 0; j < sizeof(rsts) / sizeof(rsts[0]); j++) {
+			t = fresh_talk(isns[i] - 101, 1); /* rcv_nxt is the number itself */
+			give_socket(&t, rsts[j].state);
+			send_at(&t, ORIG, TCP_RST, rsts[j].off, 0, 0);
+			CHECK_EQUAL(counted(ended[RSTO]), rsts[j].taken);
+			CHECK_EQUAL(counted(rst_disbelieved), !rsts[j].taken);
+			CHECK_EQUAL(live_connections(), !rsts[j].taken);
+		}
+}
+
+static void a_rst_that_this_hosts_socket_sends_is_meant(void)
+{
+	struct talk t = fresh_talk(1, 1);
+
+	give_socket(&t, BPF_TCP_CLOSE);
+	own.sk.src_port = 0; /* given back before the RST goes out */
+	send_at(&t, RESP, TCP_RST, 12345, 0, 0);
+	CHECK_EQUAL(counted(ended[RSTR]), 1);
+	CHECK(strstr(host.line, " uid=1000 cgroup=77 "));
+
+	/* Another one's socket on its way through does not vouch for it. */
+	t = fresh_talk(1, 1);
+	give_socket(&t, BPF_TCP_ESTABLISHED);
+	own.sk.src_port++;
+	send_at(&t, RESP, TCP_RST, 12345, 0, 0);
+	CHECK_EQUAL(live_connections(), 1);
+	CHECK(connection_of(&t.key)->flow.flags & RST_PENDING);
+}
+
+/* This host accepted the connection: of its own FIN, the first, its socket is asked; by the end it may be gone. */
+static void what_the_socket_said_at_the_first_fin_is_kept_for_the_end(void)
+{
+	struct talk t = fresh_talk(1, 1);
+
+	give_socket(&t, BPF_TCP_FIN_WAIT1);
+	own.tcp.total_retrans = 42;
+	own.tcp.bytes_acked = (5ULL << 32) + 200;
+	send_next(&t, RESP, TCP_ACK | TCP_FIN, 0);
+	CHECK_EQUAL(connection_of(&t.key)->flow.flags & HAS_FACTS, HAS_FACTS);
+	CHECK_EQUAL(host_map_of(&nt_facts)->used, 1);
+	host.receiver = NULL;
+	send_next(&t, ORIG, TCP_ACK | TCP_FIN, 0);
+	CHECK_EQUAL(counted(ended[SF]), 1);
+	CHECK(strstr(host.line, " orig_bytes=100 resp_bytes=21474836680 "));
+	CHECK(strstr(host.line, " retrans=42 "));
+	CHECK_EQUAL(host_map_of(&nt_facts)->used, 0);
+}
+
+/* On lo both ends' sockets are there; the record of an inbound connection is about the responder's. */
+static void the_other_ends_socket_says_nothing_of_this_one(void)
+{
+	struct talk t = fresh_talk(1, 1);
+
+	give_socket(&t, BPF_TCP_ESTABLISHED);
+	own.sk.state = BPF_TCP_FIN_WAIT1;
+	connection_of(&t.key)->flow.flags |= IS_OUTBOUND; /* now it is the originator's that counts */
+	send_next(&t, RESP, TCP_ACK | TCP_FIN, 0);
+	CHECK_EQUAL(host_map_of(&nt_facts)->used, 0);
+	CHECK_EQUAL(connection_of(&t.key)->flow.flags & (HAS_FACTS | HAS_OWNER), 0);
+}
+
+static void a_connection_is_found_whichever_side_has_the_smaller_port(void)
+{
+	struct flow_key key;
+	bool reversed;
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		struct talk t;
+
+		host_reset();
+		t = open_talk(i ? tuple4(80, 40000) : tuple4(40000, 80), 1, 1);
+		CHECK(find_connection(&t.key, &key, &reversed) && !reversed && same_key(&key, &t.key));
+		put_key(&key, &t.key, true);
+		CHECK(find_connection(&key, &(struct flow_key){}, &reversed) && reversed);
+		t.key.sport++;
+		CHECK(!find_connection(&t.key, &key, &reversed));
+	}
+}
+
+/* A reused element tells by its tag that it is another connection's. */
+static void an_element_with_another_tag_is_left_alone(void)
+{
+	struct talk t = fresh_talk(1, 1);
+
+	connection_of(&t.key)->flow.tag ^= 1;
+	send_at(&t, ORIG, TCP_ACK | TCP_FIN, 0, 0, 0);
+	send_at(&t, ORIG, TCP_RST, 0, 0, 0);
+	CHECK_EQUAL(connection_of(&t.key)->flow.flags & (ORIG_FIN | RST_PENDING), 0);
+}
+
+int main(void)
+{
+	RUN(two_fins_in_either_order_end_it);
+	RUN(a_fin_sent_again_is_one);
+	RUN(a_rst_is_believed_after_silence);
+	RUN(a_segment_too_late_to_have_been_on_its_way_refutes_a_rst);
+	RUN(the_senders_later_data_refute_its_rst_unless_they_may_have_been_overtaken);
+	RUN(a_half_closed_connection_stays_watched_when_its_rst_is_refuted);
+	RUN(behind_its_own_fin_a_rst_is_believed_at_once_and_elsewhere_it_waits);
+	RUN(what_a_receiver_of_a_rst_takes_is_decided_by_its_socket);
+	RUN(a_rst_that_this_hosts_socket_sends_is_meant);
+	RUN(what_the_socket_said_at_the_first_fin_is_kept_for_the_end);
+	RUN(the_other_ends_socket_says_nothing_of_this_one);
+	RUN(a_connection_is_found_whichever_side_has_the_smaller_port);
+	RUN(an_element_with_another_tag_is_left_alone);
+	return unit_end();
+}

@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/*
+ * What one CPU does while another is in the middle of something: orders of events that no wire test can choose. interrupt_at() says
+ * where the other CPU comes in.
+ */
+#include "host/host.h"
+
+/* Short, as every second the clock goes through all that there is. */
+#define CLOSE_S 4
+
+static struct talk t;
+
+static void begin(void)
+{
+	host_reset();
+	settings()->close_timeout = CLOSE_S;
+	memset(&t, 0, sizeof(t));
+	t.key = tuple4(40000, 80);
+	t.orig = 1000;
+	t.resp = 2000;
+	send_next(&t, ORIG, TCP_SYN, 0);
+	pass(HOST_MS);
+	send_next(&t, RESP, TCP_SYN | TCP_ACK, 0);
+	pass(HOST_MS);
+}
+
+static void begin_established(void)
+{
+	begin();
+	send_next(&t, ORIG, TCP_ACK, 0);
+	pass(HOST_MS);
+}
+
+static void orig_rst(void)
+{
+	send_at(&t, ORIG, TCP_RST, 0, 0, 0);
+}
+
+static void resp_rst(void)
+{
+	send_at(&t, RESP, TCP_RST | TCP_ACK, 0, 0, 0);
+}
+
+static void orig_fin(void)
+{
+	send_next(&t, ORIG, TCP_ACK | TCP_FIN, 3);
+}
+
+static void resp_fin(void)
+{
+	send_next(&t, RESP, TCP_ACK | TCP_FIN, 4);
+}
+
+static void both_fins(void)
+{
+	orig_fin();
+	resp_fin();
+}
+
+static void orig_ack(void)
+{
+	send_at(&t, ORIG, TCP_ACK, 0, 0, 0);
+}
+
+static void another_syn(void)
+{
+	struct talk other = { .key = t.key, .orig = 0x40000000 };
+
+	send_next(&other, ORIG, TCP_SYN, 0);
+}
+
+static void clock_goes_off(void)
+{
+	host.now = host.timer_due;
+	run_clock();
+}
+
+/* A RST, another SYN, a second ACK and the clock leave alone what is just moving to conn_map. */
+static void what_is_promoting_is_promoted_once_whatever_comes(void)
+{
+	void (*const acts[])(void) = { orig_rst, resp_rst, another_syn, orig_ack, clock_goes_off };
+	size_t i;
+
+	for (i = 0; i < sizeof(acts) / sizeof(acts[0]); i++) {
+		begin();
+		settings()->handshake_timeout = 1;
+		interrupt_at("bpf_map_update_elem", &conn_map, 1, acts[i]);
+		orig_ack();
+		CHECK(interrupted());
+		CHECK_EQUAL(live_connections(), 1);
+		CHECK_EQUAL(live_handshakes(), 0);
+		CHECK_EQUAL(counted(established), 1);
+		CHECK_EQUAL(counted_ends(), 0);
+		CHECK_EQUAL(counted(attempts), 1);
+		conserved();
+	}
+}
+
+static void fins_that_arrive_during_the_promotion_are_not_lost(void)
+{
+	static const struct {
+		const char *step;
+		const void *map;
+	} places[] = { { "bpf_map_update_elem", &conn_map }, { "bpf_spin_lock", NULL } };
+	size_t i;
+
+	for (i = 0; i < 2; i++) {
+		/* The second lock that the ACK takes is that of leave_slot(). */
+		begin();
+		interrupt_at(places[i].step, places[i].map, i + 1, orig_fin);
+		orig_ack();
+		CHECK(interrupted());
+		CHECK_EQUAL(connection_of(&t.key)->flow.flags & (ORIG_FIN | RESP_FIN | WATCHED), ORIG_FIN | WATCHED);
+		CHECK_EQUAL(connection_of(&t.key)->flow.orig_end, t.orig - 1);
+		CHECK(watch_of(&t.key));
+		resp_fin();
+		CHECK_EQUAL(counted(ended[SF]), 1);
+		CHECK(strstr(host.line, " orig_bytes=3 resp_bytes=4 "));
+		conserved();
+
+		begin();
+		interrupt_at(places[i].step, places[i].map, i + 1, both_fins);
+		orig_ack();
+		CHECK(interrupted());
+		CHECK_EQUAL(counted(ended[SF]), 1);
+		CHECK_EQUAL(live_connections(), 0);
+		CHECK(strstr(host.line, " orig_bytes=3 resp_bytes=4 "));
+		CHECK(!watch_of(&t.key));
+		conserved();
+	}
+}
+
+/* conn_map is full, and the handshake has both FINs already: it is counted once, as what it is. */
+static void a_full_conn_map_takes_the_late_fins_with_it(void)
+{
+	begin();
+	host_map_of(&conn_map)->max_entries = 0;
+	interrupt_at("bpf_map_update_elem", &conn_map, 1, both_fins);
+	orig_ack();
+	CHECK(interrupted());
+	CHECK_EQUAL(counted(conn_full), 1);
+	CHECK_EQUAL(counted_ends(), 0);
+	conserved();
+}
+
+/* Of two that want to end a connection one does, at every place where the other may come in between. */
+static void check_one_end(void (*first)(void), void (*second)(void), const char *step)
+{
+	int nth;
+
+	for (nth = 1; nth < 40; nth++) {
+		begin_established();
+		if (first == resp_fin || first == clock_goes_off)
+			send_next(&t, ORIG, TCP_ACK | TCP_FIN, 0);
+		if (first == clock_goes_off)
+			host.now = connection_of(&t.key)->flow.last_ns + CLOSE_S * HOST_S;
+		if (host.timer_due < host.now)
+			host.timer_due = host.now;
+		interrupt_at(step, NULL, nth, second);
+		first();
+		if (!interrupted())
+			break;
+		pass((CLOSE_S + 2) * HOST_S);
+		unit_check(counted_ends() == 1, "at %s %d: ended %llu times", step, nth, (unsigned long long)counted_ends());
+		unit_check(!live_connections(), "at %s %d: it is still there", step, nth);
+		CHECK(!watch_of(&t.key));
+		CHECK_EQUAL(set_for(&t.key)->watched, 0);
+		CHECK_EQUAL(host_map_of(&nt_facts)->used, 0);
+		CHECK_EQUAL(counted(logged), 1);
+		conserved();
+	}
+	CHECK(nth > 1);
+}
+
+static void of_two_that_end_a_connection_one_does(void)
+{
+	static const char *const steps[] = { "bpf_map_lookup_elem", "__sync_fetch_and_or", "bpf_spin_lock", "bpf_map_delete_elem" };
+	size_t i;
+
+	for (i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+		check_one_end(resp_fin, orig_rst, steps[i]);
+		check_one_end(resp_fin, resp_rst, steps[i]);
+		if (i != 3) /* a RST alone deletes nothing: it waits */
+			check_one_end(orig_rst, both_fins, steps[i]);
+		check_one_end(clock_goes_off, resp_fin, steps[i]);
+		check_one_end(clock_goes_off, orig_rst, steps[i]);
+	}
+}
+
+/* Both FINs at once, on two CPUs: each writes its own end before its bit. */
+static void two_fins_on_two_cpus_end_it_with_both_sizes(void)
+{
+	int nth;
+
+	for (nth = 1; nth < 20; nth++) {
+		begin_established();
+		interrupt_at("__sync_fetch_and_or", NULL, nth, resp_fin);
+		orig_fin();
+		if (!interrupted())
+			break;
+		CHECK_EQUAL(counted(ended[SF]), 1);
+		if (!CHECK(strstr(host.line, " orig_bytes=3 resp_bytes=4 ")))
+			fprintf(stderr, "at %d: %s\n", nth, host.line);
+		pass((CLOSE_S + 2) * HOST_S);
+		CHECK_EQUAL(counted_ends(), 1);
+		CHECK_EQUAL(live_connections(), 0);
+		conserved();
+	}
+	CHECK(nth > 1);
+}
+
+/* The connection ends between its FIN and the watch that is made for it: the clock finds a watch without a connection, and drops it. */
+static void a_watch_without_a_connection_is_forgotten(void)
+{
+	int nth, left_behind = 0;
+
+	for (nth = 1; nth < 10; nth++) {
+		begin_established();
+		interrupt_at("bpf_spin_lock", NULL, nth, resp_fin);
+		orig_fin();
+		if (!interrupted())
+			break;
+		if (!live_connections() && watch_of(&t.key))
+			left_behind++;
+		pass((CLOSE_S + 2) * HOST_S);
+		CHECK(!watch_of(&t.key));
+		CHECK_EQUAL(set_for(&t.key)->watched, 0);
+		CHECK_EQUAL(counted_ends(), 1);
+		CHECK_EQUAL(counted(expired), 0);
+		conserved();
+	}
+	CHECK(left_behind);
+}
+
+static void a_packet(void)
+{
+	send_at(&t, RESP, TCP_ACK, 0, 0, 100);
+}
+
+/* The clock is on its way to the set when a packet moves the connection's time: it finds the watch due, and makes another. */
+static void a_packet_just_before_the_clock_gives_the_connection_more_time(void)
+{
+	begin_established();
+	orig_fin();
+	host.now = watch_of(&t.key)->due_ns;
+	host.timer_due = host.now;
+	interrupt_at("bpf_spin_lock", NULL, 1, a_packet);
+	run_clock();
+	CHECK(interrupted());
+	CHECK_EQUAL(live_connections(), 1);
+	CHECK_EQUAL(watch_of(&t.key)->due_ns, host.now + CLOSE_S * HOST_S);
+	CHECK(!goes_by(hash_key(&t.key)));
+	conserved();
+	pass((CLOSE_S + 2) * HOST_S);
+	CHECK_EQUAL(counted_ends(), 1);
+	CHECK(!watch_of(&t.key));
+}
+
+static struct talk talks[SYN_WAYS + 1];
+
+static void first_ends(void)
+{
+	send_next(&talks[0], RESP, TCP_ACK | TCP_FIN, 0);
+}
+
+/* Who has to give up its watch has just been ended by its own FIN: neither is lost, none ends twice. */
+static void the_one_that_gives_up_its_watch_may_have_ended_meanwhile(void)
+{
+	static struct flow_key keys[SYN_WAYS + 1];
+	int i, nth;
+
+	tuples_of_set(4321, keys, SYN_WAYS + 1);
+	for (nth = 1; nth < 60; nth++) {
+		host_reset();
+		settings()->close_timeout = CLOSE_S;
+		for (i = 0; i <= SYN_WAYS; i++) {
+			talks[i] = open_talk(keys[i], 1, 1);
+			if (i < SYN_WAYS)
+				send_next(&talks[i], ORIG, TCP_ACK | TCP_FIN, 0);
+		}
+		interrupt_at("bpf_map_lookup_elem", NULL, nth, first_ends);
+		send_next(&talks[SYN_WAYS], ORIG, TCP_ACK | TCP_FIN, 0);
+		if (!interrupted())
+			break;
+		CHECK_EQUAL(live_connections(), SYN_WAYS);
+		CHECK_EQUAL(counted_ends(), 1);
+		CHECK_EQUAL(counted(ended[SF]) + counted(close_evicted), 1);
+		conserved();
+		pass((CLOSE_S + 2) * HOST_S);
+		CHECK_EQUAL(live_connections(), 0);
+		CHECK_EQUAL(counted_ends(), SYN_WAYS + 1);
+		CHECK_EQUAL(set_at(4321)->watched, 0);
+	}
+	CHECK(nth > 1);
+}
+
+static void newcomer_closes(void)
+{
+	send_next(&talks[SYN_WAYS], ORIG, TCP_ACK | TCP_FIN, 0);
+}
+
+/* The clock puts a connection back whose place another one has taken in the meantime: who gives way then is ended, not forgotten. */
+static void whom_the_clock_pushes_out_is_ended_not_forgotten(void)
+{
+	static struct flow_key keys[SYN_WAYS + 1];
+	int i;
+
+	tuples_of_set(4321, keys, SYN_WAYS + 1);
+	host_reset();
+	settings()->close_timeout = CLOSE_S;
+	for (i = 0; i <= SYN_WAYS; i++) {
+		talks[i] = open_talk(keys[i], 1, 1);
+		if (i < SYN_WAYS)
+			send_next(&talks[i], ORIG, TCP_ACK | TCP_FIN, 0);
+	}
+	pass(HOST_S);
+	/* The first one's time has moved on; when its watch is due, the clock takes that out to make it anew. */
+	send_next(&talks[0], RESP, TCP_ACK, 10);
+	host.now = watch_of(&keys[0])->due_ns;
+	host.timer_due = host.now;
+	interrupt_at("bpf_map_lookup_elem", &conn_map, 1, newcomer_closes);
+	run_clock();
+	CHECK(interrupted());
+	CHECK_EQUAL(counted(close_evicted), 1);
+	CHECK_EQUAL(live_connections(), SYN_WAYS);
+	CHECK(watch_of(&keys[0]));
+	CHECK(watch_of(&keys[SYN_WAYS]));
+	CHECK(!connection_of(&keys[1]));
+	conserved();
+	pass((CLOSE_S + 5) * HOST_S);
+	CHECK_EQUAL(live_connections(), 0);
+	CHECK_EQUAL(counted_ends(), SYN_WAYS + 1);
+}
+
+int main(void)
+{
+	RUN(what_is_promoting_is_promoted_once_whatever_comes);
+	RUN(fins_that_arrive_during_the_promotion_are_not_lost);
+	RUN(a_full_conn_map_takes_the_late_fins_with_it);
+	RUN(of_two_that_end_a_connection_one_does);
+	RUN(two_fins_on_two_cpus_end_it_with_both_sizes);
+	RUN(a_watch_without_a_connection_is_forgotten);
+	RUN(a_packet_just_before_the_clock_gives_the_connection_more_time);
+	RUN(the_one_that_gives_up_its_watch_may_have_ended_meanwhile);
+	RUN(whom_the_clock_pushes_out_is_ended_not_forgotten);
+	return unit_end();
+}
