@@ -5,6 +5,14 @@
 
 load ../helpers
 
+setup_file() {
+	local file
+	mkdir "$BATS_FILE_TMPDIR/code"
+	for file in "$ROOT"/NeTracker.bpf.c "$ROOT"/NeTracker.h "$ROOT"/tracker/*.h; do
+		code "$file" >"$BATS_FILE_TMPDIR/code/${file##*/}"
+	done
+}
+
 setup() { :; }
 teardown() { :; }
 
@@ -15,11 +23,7 @@ code() {
 
 # users PATTERN: the files of the tracker that have it in their code, on one line.
 users() {
-	local file
-	for file in "$ROOT"/NeTracker.bpf.c "$ROOT"/NeTracker.h "$ROOT"/tracker/*.h; do
-		code "$file" >"$BATS_TEST_TMPDIR/code"
-		! grep --quiet -E -e "$1" "$BATS_TEST_TMPDIR/code" || echo "${file##*/}"
-	done | xargs
+	grep --files-with-matches -E -e "$1" "$BATS_FILE_TMPDIR"/code/* | sed 's|.*/||' | xargs
 }
 
 # only_in ROOM PATTERN…: each is in the code of this room, and of no other.
