@@ -2,7 +2,7 @@
 /*
  * tables.h - what is one fact and shows in many places, as tables: final states, counters, metrics, the fields of a record. For
  * NeTracker.h, record.h, socket.h and the views, which expand them; and for the shell, whose programs read them as
- * scripts/lib/tables.tsv, which make writes from tables.tsv.in. tests/tables.bats compares the documents with them.
+ * scripts/lib/tables.tsv, which make writes from tables.tsv.in. tests/check/tables.bats compares the documents with them.
  *
  * A table is a macro that gives each of its rows to a macro of who expands it. New rows come last, unless it says otherwise: the
  * order of states and counters is that of the maps, the order of fields that of the line.
