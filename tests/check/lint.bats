@@ -22,21 +22,6 @@ teardown() { :; }
 	"$ROOT/scripts/lint" shellcheck
 }
 
-@test "shellcheck sees the command with its libraries as one program: a name that is misspelt in one of them is found" {
-	local tree=$BATS_TEST_TMPDIR/tree name
-	requires tool_shellcheck tool_shfmt tool_git
-	copy_of_tree "$tree"
-	# Each is set in another library than the one that uses it.
-	sed -i 's/OUR_BTFS/OUR_BTSF/' "$tree/scripts/lib/hooks.sh"
-	sed -i 's/DRY_RUN/DRYRUN/' "$tree/scripts/lib/trace.sh"
-	sed -i 's/FORMATTER/FORMATER/' "$tree/scripts/lib/records.sh"
-	run "$tree/scripts/lint" shellcheck
-	assert_equal "exit status" "$status" 1
-	for name in OUR_BTSF DRYRUN FORMATER; do
-		[[ $output == *"$name"* ]] || fail "$name is not found: $output"
-	done
-}
-
 @test "shell and bats files are formatted, unless the report says that nobody looked" {
 	requires tool_shfmt
 	looked_over shfmt
