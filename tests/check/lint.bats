@@ -49,7 +49,7 @@ teardown() { :; }
 	done
 	PATH=$BATS_TEST_TMPDIR/bin:$PATH run "$ROOT/scripts/lint" shfmt clang-format
 	assert_equal "exit status" "$status:$output" "0:$output"
-	assert_equal "left out" "$(grep --only-matching -E '[a-z-]+ [0-9][0-9., or]*[0-9]' <<<"$output")" $'shfmt 3.6, 3.7 or 3.8\nclang-format 14'
+	assert_equal "left out" "$(grep --only-matching -E '[a-z-]+ [0-9][0-9., or]*[0-9]' <<<"$output" | sort)" $'clang-format 14\nshfmt 3.6, 3.7 or 3.8'
 }
 
 @test "every source file names its licence" {

@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 #
-# The command and its libraries are one program to lint. A file of its own, as it takes as long as the rest of lint.
+# The command and its libraries are one program to lint. A file of its own, beside which the rest of lint runs.
 
 load ../helpers
 
@@ -12,6 +12,7 @@ teardown() { :; }
 	local tree=$BATS_TEST_TMPDIR/tree name
 	requires tool_shellcheck tool_shfmt tool_git
 	copy_of_tree "$tree"
+	rm -r "${tree:?}"/{tests,bench} # what is not part of it
 	# Each is set in another library than the one that uses it.
 	sed -i 's/OUR_BTFS/OUR_BTSF/' "$tree/scripts/lib/hooks.sh"
 	sed -i 's/DRY_RUN/DRYRUN/' "$tree/scripts/lib/trace.sh"
