@@ -161,6 +161,7 @@ complete_words() (
 parsed() {
 	bash -c '
 		set -euo pipefail
+		LIBDIR=$0
 		for library in common prerequisites options; do
 			source "$0/$library.sh"
 		done

@@ -332,9 +332,9 @@ interfaces_are() {
 	assert_equal "no directory given" "$status" 2
 	run "$NETRACKER" metrics --textfile /nonexistent
 	assert_equal "no such directory" "$status" 1
-	run "$NETRACKER" metrics --text
+	run "$NETRACKER" metrics --texts
 	assert_equal "unknown argument" "$status" 2
-	[[ $output == *"'--text'"* ]] || fail "$output"
+	[[ $output == *"'--texts'"* ]] || fail "$output"
 	rm /sys/fs/bpf/netracker/metrics
 	run "$NETRACKER" metrics
 	assert_equal "no view" "$status" 4
