@@ -24,11 +24,30 @@
 #define REORDER_BYTES (1U << 20)
 #define REORDER_NS 10000000ULL
 
-/* The right to end a connection: of all who try, one gets it. *flags: the flags as they were. */
-static __always_inline bool claim(struct conn *c, __u32 *flags)
+/*
+ * Is it still the connection that was looked up? Memory of a deleted element is used again at once. The tag tells, but for one tuple
+ * in 65,536. If that happens behind this question, a FIN may mark the wrong connection: the worst outcome is one wrong state, as
+ * whoever ends one asks again.
+ */
+static __always_inline bool is_same(const struct conn *c, __u64 hash)
+{
+	return c->flow.tag == (__u16)tag_of(hash);
+}
+
+/*
+ * The right to end a connection: of all who try, one gets it. *flags: the flags as they were. If another CPU ends it meanwhile and its
+ * memory is another connection's, that one gets its bit back; whoever was to end that one in the meantime has lost its turn, and the
+ * clock will do it.
+ */
+static __always_inline bool claim(const struct flow_key *key, struct conn *c, __u32 *flags)
 {
 	*flags = __sync_fetch_and_or(&c->flow.flags, ENDED);
-	return !(*flags & ENDED);
+	if (*flags & ENDED)
+		return false;
+	if (is_same(c, hash_key(key)))
+		return true;
+	__sync_fetch_and_and(&c->flow.flags, ~ENDED);
+	return false;
 }
 
 /*
@@ -51,9 +70,10 @@ static __always_inline void end_connection(struct scratch *scratch, const struct
 		}
 		bpf_map_delete_elem(&nt_facts, key);
 	}
-	bpf_map_delete_elem(&conn_map, key);
+	/* In this order: once it is out of conn_map, the watch may be that of the next connection on its tuple. */
 	if (flags & WATCHED)
 		unwatch(key);
+	bpf_map_delete_elem(&conn_map, key);
 	report(key, &scratch->last, facts, state, end_ns);
 }
 
@@ -67,7 +87,7 @@ static __always_inline bool end_unclosed(struct scratch *scratch, const struct f
 	__u32 flags;
 	__u64 end_ns;
 
-	if (!claim(c, &flags))
+	if (!claim(key, c, &flags))
 		return false;
 	state = live_state(flags);
 	end_ns = state == S1 ? now : c->flow.last_ns;
@@ -116,9 +136,20 @@ static __always_inline void watch_closing(struct scratch *scratch, const struct 
 {
 	__u64 due_ns = due_at(&c->flow);
 
+	if (!due_ns)
+		return; /* what it was to be watched for has been refuted */
 	__sync_fetch_and_or(&c->flow.flags, WATCHED);
 	watch_until(scratch, key, due_ns, now);
 	set_clock(due_ns, now);
+}
+
+/* Keeps what the socket says for the record. If another CPU has ended the connection meanwhile, nobody will want it. */
+static __always_inline void keep_facts(const struct flow_key *key, struct conn *c, const struct facts *facts)
+{
+	if (bpf_map_update_elem(&nt_facts, key, facts, BPF_ANY))
+		return;
+	if (__sync_fetch_and_or(&c->flow.flags, HAS_FACTS) & ENDED || !is_same(c, hash_key(key)))
+		bpf_map_delete_elem(&nt_facts, key);
 }
 
 /* A FIN with sequence number `end` (that of the FIN itself, behind the data) at time now. facts: of the socket, or NULL. */
@@ -139,10 +170,9 @@ static __always_inline void on_connection_fin(struct scratch *scratch, const str
 		c->flow.last_ns = now;
 		watch_closing(scratch, key, c, now);
 		/* Only who closes first can be gone before the end. */
-		if (facts && facts->of_orig == by_orig && is_ours(facts, before) &&
-		    !bpf_map_update_elem(&nt_facts, key, facts, BPF_ANY))
-			__sync_fetch_and_or(&c->flow.flags, HAS_FACTS);
-	} else if (((before | mine) & both) == both && claim(c, &before)) {
+		if (facts && facts->of_orig == by_orig && is_ours(facts, before))
+			keep_facts(key, c, facts);
+	} else if (((before | mine) & both) == both && claim(key, c, &before)) {
 		end_connection(scratch, key, c, before, SF, now, facts);
 	}
 }
@@ -156,7 +186,8 @@ static __always_inline bool refutes_rst(const struct flow *f, const struct segme
 	__u64 in_flight_ns = REORDER_NS + 2 * (f->syn_rtt_ns + f->ack_rtt_ns);
 	__u32 end = s->seq + s->len + !!(s->flags & TCP_FIN);
 
-	if (s->now - f->last_ns > in_flight_ns)
+	/* Below 0: it was stamped before the RST, and is looked at behind it, by another CPU. */
+	if ((__s64)(s->now - f->last_ns) > (__s64)in_flight_ns)
 		return true;
 	return by_orig == !!(f->flags & RST_BY_ORIG) && f->rst_seq - end > REORDER_BYTES;
 }
@@ -177,6 +208,8 @@ static __always_inline void on_connection_segment(struct scratch *scratch, const
 		if (!(flags & (ORIG_FIN | RESP_FIN))) {
 			__sync_fetch_and_and(&c->flow.flags, ~WATCHED);
 			unwatch(key);
+			/* A FIN or another RST may have had it watched meanwhile, on another CPU. */
+			watch_closing(scratch, key, c, s->now);
 		}
 	}
 	if (s->flags & TCP_FIN)
@@ -240,7 +273,7 @@ static __always_inline void on_connection_rst(struct scratch *scratch, const str
 	case RST_GENUINE:
 		if (!closed)
 			note_rst_ends(&c->flow, s, by_orig);
-		if (!claim(c, &flags))
+		if (!claim(key, c, &flags))
 			return;
 		end_connection(scratch, key, c, flags, by_orig ? RSTO : RSTR, flags & RST_PENDING ? c->flow.last_ns : s->now,
 		               facts);
@@ -303,11 +336,7 @@ __noinline bool on_connection(struct __sk_buff *skb, const struct segment *s)
 	c = find_connection(&s->key, &key, &reversed);
 	if (!c)
 		return false;
-	/*
-	 * Memory of a deleted element is used again at once. If that happens between the look-up and here, the tag tells, but
-	 * for one tuple in 65,536; the worst outcome is one wrong state.
-	 */
-	if (c->flow.tag != (__u16)tag_of(s->hash) || c->flow.flags & ENDED)
+	if (!is_same(c, s->hash) || c->flow.flags & ENDED)
 		return true;
 	if (wants_socket(c, s) && ask_socket(skb, s, &scratch->facts)) {
 		facts = &scratch->facts;

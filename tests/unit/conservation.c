@@ -148,7 +148,8 @@ static void check_connections(void)
 
 		CHECK(!(c->flow.flags & (ENDED | PROMOTING)));
 		CHECK_EQUAL(c->flow.tag, (__u16)tag_of(hash_key(entry->key)));
-		if (!one_step_in && c->flow.flags & (ORIG_FIN | RESP_FIN | RST_PENDING))
+		/* Whoever is in the middle of a FIN may mark the connection that has got the memory of his: one wrong state. */
+		if (!host.reuse && c->flow.flags & (ORIG_FIN | RESP_FIN | RST_PENDING))
 			CHECK(c->flow.flags & WATCHED && watch_of(entry->key));
 	}
 }
@@ -179,8 +180,7 @@ static void end_world(void)
 	conserved();
 	flush_all();
 	CHECK_EQUAL(live_connections(), 0);
-	if (!one_step_in)
-		CHECK_EQUAL(host_map_of(&nt_facts)->used, 0);
+	CHECK_EQUAL(host_map_of(&nt_facts)->used, 0);
 	CHECK_EQUAL(counted(logged), counted_ends());
 	CHECK_EQUAL(host.lines, counted_ends());
 	conserved();
@@ -190,6 +190,7 @@ static void new_world(unsigned int one_in)
 {
 	host_reset();
 	one_step_in = one_in;
+	host.reuse = one_in && any_below(2);
 	host.step = one_in ? come_in_between : NULL;
 	host_map_of(&conn_map)->max_entries = any_below(3) ? TUPLES : 4 + any_below(TUPLES);
 	settings()->handshake_timeout = any_below(4);

@@ -332,6 +332,113 @@ static void whom_the_clock_pushes_out_is_ended_not_forgotten(void)
 	CHECK_EQUAL(counted_ends(), SYN_WAYS + 1);
 }
 
+/*
+ * The memory of an element is another one's, or a step is done for what another CPU has ended or changed meanwhile.
+ */
+static struct talk other;
+static struct host_socket own;
+
+static void begin_closable(void)
+{
+	host_reset();
+	memset(&own, 0, sizeof(own));
+	settings()->close_timeout = CLOSE_S;
+	t = open_talk(tuple4(40000, 80), 1000, 2000);
+}
+
+/* This host has the responder's socket. */
+static void give_socket(__u32 state)
+{
+	own.sk.state = state;
+	own.sk.src_ip4 = bpf_htonl(0x0a000002);
+	own.sk.dst_ip4 = bpf_htonl(0x0a000001);
+	own.sk.src_port = t.key.dport;
+	own.sk.dst_port = bpf_htons(t.key.sport);
+	own.tcp.rcv_nxt = t.orig;
+	own.tcp.snd_una = t.resp;
+	own.tcp.rtt_min = ~0U;
+	host.sender = host.receiver = &own;
+}
+
+static void orig_bare_fin(void)
+{
+	send_next(&t, ORIG, TCP_ACK | TCP_FIN, 0);
+}
+
+static void resp_bare_fin(void)
+{
+	send_next(&t, RESP, TCP_ACK | TCP_FIN, 0);
+}
+
+/* The memory of a connection that ended is another one's when its RST is carried out: that one stays in conn_map for ever. */
+static void it_ends_and_another_one_gets_its_memory(void)
+{
+	host.sender = host.receiver = NULL;
+	orig_bare_fin();
+	resp_bare_fin();
+	other = open_talk(tuple4(50000, 443), 1, 1);
+}
+
+static void a_reused_element_is_not_claimed_for_the_one_before(void)
+{
+	begin_closable();
+	host.reuse = true;
+	give_socket(BPF_TCP_ESTABLISHED);
+	interrupt_at("bpf_sk_release", NULL, 1, it_ends_and_another_one_gets_its_memory);
+	send_at(&t, ORIG, TCP_RST, 0, 0, 0);
+	CHECK(interrupted());
+	conserved();
+	CHECK(!(connection_of(&other.key)->flow.flags & ENDED));
+	flush_all();
+	CHECK_EQUAL(live_connections(), 0);
+	conserved();
+}
+
+/* The other side's FIN ends it before the facts of the first FIN are kept: nobody ever takes them away. */
+static void facts_of_what_has_ended_are_not_kept(void)
+{
+	begin_closable();
+	give_socket(BPF_TCP_FIN_WAIT1);
+	interrupt_at("bpf_map_update_elem", &nt_facts, 1, orig_bare_fin);
+	resp_bare_fin();
+	CHECK(interrupted());
+	CHECK_EQUAL(live_connections(), 0);
+	CHECK_EQUAL(host_map_of(&nt_facts)->used, 0);
+}
+
+/* A packet that was stamped a moment before a RST, and is looked at a moment after, refutes it: its time minus the RST's is huge. */
+static void rst_a_moment_later(void)
+{
+	host.now++;
+	send_at(&t, ORIG, TCP_RST, 5, 0, 0);
+}
+
+static void a_packet_from_before_a_rst_does_not_refute_it(void)
+{
+	begin_closable();
+	orig_bare_fin();
+	interrupt_at("bpf_map_lookup_elem", &conn_map, 1, rst_a_moment_later);
+	send_at(&t, RESP, TCP_ACK, 0, 0, 0);
+	CHECK(interrupted());
+	CHECK_EQUAL(counted(rst_disbelieved), 0);
+	pass(2 * HOST_S);
+	CHECK_EQUAL(counted(ended[RSTO]), 1);
+}
+
+/* A FIN comes between the two steps in which a refuted RST is forgotten: the half-closed connection has no watch, so no time-out. */
+static void a_fin_while_a_rst_is_refuted_is_watched(void)
+{
+	begin_closable();
+	send_at(&t, ORIG, TCP_RST, 0, 0, 0);
+	pass(100 * HOST_MS);
+	interrupt_at("__sync_fetch_and_and", NULL, 2, resp_bare_fin);
+	send_at(&t, ORIG, TCP_ACK, 0, 0, 1);
+	CHECK(interrupted());
+	CHECK(watch_of(&t.key));
+	pass(3600 * HOST_S);
+	CHECK_EQUAL(live_connections(), 0);
+}
+
 int main(void)
 {
 	RUN(what_is_promoting_is_promoted_once_whatever_comes);
@@ -343,5 +450,9 @@ int main(void)
 	RUN(a_packet_just_before_the_clock_gives_the_connection_more_time);
 	RUN(the_one_that_gives_up_its_watch_may_have_ended_meanwhile);
 	RUN(whom_the_clock_pushes_out_is_ended_not_forgotten);
+	RUN(a_reused_element_is_not_claimed_for_the_one_before);
+	RUN(facts_of_what_has_ended_are_not_kept);
+	RUN(a_packet_from_before_a_rst_does_not_refute_it);
+	RUN(a_fin_while_a_rst_is_refuted_is_watched);
 	return unit_end();
 }
