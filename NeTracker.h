@@ -144,18 +144,25 @@ struct watch {
 };
 
 /*
- * Value of syn_map: what happens to the tuples whose hash chooses this set, and so the gate for their packets. A place is
- * free when its tag is 0; else the tag is made of the tuple's hash.
+ * Value of syn_map: what happens to the tuples whose hash chooses this set. A place is free when its tag is 0; else the tag is made
+ * of the tuple's hash.
  */
 struct syn_set {
 	__u32 live;                /* handshakes */
 	__u32 watched;             /* half-closed and reset connections */
-	__u64 filter;              /* a bit set for each of both, chosen by the tuple's hash: what the gate looks at first */
-	struct bpf_spin_lock lock; /* guards all of this, and the set's value in nt_due */
+	struct bpf_spin_lock lock; /* guards all of this, and what nt_gate and nt_due have of the set */
 	__u32 tag[SYN_WAYS];
 	__u32 watch_tag[SYN_WAYS];
 	struct syn_slot slot[SYN_WAYS];
 	struct watch watch[SYN_WAYS];
+};
+
+/*
+ * The one value of nt_gate: for each set 16 bits, of which one is set for each handshake and each watched connection, chosen by the
+ * tuple's hash. A packet that only carries data is let by at the sight of it: 16 KiB, which stay in a CPU's cache, where the sets do not.
+ */
+struct gate {
+	__u16 open[SYN_SETS];
 };
 
 /*

@@ -66,18 +66,16 @@ __noinline int on_syn(struct __sk_buff *skb, const struct segment *s)
 	struct scratch *scratch = only_value(&nt_scratch);
 	enum syn_outcome outcome;
 	struct owner owner = {};
-	struct syn_set *set;
+	struct set_parts parts;
 	struct flow_key key;
-	__u64 due_ns, *due;
+	__u64 due_ns;
 	struct conn *c;
 	__u32 flags = 0;
 	bool reversed;
 
 	if (!s || !scratch)
 		return 0;
-	set = set_of(s->hash);
-	due = due_of(set_index(s->hash));
-	if (!set || !due)
+	if (!find_set(set_index(s->hash), &parts))
 		return 0;
 	due_ns = s->now + handshake_timeout_ns();
 	c = find_connection(&s->key, &key, &reversed);
@@ -87,7 +85,7 @@ __noinline int on_syn(struct __sk_buff *skb, const struct segment *s)
 		flags = DOUBTFUL;
 	}
 	find_owner(skb, s, &owner);
-	outcome = take_syn(scratch, set, due, s, flags, &owner, due_ns, &scratch->slot);
+	outcome = take_syn(scratch, &parts, s, flags, &owner, due_ns, &scratch->slot);
 	if (outcome == SYN_AGAIN)
 		return 0;
 	set_clock(due_ns, s->now);
@@ -116,7 +114,7 @@ static __noinline void end_predecessor(struct scratch *scratch, const struct flo
  * Moves a completed handshake, of which there is a copy in scratch->fresh, to conn_map. The slot stays, marked PROMOTING, until the entry is there, so that a FIN on
  * another CPU finds the connection in one of the two: it looks at the slot first, as the connection moves from there.
  */
-static __noinline void establish(struct scratch *scratch, struct syn_set *set, __u32 i, __u64 now)
+static __noinline void establish(struct scratch *scratch, struct syn_set *set, __u16 *open, __u32 i, __u64 now)
 {
 	const struct flow_key *key = &scratch->fresh_key;
 	struct conn *fresh = &scratch->fresh;
@@ -126,7 +124,7 @@ static __noinline void establish(struct scratch *scratch, struct syn_set *set, _
 
 	fresh->flow.flags &= ~(ORIG_FIN | RESP_FIN | ORIG_END | RESP_END | PROMOTING | DOUBTFUL);
 	err = bpf_map_update_elem(&conn_map, key, fresh, BPF_NOEXIST);
-	late = leave_slot(set, i);
+	late = leave_slot(set, open, i);
 	if (err) {
 		COUNT(conn_full);
 		return;
@@ -150,18 +148,17 @@ __noinline bool on_handshake(struct __sk_buff *skb, const struct segment *s)
 {
 	struct scratch *scratch = only_value(&nt_scratch);
 	struct owner owner = {};
-	struct syn_set *set;
+	struct set_parts parts;
 	struct noted noted;
 	__u32 i;
 
 	if (!s || !scratch)
 		return false;
-	set = set_of(s->hash);
-	if (!set || !set->live)
+	if (!find_set(set_index(s->hash), &parts) || !parts.set->live)
 		return false;
 	if (s->flags & TCP_SYN)
 		find_owner(skb, s, &owner);
-	i = take_segment(scratch, set, s, &owner, &noted, &scratch->fresh_key, &scratch->fresh.flow);
+	i = take_segment(scratch, parts.set, s, &owner, &noted, &scratch->fresh_key, &scratch->fresh.flow);
 	if (!noted.believed)
 		COUNT(synack_disbelieved);
 	if (!noted.mine)
@@ -169,7 +166,7 @@ __noinline bool on_handshake(struct __sk_buff *skb, const struct segment *s)
 	if (noted.before & DOUBTFUL && !(noted.before & RESP_SEEN) && scratch->fresh.flow.flags & RESP_SEEN)
 		end_predecessor(scratch, &scratch->fresh_key, scratch->fresh.flow.start_ns);
 	if (noted.promote)
-		establish(scratch, set, i, s->now);
+		establish(scratch, parts.set, parts.open, i, s->now);
 	return true;
 }
 
@@ -184,15 +181,14 @@ __noinline enum rst_outcome on_handshake_rst(const struct segment *s)
 {
 	struct scratch *scratch = only_value(&nt_scratch);
 	enum conn_state state;
-	struct syn_set *set;
+	struct set_parts parts;
 	bool found = false;
 
 	if (!s || !scratch)
 		return RST_OF_NONE;
-	set = set_of(s->hash);
-	if (!set || !set->live)
+	if (!find_set(set_index(s->hash), &parts) || !parts.set->live)
 		return RST_OF_NONE;
-	state = take_rst(scratch, set, s, &found, &scratch->slot);
+	state = take_rst(scratch, &parts, s, &found, &scratch->slot);
 	if (state == S0)
 		return found ? RST_UNBELIEVED : RST_OF_NONE;
 	end_handshake(&scratch->slot, state, s->now);

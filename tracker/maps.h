@@ -41,6 +41,15 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } syn_map SEC(".maps");
 
+/* Which tuples are opening or closing. Guarded by the sets' locks; read without. In sets.h who comes opens, who is the last to go shuts. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct gate);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} nt_gate SEC(".maps");
+
 /* When the sets of syn_map are due, 64 in a row. Guarded by the sets' locks. note_due() sets, take_expired() moves on. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

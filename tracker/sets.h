@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * sets.h - the sets of syn_map: the gate, handshakes, watched connections, and when one of both is due. For parse.h, which asks the
+ * sets.h - the sets of syn_map: their gate, handshakes, watched connections, and when one of both is due. For parse.h, which asks the
  * gate, and for handshake.h, connection.h and timeout.h. Nobody else takes a set's lock; what ends in _locked is for who holds it.
  */
 #ifndef NETRACKER_SETS_H
@@ -27,10 +27,18 @@ static __always_inline struct syn_set *set_of(__u64 hash)
 	return bpf_map_lookup_elem(&syn_map, &index);
 }
 
-/* The tuple's bit in its set's filter: by the bits of the hash next to those that chose the set. */
-static __always_inline __u64 filter_bit(__u64 hash)
+/* The tuple's bit in the gate: by the bits of the hash next to those that chose the set. */
+static __always_inline __u16 gate_bit(__u64 hash)
 {
-	return 1ULL << (hash >> 45 & 63);
+	return 1U << (hash >> 47 & 15);
+}
+
+/* What the gate has of the set with this index. */
+static __always_inline __u16 *gate_of(__u32 index)
+{
+	struct gate *gate = only_value(&nt_gate);
+
+	return gate ? &gate->open[bounded(index, SYN_SETS)] : NULL;
 }
 
 static __always_inline bool has_tag(const __u32 *tags, __u32 tag)
@@ -49,10 +57,14 @@ static __always_inline bool has_tag(const __u32 *tags, __u32 tag)
  */
 static __always_inline bool goes_by(__u64 hash)
 {
-	const struct syn_set *set = set_of(hash);
+	const __u16 *open = gate_of(set_index(hash));
+	const struct syn_set *set;
 	__u32 tag;
 
-	if (!set || !(set->filter & filter_bit(hash)))
+	if (!open || !(*open & gate_bit(hash)))
+		return true;
+	set = set_of(hash);
+	if (!set)
 		return true;
 	tag = tag_of(hash);
 	return !has_tag(set->tag, tag) && !has_tag(set->watch_tag, tag);
@@ -74,11 +86,26 @@ static __always_inline __u64 *due_of(__u32 index)
 	return found ? &found->due_ns[index % DUE_ROW] : NULL;
 }
 
-/* After something has left the set. The filter forgets when nothing is left; until then more is looked at than need be. */
-static __always_inline void renew_filter_locked(struct syn_set *set)
+/* A set, and what the gate and the clock have of it. */
+struct set_parts {
+	struct syn_set *set;
+	__u16 *open;
+	__u64 *due;
+};
+
+static __always_inline bool find_set(__u32 index, struct set_parts *parts)
+{
+	parts->set = bpf_map_lookup_elem(&syn_map, &index);
+	parts->open = gate_of(index);
+	parts->due = due_of(index);
+	return parts->set && parts->open && parts->due;
+}
+
+/* After something has left the set. The gate shuts when nothing is left; until then more is looked at than need be. */
+static __always_inline void shut_gate_locked(const struct syn_set *set, __u16 *open)
 {
 	if (!set->live && !set->watched)
-		set->filter = 0;
+		*open = 0;
 }
 
 /* Returns the index of the tuple's slot, or SYN_WAYS. *reply: the responder sends this segment. */
@@ -131,11 +158,11 @@ static __always_inline __u32 find_place_locked(struct scratch *scratch, const st
 	return forget(&scratch->index, place);
 }
 
-static __always_inline void free_slot_locked(struct syn_set *set, __u32 i)
+static __always_inline void free_slot_locked(struct syn_set *set, __u16 *open, __u32 i)
 {
 	set->tag[bounded(i, SYN_WAYS)] = 0;
 	set->live--;
-	renew_filter_locked(set);
+	shut_gate_locked(set, open);
 }
 
 enum syn_outcome {
@@ -167,9 +194,10 @@ static __always_inline enum syn_outcome place_syn_locked(struct scratch *scratch
  * Gives a SYN a slot in its set, or notes it in the one that it has. flags: those that a new handshake begins with. What has to
  * leave its slot for it is in *out.
  */
-static __always_inline enum syn_outcome take_syn(struct scratch *scratch, struct syn_set *set, __u64 *due, const struct segment *s,
+static __always_inline enum syn_outcome take_syn(struct scratch *scratch, const struct set_parts *parts, const struct segment *s,
                                                  __u32 flags, const struct owner *owner, __u64 due_ns, struct syn_slot *out)
 {
+	struct syn_set *set = parts->set;
 	enum syn_outcome outcome;
 	bool reply = false;
 	__u32 i;
@@ -185,10 +213,10 @@ static __always_inline enum syn_outcome take_syn(struct scratch *scratch, struct
 			set->live++;
 		open_slot_locked(&set->slot[i], s, flags);
 		set->tag[i] = tag_of(s->hash);
-		set->filter |= filter_bit(s->hash);
+		*parts->open |= gate_bit(s->hash);
 		if (owner->known)
 			note_owner(&set->slot[i].flow, owner->cgroup, owner->uid);
-		note_due(due, due_ns);
+		note_due(parts->due, due_ns);
 	}
 	bpf_spin_unlock(&set->lock);
 	return outcome;
@@ -219,9 +247,10 @@ static __always_inline __u32 take_segment(struct scratch *scratch, struct syn_se
 }
 
 /* A RST takes the handshake that it ends out of the set into *out. Returns how it ended; S0: it did not. *found: there is one. */
-static __always_inline enum conn_state take_rst(struct scratch *scratch, struct syn_set *set, const struct segment *s, bool *found,
-                                                struct syn_slot *out)
+static __always_inline enum conn_state take_rst(struct scratch *scratch, const struct set_parts *parts, const struct segment *s,
+                                                bool *found, struct syn_slot *out)
 {
+	struct syn_set *set = parts->set;
 	enum conn_state state = S0;
 	bool reply = false;
 	__u32 i;
@@ -233,7 +262,7 @@ static __always_inline enum conn_state take_rst(struct scratch *scratch, struct 
 		state = judge_rst_locked(&set->slot[i], s, reply);
 		if (state != S0) {
 			*out = set->slot[i];
-			free_slot_locked(set, i);
+			free_slot_locked(set, parts->open, i);
 		}
 	}
 	bpf_spin_unlock(&set->lock);
@@ -248,7 +277,7 @@ struct late_fins {
 };
 
 /* Frees the slot of a handshake that is in conn_map by now. */
-static __always_inline struct late_fins leave_slot(struct syn_set *set, __u32 i)
+static __always_inline struct late_fins leave_slot(struct syn_set *set, __u16 *open, __u32 i)
 {
 	struct late_fins late;
 
@@ -257,7 +286,7 @@ static __always_inline struct late_fins leave_slot(struct syn_set *set, __u32 i)
 	late.flags = set->slot[i].flow.flags;
 	late.orig_end = set->slot[i].flow.orig_end;
 	late.resp_end = set->slot[i].flow.resp_end;
-	free_slot_locked(set, i);
+	free_slot_locked(set, open, i);
 	bpf_spin_unlock(&set->lock);
 	return late;
 }
@@ -304,19 +333,19 @@ static __always_inline __u32 find_watch_place_locked(struct scratch *scratch, co
 __noinline bool watch(const struct flow_key *key, __u64 due_ns, struct flow_key *victim)
 {
 	struct scratch *scratch = only_value(&nt_scratch);
+	struct set_parts parts;
 	struct syn_set *set;
 	bool evicts = false;
-	__u64 hash, *due;
 	__u32 i, tag;
+	__u64 hash;
 
 	if (!key || !victim || !scratch)
 		return false;
 	hash = hash_key(key);
 	tag = tag_of(hash);
-	set = set_of(hash);
-	due = due_of(set_index(hash));
-	if (!set || !due)
+	if (!find_set(set_index(hash), &parts))
 		return false;
+	set = parts.set;
 
 	bpf_spin_lock(&set->lock);
 	i = find_watch_locked(scratch, set, key, tag);
@@ -329,10 +358,10 @@ __noinline bool watch(const struct flow_key *key, __u64 due_ns, struct flow_key 
 			set->watched++;
 		set->watch_tag[i] = tag;
 		set->watch[i].key = *key;
-		set->filter |= filter_bit(hash);
+		*parts.open |= gate_bit(hash);
 	}
 	set->watch[bounded(i, SYN_WAYS)].due_ns = due_ns;
-	note_due(due, due_ns);
+	note_due(parts.due, due_ns);
 	bpf_spin_unlock(&set->lock);
 	return evicts;
 }
@@ -340,6 +369,7 @@ __noinline bool watch(const struct flow_key *key, __u64 due_ns, struct flow_key 
 __noinline int unwatch(const struct flow_key *key)
 {
 	struct scratch *scratch = only_value(&nt_scratch);
+	struct set_parts parts;
 	struct syn_set *set;
 	__u64 hash;
 	__u32 i;
@@ -347,15 +377,15 @@ __noinline int unwatch(const struct flow_key *key)
 	if (!key || !scratch)
 		return 0;
 	hash = hash_key(key);
-	set = set_of(hash);
-	if (!set)
+	if (!find_set(set_index(hash), &parts))
 		return 0;
+	set = parts.set;
 	bpf_spin_lock(&set->lock);
 	i = find_watch_locked(scratch, set, key, tag_of(hash));
 	if (i < SYN_WAYS) {
 		set->watch_tag[bounded(i, SYN_WAYS)] = 0;
 		set->watched--;
-		renew_filter_locked(set);
+		shut_gate_locked(set, parts.open);
 	}
 	bpf_spin_unlock(&set->lock);
 	return 0;
@@ -373,14 +403,17 @@ enum expired {
  */
 __noinline enum expired take_expired(__u32 index, __u64 now, __u64 timeout, struct syn_slot *out, struct flow_key *watched)
 {
-	struct syn_set *set = bpf_map_lookup_elem(&syn_map, &index);
 	struct scratch *scratch = only_value(&nt_scratch);
 	volatile __u32 *slot_at, *watch_at;
-	__u64 *due = due_of(index);
+	struct set_parts parts;
+	struct syn_set *set;
 	__u32 i, slot, place;
+	__u64 *due;
 
-	if (!set || !due || !scratch || !out || !watched)
+	if (!find_set(index, &parts) || !scratch || !out || !watched)
 		return NOTHING_EXPIRED;
+	set = parts.set;
+	due = parts.due;
 	slot_at = &scratch->index;
 	watch_at = &scratch->watch_index;
 	bpf_spin_lock(&set->lock);
@@ -406,12 +439,12 @@ __noinline enum expired take_expired(__u32 index, __u64 now, __u64 timeout, stru
 	place = *watch_at;
 	if (slot < SYN_WAYS) {
 		*out = set->slot[slot];
-		free_slot_locked(set, slot);
+		free_slot_locked(set, parts.open, slot);
 	} else if (place < SYN_WAYS) {
 		*watched = set->watch[place].key;
 		set->watch_tag[place] = 0;
 		set->watched--;
-		renew_filter_locked(set);
+		shut_gate_locked(set, parts.open);
 	}
 	bpf_spin_unlock(&set->lock);
 	return slot < SYN_WAYS ? HANDSHAKE_EXPIRED : place < SYN_WAYS ? WATCH_EXPIRED : NOTHING_EXPIRED;

@@ -108,7 +108,7 @@ static void come_in_between(const char *what, const void *map)
 }
 
 /*
- * A set's counts, its filter and its time are what its places make them. Who is interrupted may note a time that is later than another's
+ * A set's counts, its word in the gate and its time are what its places make them. Who is interrupted may note a time that is later than another's
  * by as much as that took; so the times are compared only where nobody is.
  */
 static void check_set(__u32 index)
@@ -121,21 +121,21 @@ static void check_set(__u32 index)
 		if (set->tag[i]) {
 			live++;
 			CHECK_EQUAL(set->tag[i], tag_of(hash_key(&set->slot[i].key)));
-			CHECK(set->filter & filter_bit(hash_key(&set->slot[i].key)));
+			CHECK(*gate_of(index) & gate_bit(hash_key(&set->slot[i].key)));
 			CHECK(!(set->slot[i].flow.flags & PROMOTING));
 			CHECK(due && (one_step_in || due <= set->slot[i].flow.last_ns + handshake_timeout_ns()));
 		}
 		if (set->watch_tag[i]) {
 			watched++;
 			CHECK_EQUAL(set->watch_tag[i], tag_of(hash_key(&set->watch[i].key)));
-			CHECK(set->filter & filter_bit(hash_key(&set->watch[i].key)));
+			CHECK(*gate_of(index) & gate_bit(hash_key(&set->watch[i].key)));
 			CHECK(due && (one_step_in || due <= set->watch[i].due_ns));
 		}
 	}
 	CHECK_EQUAL(set->live, live);
 	CHECK_EQUAL(set->watched, watched);
 	if (!live && !watched)
-		CHECK_EQUAL(set->filter, 0);
+		CHECK_EQUAL(*gate_of(index), 0);
 }
 
 /* Nobody is at work: each connection in the table is alive, and the clock comes to each that is closing. */

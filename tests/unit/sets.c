@@ -187,13 +187,13 @@ static void packets_go_by_unless_their_connection_opens_or_closes(void)
 	CHECK(!goes_by(hash_key(&keys[0])));
 	send_next(&t, ORIG, TCP_ACK, 0);
 	CHECK(goes_by(hash_key(&keys[0])));
-	CHECK_EQUAL(set_at(SET)->filter, 0);
+	CHECK_EQUAL(*gate_of(SET), 0);
 	send_next(&t, ORIG, TCP_ACK | TCP_FIN, 0);
 	CHECK(!goes_by(hash_key(&reply)));
-	CHECK_EQUAL(set_at(SET)->filter, filter_bit(hash_key(&keys[0])));
+	CHECK_EQUAL(*gate_of(SET), gate_bit(hash_key(&keys[0])));
 	send_next(&t, RESP, TCP_ACK | TCP_FIN, 0);
 	CHECK(goes_by(hash_key(&reply)));
-	CHECK_EQUAL(set_at(SET)->filter, 0);
+	CHECK_EQUAL(*gate_of(SET), 0);
 }
 
 /* With an equal tag, but another tuple: looked at, and found not to be one of the set's. */

@@ -73,6 +73,7 @@ static inline void host_add_maps(void)
 {
 	host_add_map(conn_map);
 	host_add_map(syn_map);
+	host_add_map(nt_gate);
 	host_add_map(nt_due);
 	host_add_map(nt_clock);
 	host_add_map(nt_counters);
