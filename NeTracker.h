@@ -75,7 +75,6 @@ enum flow_flag {
 	IS_OUTBOUND = 1 << 12, /* enum direction is DIR_OUT */
 	HAS_OWNER = 1 << 13,   /* uid and cgroup are known */
 	ENDED = 1 << 14,       /* taken out by somebody, who reports it */
-	HAS_FACTS = 1 << 15,   /* nt_facts holds what this host's socket said when it sent the first FIN */
 	RST_ACKED = 1 << 16,   /* the pending RST told where the other side's data ended */
 };
 
@@ -106,7 +105,7 @@ struct conn {
 };
 
 /*
- * Value of nt_facts: what this host's own socket knows of a connection, from struct tcp_sock by way of bpf_tcp_sock(). The
+ * What this host's own socket knows of a connection, from struct tcp_sock by way of bpf_tcp_sock(). The
  * counts of bytes are those of the socket and 64 bits wide; sequence numbers tell where they stand.
  */
 struct facts {
@@ -118,7 +117,7 @@ struct facts {
 	__u32 rcv_nxt;
 	__u32 segs_out;
 	__u32 segs_in;
-/* What goes into the record as it is: docs/fields.md. */
+	/* What goes into the record as it is: docs/fields.md. */
 #define NOT_KEPT(...)
 #define FACT(key, ...) __u32 key;
 	FIELDS(NOT_KEPT, NOT_KEPT, NOT_KEPT, FACT)
@@ -137,10 +136,15 @@ struct syn_slot {
 	__u32 orig_nxt; /* sequence number after the SYN and the data in it: the highest that an answer may acknowledge */
 };
 
-/* A connection in conn_map that is half-closed or has a RST pending. */
+/*
+ * A connection in conn_map that is half-closed or has a RST pending, and what its socket said when this host sent the first FIN: by the
+ * time of the second one it may be gone, as a closed socket in FIN_WAIT_2 becomes a TIME_WAIT one that knows nothing.
+ */
 struct watch {
 	__u64 due_ns; /* when to look at it next */
 	struct flow_key key;
+	struct facts facts; /* if facts.known */
+	__u64 start_ns;     /* the connection's, as there may have been others on its tuple */
 };
 
 /*

@@ -61,27 +61,18 @@ static __always_inline void end_connection(struct scratch *scratch, const struct
 	scratch->last.flags = flags;
 	if (facts && !is_ours(facts, flags))
 		facts = NULL;
-	if (flags & HAS_FACTS) {
-		const struct facts *saved = bpf_map_lookup_elem(&nt_facts, key);
-
-		if (saved && !facts) {
-			scratch->saved = *saved;
-			facts = &scratch->saved;
-		}
-		bpf_map_delete_elem(&nt_facts, key);
-	}
-	/* In this order: once it is out of conn_map, the watch may be that of the next connection on its tuple. */
-	if (flags & WATCHED)
-		unwatch(key);
 	bpf_map_delete_elem(&conn_map, key);
+	if (flags & WATCHED && unwatch(key, scratch->last.start_ns, &scratch->saved) && !facts)
+		facts = &scratch->saved;
 	report(key, &scratch->last, facts, state, end_ns);
 }
 
 /*
  * What a connection becomes that nobody closes: by time-out, by a new connection on its tuple, or at detach. Returns false if
- * somebody else ended it.
+ * somebody else ended it. facts: what its socket said at the first FIN, if its watch is gone already; NULL: nothing.
  */
-static __always_inline bool end_unclosed(struct scratch *scratch, const struct flow_key *key, struct conn *c, __u64 now)
+static __always_inline bool end_unclosed(struct scratch *scratch, const struct flow_key *key, struct conn *c,
+                                         const struct facts *facts, __u64 now)
 {
 	enum conn_state state;
 	__u32 flags;
@@ -102,7 +93,7 @@ static __always_inline bool end_unclosed(struct scratch *scratch, const struct f
 		state = by_orig ? RSTO : RSTR;
 		end_ns = c->flow.last_ns;
 	}
-	end_connection(scratch, key, c, flags, state, end_ns, NULL);
+	end_connection(scratch, key, c, flags, state, end_ns, facts);
 	return true;
 }
 
@@ -116,40 +107,47 @@ static __always_inline __u64 due_at(const struct flow *f)
 	return 0;
 }
 
+/* The connection that was watched; NULL: it has ended. */
+static __always_inline struct conn *find_watched(const struct watch *watched)
+{
+	struct conn *c = bpf_map_lookup_elem(&conn_map, &watched->key);
+
+	return c && c->flow.start_ns == watched->start_ns ? c : NULL;
+}
+
+static __always_inline const struct facts *known_facts(const struct watch *watched)
+{
+	return watched->facts.known ? &watched->facts : NULL;
+}
+
 /*
  * Watches a connection until due_ns. The one that has to give way is ended: it is half-closed or reset all the same, only its time
  * is not up.
  */
-static __always_inline void watch_until(struct scratch *scratch, const struct flow_key *key, __u64 due_ns, __u64 now)
+static __always_inline void watch_until(struct scratch *scratch, const struct flow_key *key, __u64 start_ns, __u64 due_ns,
+                                        const struct facts *facts, __u64 now)
 {
+	struct watch *victim = &scratch->victim;
 	struct conn *c;
 
-	if (!watch(key, due_ns, &scratch->victim))
+	if (!watch(key, start_ns, due_ns, facts, victim))
 		return;
-	c = bpf_map_lookup_elem(&conn_map, &scratch->victim);
-	if (c && end_unclosed(scratch, &scratch->victim, c, now))
+	c = find_watched(victim);
+	if (c && end_unclosed(scratch, &victim->key, c, known_facts(victim), now))
 		COUNT(close_evicted);
 }
 
-/* Watches a connection from its first FIN or RST on. */
-static __always_inline void watch_closing(struct scratch *scratch, const struct flow_key *key, struct conn *c, __u64 now)
+/* Watches a connection from its first FIN or RST on. facts: what its socket says at that FIN; NULL: nothing, or nothing more. */
+static __always_inline void watch_closing(struct scratch *scratch, const struct flow_key *key, struct conn *c,
+                                          const struct facts *facts, __u64 now)
 {
 	__u64 due_ns = due_at(&c->flow);
 
 	if (!due_ns)
 		return; /* what it was to be watched for has been refuted */
 	__sync_fetch_and_or(&c->flow.flags, WATCHED);
-	watch_until(scratch, key, due_ns, now);
+	watch_until(scratch, key, c->flow.start_ns, due_ns, facts, now);
 	set_clock(due_ns, now);
-}
-
-/* Keeps what the socket says for the record. If another CPU has ended the connection meanwhile, nobody will want it. */
-static __always_inline void keep_facts(const struct flow_key *key, struct conn *c, const struct facts *facts)
-{
-	if (bpf_map_update_elem(&nt_facts, key, facts, BPF_ANY))
-		return;
-	if (__sync_fetch_and_or(&c->flow.flags, HAS_FACTS) & ENDED || !is_same(c, hash_key(key)))
-		bpf_map_delete_elem(&nt_facts, key);
 }
 
 /* A FIN with sequence number `end` (that of the FIN itself, behind the data) at time now. facts: of the socket, or NULL. */
@@ -168,10 +166,10 @@ static __always_inline void on_connection_fin(struct scratch *scratch, const str
 	before = __sync_fetch_and_or(&c->flow.flags, mine);
 	if (!(before & both)) {
 		c->flow.last_ns = now;
-		watch_closing(scratch, key, c, now);
 		/* Only who closes first can be gone before the end. */
-		if (facts && facts->of_orig == by_orig && is_ours(facts, before))
-			keep_facts(key, c, facts);
+		if (facts && (facts->of_orig != by_orig || !is_ours(facts, before)))
+			facts = NULL;
+		watch_closing(scratch, key, c, facts, now);
 	} else if (((before | mine) & both) == both && claim(key, c, &before)) {
 		end_connection(scratch, key, c, before, SF, now, facts);
 	}
@@ -207,9 +205,9 @@ static __always_inline void on_connection_segment(struct scratch *scratch, const
 		/* An established connection goes back to rest; a half-closed one stays watched. */
 		if (!(flags & (ORIG_FIN | RESP_FIN))) {
 			__sync_fetch_and_and(&c->flow.flags, ~WATCHED);
-			unwatch(key);
+			unwatch(key, c->flow.start_ns, &scratch->saved);
 			/* A FIN or another RST may have had it watched meanwhile, on another CPU. */
-			watch_closing(scratch, key, c, s->now);
+			watch_closing(scratch, key, c, NULL, s->now);
 		}
 	}
 	if (s->flags & TCP_FIN)
@@ -289,7 +287,7 @@ static __always_inline void on_connection_rst(struct scratch *scratch, const str
 			pending |= RST_ACKED;
 		}
 		__sync_fetch_and_or(&c->flow.flags, pending);
-		watch_closing(scratch, key, c, s->now);
+		watch_closing(scratch, key, c, NULL, s->now);
 	}
 }
 

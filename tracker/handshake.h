@@ -106,7 +106,7 @@ static __noinline void end_predecessor(struct scratch *scratch, const struct flo
 
 	if (!c)
 		return;
-	if (end_unclosed(scratch, &key, c, now))
+	if (end_unclosed(scratch, &key, c, NULL, now))
 		COUNT(replaced);
 }
 

@@ -100,20 +100,6 @@ struct {
 } nt_ifaces SEC(".maps");
 
 /*
- * What the socket of a connection said when this host sent the first FIN: by the time of the second one it may be gone, as a
- * closed socket in FIN_WAIT_2 becomes a TIME_WAIT one that knows nothing. on_connection_fin() inserts, end_connection() deletes.
- * Full: such connections end without socket facts.
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, MAX_CONNECTIONS / 4);
-	__type(key, struct flow_key);
-	__type(value, struct facts);
-	__uint(pinning, LIBBPF_PIN_BY_NAME);
-} nt_facts SEC(".maps");
-
-/*
  * Figures by service. find_service() inserts: for an inbound connection once it is established, for an outbound one always;
  * so no flood of SYNs can fill it. Full: port 0 of the direction takes the rest. Nothing deletes.
  */

@@ -21,17 +21,17 @@ struct scratch {
 	struct syn_slot slot;      /* a handshake taken out of its set */
 	struct flow_key fresh_key; /* a connection on its way to conn_map */
 	struct conn fresh;
-	struct flow_key watched; /* a connection whose time is up */
-	struct flow_key victim;  /* one that has to give way to another */
-	struct flow last;        /* one that has ended */
-	struct facts saved;      /* what its socket said at the first FIN */
-	struct facts facts;      /* what the socket of this segment says */
-	struct service service;  /* stays zero: what a new entry of nt_services starts with */
-	struct text line;        /* the record */
-	__u32 flushed;           /* by flush() */
-	__u32 ended;             /* by the clock in one go */
-	__u64 next_ns;           /* when it has to go off again; 0: nothing is due */
-	__u32 index;             /* see forget() */
+	struct watch watched;   /* a connection whose time is up */
+	struct watch victim;    /* one that has to give way to another */
+	struct flow last;       /* one that has ended */
+	struct facts saved;     /* what its socket said at the first FIN */
+	struct facts facts;     /* what the socket of this segment says */
+	struct service service; /* stays zero: what a new entry of nt_services starts with */
+	struct text line;       /* the record */
+	__u32 flushed;          /* by flush() */
+	__u32 ended;            /* by the clock in one go */
+	__u64 next_ns;          /* when it has to go off again; 0: nothing is due */
+	__u32 index;            /* see forget() */
 	__u32 watch_index;
 };
 

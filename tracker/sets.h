@@ -325,16 +325,17 @@ static __always_inline __u32 find_watch_place_locked(struct scratch *scratch, co
 }
 
 /*
- * Watches a connection: its packets are looked at, and the clock comes to it at due_ns. Returns true if another one has to
- * give way: *victim.
+ * Watches the connection that began at start_ns: its packets are looked at, and the clock comes to it at due_ns. facts, if not NULL, are
+ * kept for its end. Returns true if another one has to give way: *victim.
  *
  * It may have ended on another CPU by now; then the clock finds a watch without a connection, and forgets it.
  */
-__noinline bool watch(const struct flow_key *key, __u64 due_ns, struct flow_key *victim)
+__noinline bool watch(const struct flow_key *key, __u64 start_ns, __u64 due_ns, const struct facts *facts, struct watch *victim)
 {
 	struct scratch *scratch = only_value(&nt_scratch);
 	struct set_parts parts;
 	struct syn_set *set;
+	struct watch *place;
 	bool evicts = false;
 	__u32 i, tag;
 	__u64 hash;
@@ -353,42 +354,54 @@ __noinline bool watch(const struct flow_key *key, __u64 due_ns, struct flow_key 
 		i = bounded(find_watch_place_locked(scratch, set), SYN_WAYS);
 		evicts = set->watch_tag[i];
 		if (evicts)
-			*victim = set->watch[i].key;
+			*victim = set->watch[i];
 		else
 			set->watched++;
 		set->watch_tag[i] = tag;
 		set->watch[i].key = *key;
+		set->watch[i].start_ns = 0;
 		*parts.open |= gate_bit(hash);
 	}
-	set->watch[bounded(i, SYN_WAYS)].due_ns = due_ns;
+	place = &set->watch[bounded(i, SYN_WAYS)];
+	place->due_ns = due_ns;
+	if (facts)
+		place->facts = *facts;
+	else if (place->start_ns != start_ns)
+		place->facts.known = false;
+	place->start_ns = start_ns;
 	note_due(parts.due, due_ns);
 	bpf_spin_unlock(&set->lock);
 	return evicts;
 }
 
-__noinline int unwatch(const struct flow_key *key)
+/* Watches the connection no more. Returns whether there are facts of it: *facts. */
+__noinline bool unwatch(const struct flow_key *key, __u64 start_ns, struct facts *facts)
 {
 	struct scratch *scratch = only_value(&nt_scratch);
 	struct set_parts parts;
 	struct syn_set *set;
+	bool known = false;
 	__u64 hash;
 	__u32 i;
 
-	if (!key || !scratch)
-		return 0;
+	if (!key || !facts || !scratch)
+		return false;
 	hash = hash_key(key);
 	if (!find_set(set_index(hash), &parts))
-		return 0;
+		return false;
 	set = parts.set;
 	bpf_spin_lock(&set->lock);
 	i = find_watch_locked(scratch, set, key, tag_of(hash));
-	if (i < SYN_WAYS) {
+	if (i < SYN_WAYS && set->watch[bounded(i, SYN_WAYS)].start_ns == start_ns) {
+		known = set->watch[bounded(i, SYN_WAYS)].facts.known;
+		if (known)
+			*facts = set->watch[bounded(i, SYN_WAYS)].facts;
 		set->watch_tag[bounded(i, SYN_WAYS)] = 0;
 		set->watched--;
 		shut_gate_locked(set, parts.open);
 	}
 	bpf_spin_unlock(&set->lock);
-	return 0;
+	return known;
 }
 
 enum expired {
@@ -398,10 +411,10 @@ enum expired {
 };
 
 /*
- * Takes one out of the set whose time is up: a handshake into *out, or a watch, whose key is in *watched. If there is none, notes
+ * Takes one out of the set whose time is up: a handshake into *out, or a watch into *watched. If there is none, notes
  * when the next one's is.
  */
-__noinline enum expired take_expired(__u32 index, __u64 now, __u64 timeout, struct syn_slot *out, struct flow_key *watched)
+__noinline enum expired take_expired(__u32 index, __u64 now, __u64 timeout, struct syn_slot *out, struct watch *watched)
 {
 	struct scratch *scratch = only_value(&nt_scratch);
 	volatile __u32 *slot_at, *watch_at;
@@ -441,7 +454,7 @@ __noinline enum expired take_expired(__u32 index, __u64 now, __u64 timeout, stru
 		*out = set->slot[slot];
 		free_slot_locked(set, parts.open, slot);
 	} else if (place < SYN_WAYS) {
-		*watched = set->watch[place].key;
+		*watched = set->watch[place];
 		set->watch_tag[place] = 0;
 		set->watched--;
 		shut_gate_locked(set, parts.open);

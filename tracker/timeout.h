@@ -21,20 +21,21 @@
 #define TICK_BATCH 256
 
 /* The clock came to a watched connection: it has ended, or packets have been seen since and it gets more time. */
-static __always_inline void look_at_watched(struct scratch *scratch, const struct flow_key *key, __u64 now)
+static __always_inline void look_at_watched(struct scratch *scratch, const struct watch *watched, __u64 now)
 {
-	struct conn *c = bpf_map_lookup_elem(&conn_map, key);
+	struct conn *c = find_watched(watched);
 	__u64 due_ns = c ? due_at(&c->flow) : 0;
 	bool by_silence;
 
 	if (!due_ns)
 		return;
 	if (due_ns > now) {
-		watch_until(scratch, key, due_ns, now); /* into the place that it has just left, if nobody was faster */
+		/* Into the place that it has just left, if nobody was faster. */
+		watch_until(scratch, &watched->key, watched->start_ns, due_ns, known_facts(watched), now);
 		return;
 	}
 	by_silence = c->flow.flags & RST_PENDING;
-	if (end_unclosed(scratch, key, c, now) && !by_silence)
+	if (end_unclosed(scratch, &watched->key, c, known_facts(watched), now) && !by_silence)
 		COUNT(expired);
 }
 
@@ -119,10 +120,11 @@ static __always_inline bool is_flushed_enough(struct scratch *scratch)
 	return scratch->flushed >= FLUSH_BATCH;
 }
 
-/* The handshakes of a set. Its watches are dropped with them: they are of connections that are all flushed next. */
+/* What is in a set: its handshakes, and the connections that it watches. */
 static long flush_set(void *map __unused, const __u32 *index, struct syn_set *set, void *context __unused)
 {
 	struct scratch *scratch = only_value(&nt_scratch);
+	struct conn *c;
 	int n;
 
 	if (!scratch || (!set->live && !set->watched))
@@ -132,8 +134,14 @@ static long flush_set(void *map __unused, const __u32 *index, struct syn_set *se
 
 		if (taken == NOTHING_EXPIRED)
 			break;
-		if (taken == HANDSHAKE_EXPIRED)
+		if (taken == HANDSHAKE_EXPIRED) {
 			give_up(&scratch->slot);
+		} else {
+			c = find_watched(&scratch->watched);
+			if (c)
+				end_unclosed(scratch, &scratch->watched.key, c, known_facts(&scratch->watched),
+				             bpf_ktime_get_boot_ns());
+		}
 		scratch->flushed++;
 	}
 	return is_flushed_enough(scratch);
@@ -146,7 +154,7 @@ static long flush_connection(void *map __unused, const struct flow_key *key, str
 
 	if (!scratch)
 		return 1;
-	end_unclosed(scratch, &copy, c, bpf_ktime_get_boot_ns());
+	end_unclosed(scratch, &copy, c, NULL, bpf_ktime_get_boot_ns());
 	scratch->flushed++;
 	return is_flushed_enough(scratch);
 }

@@ -240,14 +240,12 @@ static void what_the_socket_said_at_the_first_fin_is_kept_for_the_end(void)
 	own.tcp.total_retrans = 42;
 	own.tcp.bytes_acked = (5ULL << 32) + 200;
 	send_next(&t, RESP, TCP_ACK | TCP_FIN, 0);
-	CHECK_EQUAL(connection_of(&t.key)->flow.flags & HAS_FACTS, HAS_FACTS);
-	CHECK_EQUAL(host_map_of(&nt_facts)->used, 1);
+	CHECK(watch_of(&t.key)->facts.known);
 	host.receiver = NULL;
 	send_next(&t, ORIG, TCP_ACK | TCP_FIN, 0);
 	CHECK_EQUAL(counted(ended[SF]), 1);
 	CHECK(strstr(host.line, " orig_bytes=100 resp_bytes=21474836680 "));
 	CHECK(strstr(host.line, " retrans=42 "));
-	CHECK_EQUAL(host_map_of(&nt_facts)->used, 0);
 }
 
 /* On lo both ends' sockets are there; the record of an inbound connection is about the responder's. */
@@ -259,8 +257,8 @@ static void the_other_ends_socket_says_nothing_of_this_one(void)
 	own.sk.state = BPF_TCP_FIN_WAIT1;
 	connection_of(&t.key)->flow.flags |= IS_OUTBOUND; /* now it is the originator's that counts */
 	send_next(&t, RESP, TCP_ACK | TCP_FIN, 0);
-	CHECK_EQUAL(host_map_of(&nt_facts)->used, 0);
-	CHECK_EQUAL(connection_of(&t.key)->flow.flags & (HAS_FACTS | HAS_OWNER), 0);
+	CHECK(!watch_of(&t.key)->facts.known);
+	CHECK_EQUAL(connection_of(&t.key)->flow.flags & HAS_OWNER, 0);
 }
 
 static void a_connection_is_found_whichever_side_has_the_smaller_port(void)

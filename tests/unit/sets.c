@@ -128,24 +128,27 @@ static void a_free_slot_is_taken_before_anybody_gives_way(void)
 
 static void the_watch_whose_time_is_nearest_gives_way(void)
 {
-	struct flow_key victim;
+	struct facts facts = {};
+	struct watch victim;
 	int i;
 
 	host_reset();
 	for (i = 0; i < SYN_WAYS; i++)
-		CHECK(!watch(&keys[i], 1000 + (i * 5 + 3) % SYN_WAYS, &victim)); /* 1 has 1000, 6 has 1001 */
+		CHECK(!watch(&keys[i], 1, 1000 + (i * 5 + 3) % SYN_WAYS, NULL, &victim)); /* 1 has 1000, 6 has 1001 */
 	CHECK_EQUAL(set_at(SET)->watched, SYN_WAYS);
-	CHECK(!watch(&keys[1], 2000, &victim)); /* it has a place; its time moves */
+	CHECK(!watch(&keys[1], 1, 2000, NULL, &victim)); /* it has a place; its time moves */
 	CHECK_EQUAL(set_at(SET)->watched, SYN_WAYS);
-	CHECK(watch(&keys[8], 500, &victim));
-	CHECK(same_key(&victim, &keys[6]));
-	CHECK(watch(&keys[9], 3000, &victim));
-	CHECK(same_key(&victim, &keys[8])); /* however late it came */
-	unwatch(&keys[1]);
-	unwatch(&keys[1]);
+	CHECK(watch(&keys[8], 1, 500, NULL, &victim));
+	CHECK(same_key(&victim.key, &keys[6]));
+	CHECK(watch(&keys[9], 1, 3000, NULL, &victim));
+	CHECK(same_key(&victim.key, &keys[8])); /* however late it came */
+	CHECK(!unwatch(&keys[1], 2, &facts));   /* it is another one's */
+	CHECK_EQUAL(set_at(SET)->watched, SYN_WAYS);
+	CHECK(!unwatch(&keys[1], 1, &facts));
+	CHECK(!unwatch(&keys[1], 1, &facts));
 	CHECK_EQUAL(set_at(SET)->watched, SYN_WAYS - 1);
 	CHECK_EQUAL(find_watch_place_locked(scratch_here(), set_at(SET)), 1);
-	CHECK(!watch(&keys[10], 1, &victim));
+	CHECK(!watch(&keys[10], 1, 1, NULL, &victim));
 	CHECK_EQUAL(*due_of(SET), 1);
 }
 
@@ -218,7 +221,7 @@ static void a_tuple_with_the_same_tag_is_another_one(void)
 
 static void the_earliest_time_of_a_set_is_when_it_is_due(void)
 {
-	struct flow_key watched, victim;
+	struct watch watched, victim;
 	struct syn_slot out;
 	__u64 begun;
 
@@ -227,12 +230,12 @@ static void the_earliest_time_of_a_set_is_when_it_is_due(void)
 	begin(0);
 	begin(1);
 	CHECK_EQUAL(*due_of(SET), begun + HANDSHAKE_TIMEOUT_S * HOST_S);
-	watch(&keys[2], begun + 5, &victim);
+	watch(&keys[2], 1, begun + 5, NULL, &victim);
 	CHECK_EQUAL(*due_of(SET), begun + 5);
 	CHECK_EQUAL(take_expired(SET, begun + 4, HOST_S, &out, &watched), NOTHING_EXPIRED);
 	CHECK_EQUAL(*due_of(SET), begun + 5);
 	CHECK_EQUAL(take_expired(SET, begun + 5, HOST_S, &out, &watched), WATCH_EXPIRED);
-	CHECK(same_key(&watched, &keys[2]));
+	CHECK(same_key(&watched.key, &keys[2]));
 	CHECK_EQUAL(take_expired(SET, begun + 5, HOST_S, &out, &watched), NOTHING_EXPIRED);
 	CHECK_EQUAL(*due_of(SET), begun + HOST_S);
 	CHECK_EQUAL(take_expired(SET, begun + HOST_S, HOST_S, &out, &watched), HANDSHAKE_EXPIRED);

@@ -79,7 +79,6 @@ static inline void host_add_maps(void)
 	host_add_map(nt_counters);
 	host_add_map(nt_config);
 	host_add_map(nt_ifaces);
-	host_add_map(nt_facts);
 	host_add_map(nt_services);
 	host_add_map(nt_scratch);
 }
