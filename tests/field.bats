@@ -15,7 +15,7 @@ example() {
 	local tree=$BATS_TEST_TMPDIR/tree value
 	requires object tool_nginx tool_curl
 	copy_of_tree "$tree"
-	example | patch --directory="$tree" --strip=1 --fuzz=0 --quiet
+	example | patch --directory="$tree" --strip=1 --fuzz=0 --quiet --no-backup-if-mismatch
 	assert_equal "files that the example changes" "$(git -C "$tree" diff --name-only | paste -sd ' ')" \
 		"docs/fields.md man/netracker.8 tracker/tables.h"
 	make --directory="$tree" --quiet >/dev/null 2>"$BATS_TEST_TMPDIR/errors" || fail "the sources do not build: $(<"$BATS_TEST_TMPDIR/errors")"
@@ -38,6 +38,7 @@ example() {
 	assert_equal "last column" "$(awk '{ print $NF }' "$BATS_TEST_TMPDIR/table" | paste -sd ' ')" "DATA_SEGS $value"
 	in_netns server "$command" detach --quiet veth0
 
-	# The documents of that tree, by the tests of that tree.
-	bats --filter 'every field is in' "$tree/tests/check/tables.bats" >"$BATS_TEST_TMPDIR/inner" || fail "$(<"$BATS_TEST_TMPDIR/inner")"
+	# The documents of that tree, and what else knows of records, by the tests of that tree.
+	bats "$tree"/tests/check/{tables,cli_format}.bats >"$BATS_TEST_TMPDIR/inner" || fail "$(<"$BATS_TEST_TMPDIR/inner")"
+	bats --filter '^records:' "$tree/tests/check/unit.bats" >"$BATS_TEST_TMPDIR/inner" || fail "$(<"$BATS_TEST_TMPDIR/inner")"
 }

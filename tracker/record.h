@@ -13,7 +13,7 @@
 
 struct seq_file;
 
-/* Who writes from a short text sends it on here, to the file that is being read: called between any two fields. */
+/* Called behind each field: who writes from a short text sends it on here, to the file that is being read. */
 #ifndef SEND_ON
 #define SEND_ON(t, seq)
 #endif

@@ -7,9 +7,22 @@
 #define NETRACKER_REPORT_H
 
 #include "maps.h"
-#include "record.h"
 #include "scratch.h"
+#include "text.h"
 #include "verifier.h"
+
+/* bpf_trace_printk() takes so many characters of a string: MAX_BPRINTF_BIN_ARGS, include/linux/bpf.h. */
+#define TRACE_LEN 511
+
+/* What does not fit a line of the trace is left out by whole fields. */
+static __always_inline void note_whole(struct text *t)
+{
+	if (t->len <= TRACE_LEN)
+		t->whole = t->len;
+}
+
+#define SEND_ON(t, seq) note_whole(t)
+#include "record.h"
 
 /* The bucket of a log2 histogram that a time belongs to. */
 __noinline __u32 bucket_of(__u64 ns)
@@ -29,7 +42,7 @@ static __always_inline struct service *find_service(const struct scratch *scratc
 {
 	struct service_key service = {
 		.port = key->dport,
-		.dir = f->flags & IS_OUTBOUND ? DIR_OUT : DIR_IN,
+		.dir = dir_of(f),
 	};
 	struct service *found = bpf_map_lookup_elem(&nt_services, &service);
 
@@ -77,7 +90,7 @@ static __always_inline void count_ended(const struct scratch *scratch, const str
 		__sync_fetch_and_add(&service->resp_bytes, from_resp);
 }
 
-/* Writes the record's line to the trace: docs/fields.md. */
+/* Writes the record's line to the trace, as much of it as fits: docs/fields.md. */
 static __always_inline void log_record(struct scratch *scratch, const struct flow_key *key, const struct flow *f,
                                        const struct facts *facts, __u64 state, __u64 duration_ns)
 {
@@ -96,7 +109,7 @@ static __always_inline void log_record(struct scratch *scratch, const struct flo
 	t->len = 0;
 	put_literal(t, "netracker: ");
 	put_record(t, &shown, NULL);
-	put_char(t, '\0');
+	t->c[t->whole & (TEXT_LEN - 1)] = '\0';
 	bpf_printk("%s", t->c);
 	COUNT(logged);
 }

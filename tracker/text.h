@@ -25,6 +25,7 @@
 
 struct text {
 	volatile __u32 len;
+	volatile __u32 whole; /* for who writes it: how much of it makes a text */
 	char c[TEXT_LEN + LITERAL_LEN];
 };
 

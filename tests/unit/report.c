@@ -163,33 +163,36 @@ static void quiet_counts_and_writes_nothing(void)
 	CHECK_EQUAL(host.lines, 0);
 }
 
-/* All there can be in a record, each as long as it gets within a week and a terabyte: bpf_trace_printk cuts at 511 characters. */
-static void a_long_record_is_whole(void)
+static const __u64 week = 7 * 86400 * HOST_S;
+
+/* All there can be in a record, each as long as it gets within a week and a terabyte. */
+static struct flow long_flow = {
+	.start_ns = 52 * 7 * 86400 * HOST_S,
+	.first_fin_ns = 53 * 7 * 86400 * HOST_S,
+	.syn_rtt_ns = 60 * HOST_S,
+	.ack_rtt_ns = 60 * HOST_S,
+	.syn_retrans = 255,
+	.iface = 255,
+	.ifindex = 10000,
+	.uid = ~0U,
+	.cgroup = 4294967296,
+	.flags = HAS_OWNER,
+};
+
+static struct facts long_facts = {
+	.bytes_acked = 1ULL << 40,
+	.bytes_received = 1ULL << 40,
+	.segs_out = 999999999,
+	.segs_in = 999999999,
+	.srtt_us = 10000000,
+	.min_rtt_us = 10000000,
+	.retrans = 10000000,
+	.cwnd = 100000,
+	.mss = 65535,
+};
+
+static void report_long(void)
 {
-	const __u64 week = 7 * 86400 * HOST_S;
-	struct flow f = {
-		.start_ns = 52 * week,
-		.first_fin_ns = 53 * week,
-		.syn_rtt_ns = 60 * HOST_S,
-		.ack_rtt_ns = 60 * HOST_S,
-		.syn_retrans = 255,
-		.iface = 255,
-		.ifindex = 10000,
-		.uid = ~0U,
-		.cgroup = 4294967296,
-		.flags = HAS_OWNER,
-	};
-	struct facts facts = {
-		.bytes_acked = 1ULL << 40,
-		.bytes_received = 1ULL << 40,
-		.segs_out = 999999999,
-		.segs_in = 999999999,
-		.srtt_us = 10000000,
-		.min_rtt_us = 10000000,
-		.retrans = 10000000,
-		.cwnd = 100000,
-		.mss = 65535,
-	};
 	struct flow_key key = { .sport = 65535, .dport = 65535 };
 	__u32 index = 255;
 
@@ -197,10 +200,31 @@ static void a_long_record_is_whole(void)
 	memset(key.src, 0xff, sizeof(key.src));
 	memset(key.dst, 0xff, sizeof(key.dst));
 	memset(((struct iface *)host_lookup(host_map_of(&nt_ifaces), &index))->name, 'i', IFACE_NAME_LEN - 1);
-	report(&key, &f, &facts, RSTOS0, 53 * week);
-	unit_check(strlen(host.line) <= 511, "%zu characters: %s", strlen(host.line), host.line);
+	report(&key, &long_flow, &long_facts, RSTOS0, 53 * week);
+}
+
+static void a_long_record_fits_the_trace(void)
+{
+	report_long();
+	CHECK(strlen(host.line) <= TRACE_LEN);
 	CHECK(strstr(host.line, " ifname=iiiiiiiiiiiiiii uid=4294967295 cgroup=4294967296 srtt_us=10000000 "));
-	CHECK_TEXT(host.line + strlen(host.line) - strlen(" mss=65535"), " mss=65535");
+	CHECK(strstr(host.line, " mss=65535"));
+}
+
+/* Its last fields are left out, none is cut. */
+static void a_record_that_is_too_long_for_the_trace_loses_whole_fields(void)
+{
+	struct facts before = long_facts;
+	const char *last;
+
+	long_facts.srtt_us = long_facts.min_rtt_us = long_facts.retrans = long_facts.cwnd = long_facts.mss = ~0U - 1;
+	long_facts.segs_in = long_facts.segs_out = ~0U;
+	report_long();
+	long_facts = before;
+	CHECK(strlen(host.line) <= TRACE_LEN);
+	CHECK(strlen(host.line) > TRACE_LEN - 40);
+	last = strrchr(host.line, ' ');
+	CHECK(last && strchr(last, '=') && !strcmp(strchr(last, '='), "=4294967294"));
 }
 
 static void a_state_that_is_none_is_not_reported(void)
@@ -227,7 +251,8 @@ int main(void)
 	RUN(when_services_are_full_port_0_takes_the_rest_of_its_direction);
 	RUN(who_was_never_established_makes_no_service_unless_this_host_called);
 	RUN(quiet_counts_and_writes_nothing);
-	RUN(a_long_record_is_whole);
+	RUN(a_long_record_fits_the_trace);
+	RUN(a_record_that_is_too_long_for_the_trace_loses_whole_fields);
 	RUN(a_state_that_is_none_is_not_reported);
 	return unit_end();
 }
