@@ -75,7 +75,7 @@ __noinline int on_segment(struct __sk_buff *skb, __u32 ip_off, __u32 tcp_off, __
 		return 0;
 	if (s->flags & TCP_RST) {
 		outcome = on_handshake_rst(s);
-		if (outcome == RST_ENDS || on_connection(skb, s))
+		if (outcome == RST_ENDS || outcome == RST_NOTED || on_connection(skb, s))
 			return 0;
 		if (outcome == RST_UNBELIEVED)
 			COUNT(rst_disbelieved);

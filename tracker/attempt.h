@@ -142,6 +142,16 @@ static __always_inline struct noted note_locked(struct syn_slot *slot, const str
 	return noted;
 }
 
+/* A RST that has come while the handshake moves to conn_map, where the connection will find it pending. */
+static __always_inline void note_rst_locked(struct flow *f, const struct segment *s, bool reply)
+{
+	if (f->flags & RST_PENDING)
+		return;
+	f->rst_seq = s->seq;
+	f->last_ns = s->now;
+	f->flags |= reply ? RST_PENDING : RST_PENDING | RST_BY_ORIG;
+}
+
 /*
  * How the RST ends the handshake; S0: not at all, as its receiver would discard it. In SYN_SENT a RST must acknowledge the SYN;
  * afterwards it must lie in the first window (RFC 9293, 3.10.7).

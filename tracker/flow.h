@@ -43,4 +43,12 @@ static __always_inline enum conn_state live_state(__u32 flags)
 	}
 }
 
+/* What a handshake is that comes no further. */
+static __always_inline enum conn_state handshake_state(__u32 flags)
+{
+	if (flags & RESP_SEEN)
+		return (flags & (ORIG_FIN | RESP_FIN)) == (ORIG_FIN | RESP_FIN) ? SF : live_state(flags);
+	return flags & ORIG_FIN ? SH : S0;
+}
+
 #endif

@@ -17,13 +17,6 @@
 #include "socket.h"
 #include "tuple.h"
 
-static __always_inline enum conn_state handshake_state(__u32 flags)
-{
-	if (flags & RESP_SEEN)
-		return (flags & (ORIG_FIN | RESP_FIN)) == (ORIG_FIN | RESP_FIN) ? SF : live_state(flags);
-	return flags & ORIG_FIN ? SH : S0;
-}
-
 /* Reports a handshake that was taken out of its set and came to nothing. */
 __noinline int end_handshake(struct syn_slot *slot, enum conn_state state, __u64 end_ns)
 {
@@ -110,6 +103,16 @@ static __noinline void end_predecessor(struct scratch *scratch, const struct flo
 		COUNT(replaced);
 }
 
+/* A RST that came while the handshake moved: no socket was asked, so silence has to confirm it. */
+static __always_inline void on_late_rst(struct scratch *scratch, const struct flow_key *key, struct conn *c,
+                                        const struct latecomers *late, __u64 now)
+{
+	c->flow.rst_seq = late->rst_seq;
+	c->flow.last_ns = late->rst_ns;
+	__sync_fetch_and_or(&c->flow.flags, late->flags & (RST_PENDING | RST_BY_ORIG));
+	watch_closing(scratch, key, c, NULL, now);
+}
+
 /*
  * Moves a completed handshake, of which there is a copy in scratch->fresh, to conn_map. The slot stays, marked PROMOTING, until the entry is there, so that a FIN on
  * another CPU finds the connection in one of the two: it looks at the slot first, as the connection moves from there.
@@ -118,7 +121,7 @@ static __noinline void establish(struct scratch *scratch, struct syn_set *set, _
 {
 	const struct flow_key *key = &scratch->fresh_key;
 	struct conn *fresh = &scratch->fresh;
-	struct late_fins late;
+	struct latecomers late;
 	struct conn *c;
 	long err;
 
@@ -130,7 +133,7 @@ static __noinline void establish(struct scratch *scratch, struct syn_set *set, _
 		return;
 	}
 	count_established(key, &fresh->flow, now - fresh->flow.start_ns);
-	if (!(late.flags & (ORIG_FIN | RESP_FIN)))
+	if (!(late.flags & (ORIG_FIN | RESP_FIN | RST_PENDING)))
 		return;
 	c = bpf_map_lookup_elem(&conn_map, key);
 	if (c && late.flags & ORIG_FIN)
@@ -138,6 +141,9 @@ static __noinline void establish(struct scratch *scratch, struct syn_set *set, _
 	c = bpf_map_lookup_elem(&conn_map, key);
 	if (c && late.flags & RESP_FIN)
 		on_connection_fin(scratch, key, c, false, late.resp_end, now, NULL);
+	c = bpf_map_lookup_elem(&conn_map, key);
+	if (c && late.flags & RST_PENDING)
+		on_late_rst(scratch, key, c, &late, now);
 }
 
 /*
@@ -170,29 +176,22 @@ __noinline bool on_handshake(struct __sk_buff *skb, const struct segment *s)
 	return true;
 }
 
-enum rst_outcome {
-	RST_OF_NONE, /* there is no handshake of this tuple */
-	RST_ENDS,
-	RST_UNBELIEVED, /* there is, but its receiver would discard the RST */
-};
-
 /* A RST while the tuple's set has handshakes. */
 __noinline enum rst_outcome on_handshake_rst(const struct segment *s)
 {
 	struct scratch *scratch = only_value(&nt_scratch);
-	enum conn_state state;
+	enum conn_state state = S0;
+	enum rst_outcome outcome;
 	struct set_parts parts;
-	bool found = false;
 
 	if (!s || !scratch)
 		return RST_OF_NONE;
 	if (!find_set(set_index(s->hash), &parts) || !parts.set->live)
 		return RST_OF_NONE;
-	state = take_rst(scratch, &parts, s, &found, &scratch->slot);
-	if (state == S0)
-		return found ? RST_UNBELIEVED : RST_OF_NONE;
-	end_handshake(&scratch->slot, state, s->now);
-	return RST_ENDS;
+	outcome = take_rst(scratch, &parts, s, &state, &scratch->slot);
+	if (outcome == RST_ENDS)
+		end_handshake(&scratch->slot, state, s->now);
+	return outcome;
 }
 
 #endif

@@ -246,46 +246,62 @@ static __always_inline __u32 take_segment(struct scratch *scratch, struct syn_se
 	return i;
 }
 
-/* A RST takes the handshake that it ends out of the set into *out. Returns how it ended; S0: it did not. *found: there is one. */
-static __always_inline enum conn_state take_rst(struct scratch *scratch, const struct set_parts *parts, const struct segment *s,
-                                                bool *found, struct syn_slot *out)
+enum rst_outcome {
+	RST_OF_NONE, /* there is no handshake of this tuple */
+	RST_ENDS,
+	RST_NOTED,      /* the handshake is just moving to conn_map, and takes the RST along */
+	RST_UNBELIEVED, /* there is one, but its receiver would discard the RST */
+};
+
+/* A RST takes the handshake that it ends out of the set into *out; *state: how it ended. */
+static __always_inline enum rst_outcome take_rst(struct scratch *scratch, const struct set_parts *parts, const struct segment *s,
+                                                 enum conn_state *state, struct syn_slot *out)
 {
+	enum rst_outcome outcome = RST_OF_NONE;
 	struct syn_set *set = parts->set;
-	enum conn_state state = S0;
 	bool reply = false;
 	__u32 i;
 
 	bpf_spin_lock(&set->lock);
 	i = find_slot_locked(scratch, set, s, &reply);
-	if (i < SYN_WAYS && !(set->slot[i].flow.flags & PROMOTING)) {
-		*found = true;
-		state = judge_rst_locked(&set->slot[i], s, reply);
-		if (state != S0) {
+	if (i < SYN_WAYS) {
+		*state = judge_rst_locked(&set->slot[i], s, reply);
+		if (*state == S0) {
+			outcome = RST_UNBELIEVED;
+		} else if (set->slot[i].flow.flags & PROMOTING) {
+			note_rst_locked(&set->slot[i].flow, s, reply);
+			outcome = RST_NOTED;
+		} else {
 			*out = set->slot[i];
 			free_slot_locked(set, parts->open, i);
+			outcome = RST_ENDS;
 		}
 	}
 	bpf_spin_unlock(&set->lock);
-	return state;
+	return outcome;
 }
 
-/* FINs that a handshake saw while it moved to conn_map. */
-struct late_fins {
-	__u32 flags; /* ORIG_FIN, RESP_FIN, and others that say nothing here */
+/* FINs and a RST that a handshake saw while it moved to conn_map. */
+struct latecomers {
+	__u32 flags; /* ORIG_FIN, RESP_FIN, RST_PENDING, RST_BY_ORIG, and others that say nothing here */
 	__u32 orig_end;
 	__u32 resp_end;
+	__u32 rst_seq;
+	__u64 rst_ns;
 };
 
 /* Frees the slot of a handshake that is in conn_map by now. */
-static __always_inline struct late_fins leave_slot(struct syn_set *set, __u16 *open, __u32 i)
+static __always_inline struct latecomers leave_slot(struct syn_set *set, __u16 *open, __u32 i)
 {
-	struct late_fins late;
+	struct latecomers late;
 
 	i = bounded(i, SYN_WAYS);
 	bpf_spin_lock(&set->lock);
 	late.flags = set->slot[i].flow.flags;
 	late.orig_end = set->slot[i].flow.orig_end;
 	late.resp_end = set->slot[i].flow.resp_end;
+	late.rst_seq = set->slot[i].flow.rst_seq;
+	late.rst_ns = set->slot[i].flow.last_ns;
 	free_slot_locked(set, open, i);
 	bpf_spin_unlock(&set->lock);
 	return late;

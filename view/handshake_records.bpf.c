@@ -11,6 +11,6 @@ int handshake_records(struct bpf_iter__bpf_map_elem *ctx)
 
 	for (i = 0; set && i < SYN_WAYS; i++)
 		if (copy_handshake(set, i, &slot))
-			print_record(ctx->meta->seq, &slot.key, &slot.flow, state_of_handshake(&slot.flow));
+			print_record(ctx->meta->seq, &slot.key, &slot.flow, handshake_state(slot.flow.flags));
 	return 0;
 }

@@ -13,6 +13,6 @@ int handshakes(struct bpf_iter__bpf_map_elem *ctx)
 		print_table_head(ctx->meta->seq);
 	for (i = 0; set && i < SYN_WAYS; i++)
 		if (copy_handshake(set, i, &slot))
-			print_table_row(ctx->meta->seq, &slot.key, &slot.flow, state_of_handshake(&slot.flow));
+			print_table_row(ctx->meta->seq, &slot.key, &slot.flow, handshake_state(slot.flow.flags));
 	return 0;
 }

@@ -27,13 +27,6 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } nt_ifaces SEC(".maps");
 
-static __always_inline enum conn_state state_of_handshake(const struct flow *flow)
-{
-	if (flow->flags & RESP_SEEN)
-		return S1;
-	return flow->flags & ORIG_FIN ? SH : S0;
-}
-
 /* Sends what has been written to who reads the file. */
 static __always_inline void send_on(struct text *t, struct seq_file *seq)
 {

@@ -75,10 +75,10 @@ static void clock_goes_off(void)
 	run_clock();
 }
 
-/* A RST, another SYN, a second ACK and the clock leave alone what is just moving to conn_map. */
+/* Another SYN, a second ACK and the clock leave alone what is just moving to conn_map. */
 static void what_is_promoting_is_promoted_once_whatever_comes(void)
 {
-	void (*const acts[])(void) = { orig_rst, resp_rst, another_syn, orig_ack, clock_goes_off };
+	void (*const acts[])(void) = { another_syn, orig_ack, clock_goes_off };
 	size_t i;
 
 	for (i = 0; i < sizeof(acts) / sizeof(acts[0]); i++) {
@@ -92,6 +92,28 @@ static void what_is_promoting_is_promoted_once_whatever_comes(void)
 		CHECK_EQUAL(counted(established), 1);
 		CHECK_EQUAL(counted_ends(), 0);
 		CHECK_EQUAL(counted(attempts), 1);
+		conserved();
+	}
+}
+
+/* It is believed after a second of silence, with its own time. */
+static void a_rst_that_arrives_during_the_promotion_is_not_lost(void)
+{
+	void (*const acts[])(void) = { orig_rst, resp_rst };
+	size_t i;
+
+	for (i = 0; i < 2; i++) {
+		begin();
+		interrupt_at("bpf_map_update_elem", &conn_map, 1, acts[i]);
+		orig_ack();
+		CHECK(interrupted());
+		CHECK_EQUAL(live_connections(), 1);
+		CHECK_EQUAL(counted(no_record_rst) + counted(rst_disbelieved), 0);
+		conserved();
+		pass(2 * HOST_S);
+		CHECK_EQUAL(live_connections(), 0);
+		CHECK_EQUAL(counted(ended[i ? RSTR : RSTO]), 1);
+		CHECK(strstr(host.line, " dur_ns=2000000 "));
 		conserved();
 	}
 }
@@ -450,6 +472,7 @@ static void a_fin_while_a_rst_is_refuted_is_watched(void)
 int main(void)
 {
 	RUN(what_is_promoting_is_promoted_once_whatever_comes);
+	RUN(a_rst_that_arrives_during_the_promotion_is_not_lost);
 	RUN(fins_that_arrive_during_the_promotion_are_not_lost);
 	RUN(a_full_conn_map_takes_the_late_fins_with_it);
 	RUN(of_two_that_end_a_connection_one_does);
