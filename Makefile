@@ -25,8 +25,8 @@ all: $(BPF_OBJECTS) scripts/lib/tables.tsv ## build the BPF objects; MAX_CONNECT
 	mv -f $@.new $@
 
 # What the shell's programs have to know of tracker/tables.h.
-scripts/lib/tables.tsv: tracker/tables.tsv.in tracker/tables.h
-	$(CLANG) -E -P -x c $< | awk 'BEGIN { RS = "@"; FS = "\"" } { for (i = 2; i < NF; i += 2) printf "%s%s", $$i, i + 2 < NF ? "\t" : "\n" }' >$@.new
+scripts/lib/tables.tsv: tracker/tables.tsv.in tracker/tables.h NeTracker.h
+	$(CLANG) $(BPF_CFLAGS) -E -P -x c $< | awk 'BEGIN { RS = "@"; FS = "\"" } NR > 1 { for (i = 2; i < NF; i += 2) printf "%s%s", $$i, i + 2 < NF ? "\t" : "\n" }' >$@.new
 	mv -f $@.new $@
 
 # Changes when the flags do, and only then.

@@ -75,11 +75,15 @@ static __always_inline void print_head(struct seq_file *seq, enum metric metric)
 }
 
 /* One that is no counter of the tracker's. */
-#define PRINT_GAUGE(seq, id, name, value)                                \
-	({                                                               \
-		print_head(seq, id);                                     \
-		BPF_SEQ_PRINTF(seq, "netracker_" name " %llu\n", value); \
-	})
+static __always_inline void print_gauge(struct seq_file *seq, enum metric metric, __u64 value)
+{
+	print_head(seq, metric);
+#define METRIC(id, name, type, label, help) \
+	if (metric == METRIC_##id)          \
+		BPF_SEQ_PRINTF(seq, "netracker_" name " %llu\n", value);
+	METRICS(METRIC)
+#undef METRIC
+}
 
 /* The counters that this metric shows, if there are any. name: its own; label: what tells them apart, "" if there is only one. */
 static __always_inline void print_counters(struct seq_file *seq, enum metric metric, const char *name, const char *label_name,
@@ -154,10 +158,10 @@ static __noinline int print_host(struct seq_file *seq)
 
 	print_head(seq, METRIC_BUILD);
 	BPF_SEQ_PRINTF(seq, "netracker_build_info{version=\"%s\"} 1\n", VERSION);
-	PRINT_GAUGE(seq, METRIC_LIVE, "connections_live", live_connections(&sum, handshakes));
-	PRINT_GAUGE(seq, METRIC_LIVE_LIMIT, "connections_live_limit", MAX_CONNECTIONS);
-	PRINT_GAUGE(seq, METRIC_OPENING, "handshakes_live", handshakes);
-	PRINT_GAUGE(seq, METRIC_OPENING_LIMIT, "handshakes_live_limit", SYN_SETS * SYN_WAYS);
+	print_gauge(seq, METRIC_LIVE, live_connections(&sum, handshakes));
+	print_gauge(seq, METRIC_LIVE_LIMIT, MAX_CONNECTIONS);
+	print_gauge(seq, METRIC_OPENING, handshakes);
+	print_gauge(seq, METRIC_OPENING_LIMIT, SYN_SETS * SYN_WAYS);
 #define METRIC(id, name, type, label, help) print_counters(seq, METRIC_##id, "netracker_" name, label, &sum);
 	METRICS(METRIC)
 #undef METRIC

@@ -23,8 +23,8 @@ require_output() {
 		die "$EXIT_FAILED" "standard output is closed, so nothing can be shown; give it a file or a reader"
 }
 
-# show COMMAND…: run it in a subshell and write what it prints; its exit status is the command's.
-show() {
+# show_and_end COMMAND…: run it in a subshell, write what it prints, and end with its exit status. Never returns.
+show_and_end() {
 	local text status=0 reason
 	# Whatever its status, what it has printed is written.
 	set +e

@@ -40,7 +40,7 @@ def losses:
 "",
 "FAILED",
 (.ended | states("FAILED"; ["REJ", "S0", "RSTO", "RSTR", "RSTOS0", "SH"])),
-(losses | select(length > 0) | "", "LOST - these connections are not in the figures or not in the log", .[]),
+(losses | select(length > 0) | "", "LOST - connections that are not in the figures, not in the log, or end late", .[]),
 "",
 "ENDED OTHERWISE",
 (.ended | states("OTHER"; ["SF"])),

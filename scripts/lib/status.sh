@@ -6,7 +6,7 @@
 cmd_status() {
 	local document loaded
 	(($# == 0)) || die_word "$1"
-	require root sys_admin tc bpftool jq util_linux
+	require root sys_admin tc bpftool jq util_linux tables
 	find_maps
 	find_all_targets
 	if ((${#TARGETS[@]} == 0)); then
@@ -52,7 +52,7 @@ tables_json() {
 	counts=$(totals)
 	connections=$(bpftool --json map show pinned "$PINS/conn_map")
 	handshakes=$(bpftool --json map show pinned "$PINS/syn_map")
-	jq --compact-output --argjson connections "$connections" --argjson handshakes "$handshakes" --from-file "$LIBDIR/tables.jq" <<<"$counts"
+	jq --compact-output --rawfile tables "$TABLES_TSV" --argjson connections "$connections" --argjson handshakes "$handshakes" --from-file "$LIBDIR/tables.jq" <<<"$counts"
 }
 
 # A JSON object for each interface that the tracker is attached to.

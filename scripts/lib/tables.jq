@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 #
-# Totals, to how full the tables are and what was lost. $connections, $handshakes: what bpftool has on the two maps. A set of handshakes
-# has eight places.
+# Totals, to how full the tables are and what was lost. $connections, $handshakes: what bpftool has on the two maps, of which the second
+# has sets. $tables: tables.tsv.
+
+def constant($name): $tables / "\n" | map(split("\t") | select(.[0] == "constant" and .[1] == $name) | .[2] | tonumber)[0];
 
 .counters as $c
 | {
 	tables: {
-		live: ($c.attempts - ($c.ended | add) - $c.syn_evicted - $c.syn_disbelieved - $c.conn_full),
+		live,
 		max_connections: $connections.max_entries,
-		max_handshakes: ($handshakes.max_entries * 8)
+		max_handshakes: ($handshakes.max_entries * constant("SYN_WAYS"))
 	},
 	losses: {syn_evicted: $c.syn_evicted, conn_full: $c.conn_full, timer_failed: $c.timer_failed}
 }

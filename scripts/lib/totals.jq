@@ -2,7 +2,9 @@
 #
 # $counters and $services, as bpftool dumps them, summed over the CPUs and over the services of each direction. $tables: tables.tsv.
 
-def states: $tables / "\n" | map(split("\t") | select(.[0] == "state") | .[1]);
+def table($name): $tables / "\n" | map(split("\t") | select(.[0] == $name));
+def states: table("state") | map(.[1]);
+def constant($name): table("constant")[] | select(.[1] == $name) | .[2] | tonumber;
 def name_states: [states, .] | transpose | map({(.[0]): .[1]}) | add;
 
 # Numbers are added, arrays and objects member by member.
@@ -15,13 +17,15 @@ def sum: reduce .[1:][] as $other (.[0]; plus($other));
 
 def zero: {
 	ended: (states | map(0)), established: 0, orig_bytes: 0, resp_bytes: 0, duration_sum_ns: 0, handshake_sum_ns: 0,
-	duration: [range(32) | 0], handshake: [range(32) | 0]
+	duration: [range(constant("HIST_BUCKETS")) | 0], handshake: [range(constant("HIST_BUCKETS")) | 0]
 };
 def direction($dir): [zero, ($services[0][].formatted | select(.key.dir == $dir) | .value)] | sum | .ended |= name_states;
 
+# live by the law of conservation at struct counters in NeTracker.h.
 {
 	$time_ns,
 	counters: ([$counters[0][0].formatted.values[].value] | sum | .ended |= name_states),
-	in: direction(0),
+	in: direction(0), # enum direction
 	out: direction(1)
 }
+| .live = (.counters | .attempts - (.ended | add) - .syn_evicted - .syn_disbelieved - .conn_full)

@@ -38,7 +38,7 @@ man_words() {
 @test "each row has all its columns" {
 	[[ -s $NT_TABLES ]] || lacking "needs $NT_TABLES: run 'make'"
 	run awk -F '\t' '
-		BEGIN { split("state 4 field 8 counter 4 metric 4", want, " "); for (i = 1; i in want; i += 2) columns[want[i]] = want[i + 1] }
+		BEGIN { split("constant 3 state 4 field 8 counter 4 metric 4", want, " "); for (i = 1; i in want; i += 2) columns[want[i]] = want[i + 1] }
 		NF != columns[$1] { print "row " NR ": " $0 }' "$NT_TABLES"
 	assert_equal "rows of another width" "$output" ""
 	(($(column field 1 | wc -l) > 20 && $(column counter 1 | wc -l) > 15 && $(column metric 1 | wc -l) > 20)) || fail "rows are missing"
@@ -85,4 +85,22 @@ man_words() {
 		sed -E 's/(duration_seconds|handshake_seconds)_(bucket|sum|count)$/\1/' | sort -u)
 	(($(wc -l <<<"$asked") > 5)) || fail "neither alerts nor dashboard ask for anything"
 	assert_same "metrics that are asked for and not there" "" "$(grep --invert-match --line-regexp --file=<(printf '%s\n' "$metrics") <<<"$asked" || true)"
+}
+
+# constant NAME: its value.
+constant() {
+	awk -F '\t' -v name="$1" '$1 == "constant" && $2 == name { print $3 }' "$NT_TABLES"
+}
+
+@test "numbers that the shell has from NeTracker.h are what they are there" {
+	local name value
+	for name in IFACE_NAME_LEN MAX_IFACES; do
+		value=$(constant "$name")
+		[[ $value ]] && grep --quiet -E "^readonly .*\<$name=$value\>" "$ROOT/scripts/lib/maps.sh" || fail "maps.sh has another $name than $value"
+	done
+	for name in handshake close; do
+		value=$(constant "${name^^}_TIMEOUT_S")
+		grep --quiet "${name}_timeout=\$((.* : $value))" "$ROOT/scripts/lib/stats.sh" || fail "stats.sh has another default than $value for ${name}_timeout"
+		"$NETRACKER" help config | grep --quiet "${name}_timeout=S .*($value)" || fail "the help has another default than $value for ${name}_timeout"
+	done
 }
