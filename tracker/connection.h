@@ -51,25 +51,27 @@ static __always_inline bool claim(const struct flow_key *key, struct conn *c, __
 }
 
 /*
- * Takes a claimed connection out and reports it. flags: from claim(). facts: what a socket of this connection says now; NULL:
- * nothing. What is reported is copied first, as a map's element is used again as soon as it is deleted.
+ * Takes a claimed connection out and reports it. flags: from claim(). facts: what a socket of this connection says now, if
+ * known. What is reported is copied first, as a map's element is used again as soon as it is deleted.
  */
 static __always_inline void end_connection(struct scratch *scratch, const struct flow_key *key, const struct conn *c, __u32 flags,
                                            enum conn_state state, __u64 end_ns, const struct facts *facts)
 {
+	bool kept;
+
 	scratch->last = c->flow;
 	scratch->last.flags = flags;
-	if (facts && !is_ours(facts, flags))
-		facts = NULL;
 	bpf_map_delete_elem(&conn_map, key);
-	if (flags & WATCHED && unwatch(key, scratch->last.start_ns, &scratch->saved) && !facts)
-		facts = &scratch->saved;
-	report(key, &scratch->last, facts, state, end_ns);
+	kept = flags & WATCHED && unwatch(key, scratch->last.start_ns, &scratch->saved);
+	if (facts->known && is_ours(facts, flags))
+		report(key, &scratch->last, facts, state, end_ns);
+	else
+		report(key, &scratch->last, kept ? &scratch->saved : NULL, state, end_ns);
 }
 
 /*
  * What a connection becomes that nobody closes: by time-out, by a new connection on its tuple, or at detach. Returns false if
- * somebody else ended it. facts: what its socket said at the first FIN, if its watch is gone already; NULL: nothing.
+ * somebody else ended it. facts: what its socket said at the first FIN, if its watch is gone already.
  */
 static __always_inline bool end_unclosed(struct scratch *scratch, const struct flow_key *key, struct conn *c,
                                          const struct facts *facts, __u64 now)
@@ -115,11 +117,6 @@ static __always_inline struct conn *find_watched(const struct watch *watched)
 	return c && c->flow.start_ns == watched->start_ns ? c : NULL;
 }
 
-static __always_inline const struct facts *known_facts(const struct watch *watched)
-{
-	return watched->facts.known ? &watched->facts : NULL;
-}
-
 /*
  * Watches a connection until due_ns. The one that has to give way is ended: it is half-closed or reset all the same, only its time
  * is not up.
@@ -133,11 +130,11 @@ static __always_inline void watch_until(struct scratch *scratch, const struct fl
 	if (!watch(key, start_ns, due_ns, facts, victim))
 		return;
 	c = find_watched(victim);
-	if (c && end_unclosed(scratch, &victim->key, c, known_facts(victim), now))
+	if (c && end_unclosed(scratch, &victim->key, c, &victim->facts, now))
 		COUNT(close_evicted);
 }
 
-/* Watches a connection from its first FIN or RST on. facts: what its socket says at that FIN; NULL: nothing, or nothing more. */
+/* Watches a connection from its first FIN or RST on. facts: what its socket says at that FIN. */
 static __always_inline void watch_closing(struct scratch *scratch, const struct flow_key *key, struct conn *c,
                                           const struct facts *facts, __u64 now)
 {
@@ -150,7 +147,7 @@ static __always_inline void watch_closing(struct scratch *scratch, const struct 
 	set_clock(due_ns, now);
 }
 
-/* A FIN with sequence number `end` (that of the FIN itself, behind the data) at time now. facts: of the socket, or NULL. */
+/* A FIN with sequence number `end` (that of the FIN itself, behind the data) at time now. facts: of the socket. */
 static __always_inline void on_connection_fin(struct scratch *scratch, const struct flow_key *key, struct conn *c, bool by_orig,
                                               __u32 end, __u64 now, const struct facts *facts)
 {
@@ -167,8 +164,8 @@ static __always_inline void on_connection_fin(struct scratch *scratch, const str
 	if (!(before & both)) {
 		c->flow.last_ns = now;
 		/* Only who closes first can be gone before the end. */
-		if (facts && (facts->of_orig != by_orig || !is_ours(facts, before)))
-			facts = NULL;
+		if (!facts->known || facts->of_orig != by_orig || !is_ours(facts, before))
+			facts = &scratch->nothing;
 		watch_closing(scratch, key, c, facts, now);
 	} else if (((before | mine) & both) == both && claim(key, c, &before)) {
 		end_connection(scratch, key, c, before, SF, now, facts);
@@ -207,7 +204,7 @@ static __always_inline void on_connection_segment(struct scratch *scratch, const
 			__sync_fetch_and_and(&c->flow.flags, ~WATCHED);
 			unwatch(key, c->flow.start_ns, &scratch->saved);
 			/* A FIN or another RST may have had it watched meanwhile, on another CPU. */
-			watch_closing(scratch, key, c, NULL, s->now);
+			watch_closing(scratch, key, c, &scratch->nothing, s->now);
 		}
 	}
 	if (s->flags & TCP_FIN)
@@ -231,7 +228,7 @@ static __always_inline enum verdict judge_rst(const struct facts *facts, const s
 {
 	__u32 before;
 
-	if (!facts)
+	if (!facts->known)
 		return RST_UNJUDGED;
 	if (s->dir == DIR_OUT)
 		return RST_GENUINE;
@@ -287,7 +284,7 @@ static __always_inline void on_connection_rst(struct scratch *scratch, const str
 			pending |= RST_ACKED;
 		}
 		__sync_fetch_and_or(&c->flow.flags, pending);
-		watch_closing(scratch, key, c, NULL, s->now);
+		watch_closing(scratch, key, c, &scratch->nothing, s->now);
 	}
 }
 
@@ -324,7 +321,7 @@ static __always_inline bool wants_socket(const struct conn *c, const struct segm
 __noinline bool on_connection(struct __sk_buff *skb, const struct segment *s)
 {
 	struct scratch *scratch = only_value(&nt_scratch);
-	const struct facts *facts = NULL;
+	struct facts *facts;
 	struct flow_key key;
 	struct conn *c;
 	bool reversed;
@@ -336,9 +333,11 @@ __noinline bool on_connection(struct __sk_buff *skb, const struct segment *s)
 		return false;
 	if (!is_same(c, s->hash) || c->flow.flags & ENDED)
 		return true;
-	if (wants_socket(c, s) && ask_socket(skb, s, &scratch->facts)) {
-		facts = &scratch->facts;
-		scratch->facts.of_orig = (s->dir == DIR_OUT) == !reversed;
+	facts = &scratch->facts;
+	if (!wants_socket(c, s) || !ask_socket(skb, s, facts))
+		facts->known = false;
+	if (facts->known) {
+		facts->of_orig = (s->dir == DIR_OUT) == !reversed;
 		/* The listener's owner was all there was at the handshake. */
 		if (facts->has_owner && is_ours(facts, c->flow.flags))
 			note_owner(&c->flow, facts->cgroup, facts->uid);

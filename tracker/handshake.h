@@ -99,7 +99,7 @@ static __noinline void end_predecessor(struct scratch *scratch, const struct flo
 
 	if (!c)
 		return;
-	if (end_unclosed(scratch, &key, c, NULL, now))
+	if (end_unclosed(scratch, &key, c, &scratch->nothing, now))
 		COUNT(replaced);
 }
 
@@ -110,7 +110,7 @@ static __always_inline void on_late_rst(struct scratch *scratch, const struct fl
 	c->flow.rst_seq = late->rst_seq;
 	c->flow.last_ns = late->rst_ns;
 	__sync_fetch_and_or(&c->flow.flags, late->flags & (RST_PENDING | RST_BY_ORIG));
-	watch_closing(scratch, key, c, NULL, now);
+	watch_closing(scratch, key, c, &scratch->nothing, now);
 }
 
 /*
@@ -137,10 +137,10 @@ static __noinline void establish(struct scratch *scratch, struct syn_set *set, _
 		return;
 	c = bpf_map_lookup_elem(&conn_map, key);
 	if (c && late.flags & ORIG_FIN)
-		on_connection_fin(scratch, key, c, true, late.orig_end, now, NULL);
+		on_connection_fin(scratch, key, c, true, late.orig_end, now, &scratch->nothing);
 	c = bpf_map_lookup_elem(&conn_map, key);
 	if (c && late.flags & RESP_FIN)
-		on_connection_fin(scratch, key, c, false, late.resp_end, now, NULL);
+		on_connection_fin(scratch, key, c, false, late.resp_end, now, &scratch->nothing);
 	c = bpf_map_lookup_elem(&conn_map, key);
 	if (c && late.flags & RST_PENDING)
 		on_late_rst(scratch, key, c, &late, now);

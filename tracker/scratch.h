@@ -26,6 +26,7 @@ struct scratch {
 	struct flow last;       /* one that has ended */
 	struct facts saved;     /* what its socket said at the first FIN */
 	struct facts facts;     /* what the socket of this segment says */
+	struct facts nothing;   /* stays zero: of a socket that there is not */
 	struct service service; /* stays zero: what a new entry of nt_services starts with */
 	struct text line;       /* the record */
 	__u32 flushed;          /* by flush() */

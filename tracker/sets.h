@@ -341,8 +341,8 @@ static __always_inline __u32 find_watch_place_locked(struct scratch *scratch, co
 }
 
 /*
- * Watches the connection that began at start_ns: its packets are looked at, and the clock comes to it at due_ns. facts, if not NULL, are
- * kept for its end. Returns true if another one has to give way: *victim.
+ * Watches the connection that began at start_ns: its packets are looked at, and the clock comes to it at due_ns. facts, if known, are kept
+ * for its end. Returns true if another one has to give way: *victim.
  *
  * It may have ended on another CPU by now; then the clock finds a watch without a connection, and forgets it.
  */
@@ -380,7 +380,7 @@ __noinline bool watch(const struct flow_key *key, __u64 start_ns, __u64 due_ns, 
 	}
 	place = &set->watch[bounded(i, SYN_WAYS)];
 	place->due_ns = due_ns;
-	if (facts)
+	if (facts && facts->known)
 		place->facts = *facts;
 	else if (place->start_ns != start_ns)
 		place->facts.known = false;

@@ -31,11 +31,11 @@ static __always_inline void look_at_watched(struct scratch *scratch, const struc
 		return;
 	if (due_ns > now) {
 		/* Into the place that it has just left, if nobody was faster. */
-		watch_until(scratch, &watched->key, watched->start_ns, due_ns, known_facts(watched), now);
+		watch_until(scratch, &watched->key, watched->start_ns, due_ns, &watched->facts, now);
 		return;
 	}
 	by_silence = c->flow.flags & RST_PENDING;
-	if (end_unclosed(scratch, &watched->key, c, known_facts(watched), now) && !by_silence)
+	if (end_unclosed(scratch, &watched->key, c, &watched->facts, now) && !by_silence)
 		COUNT(expired);
 }
 
@@ -139,8 +139,7 @@ static long flush_set(void *map __unused, const __u32 *index, struct syn_set *se
 		} else {
 			c = find_watched(&scratch->watched);
 			if (c)
-				end_unclosed(scratch, &scratch->watched.key, c, known_facts(&scratch->watched),
-				             bpf_ktime_get_boot_ns());
+				end_unclosed(scratch, &scratch->watched.key, c, &scratch->watched.facts, bpf_ktime_get_boot_ns());
 		}
 		scratch->flushed++;
 	}
@@ -154,7 +153,7 @@ static long flush_connection(void *map __unused, const struct flow_key *key, str
 
 	if (!scratch)
 		return 1;
-	end_unclosed(scratch, &copy, c, NULL, bpf_ktime_get_boot_ns());
+	end_unclosed(scratch, &copy, c, &scratch->nothing, bpf_ktime_get_boot_ns());
 	scratch->flushed++;
 	return is_flushed_enough(scratch);
 }
