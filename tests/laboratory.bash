@@ -32,7 +32,8 @@
 #
 # Waiting
 #   retry N DELAY COMMAND…       run COMMAND up to N times, DELAY seconds apart, until it succeeds; fails with COMMAND and its last output
-#   wait_for COMMAND…            the same for WAIT_SECONDS (60) in all. Use it instead of sleep
+#   wait_for COMMAND…            run COMMAND again and again until it succeeds, for WAIT_SECONDS (60) in all; fails like retry. Use it
+#                                instead of sleep
 
 ROOT=$(cd "${BASH_SOURCE[0]%/*}/.." && pwd)
 # A machine may be busy, and who waits in vain has all the time in the world.
@@ -215,6 +216,14 @@ retry() {
 	return 1
 }
 
+# By the clock, as COMMAND takes its time too. SECONDS counts whole ones: it is given up to one more.
 wait_for() {
-	retry $((WAIT_SECONDS * 20)) 0.05 "$@"
+	local end=$((SECONDS + WAIT_SECONDS)) output
+	until output=$("$@" 2>&1); do
+		if ((SECONDS > end)); then
+			echo "still failing after $WAIT_SECONDS s: $* ${output:+($output)}" >&2
+			return 1
+		fi
+		sleep 0.05
+	done
 }

@@ -1,8 +1,8 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 #
-# The tests' own surroundings: what a run leaves behind is found, what others do meanwhile is not held against it. Each test here starts a
-# small run of its own.
+# The tests' own surroundings: what a run leaves behind is found, what others do meanwhile is not held against it. Most tests here start a
+# small run of their own.
 
 load helpers
 
@@ -35,6 +35,18 @@ instances_of_runs() {
 setup() {
 	isolate
 	requires object tool_python3
+}
+
+@test "who waits in vain does so for the time that was said, however long a look takes" {
+	local began=$SECONDS
+	look() {
+		sleep 0.4
+		echo "what it saw"
+		return 1
+	}
+	WAIT_SECONDS=2 run wait_for look
+	((status && SECONDS - began >= 2 && SECONDS - began <= 10)) || fail "ended with $status after $((SECONDS - began)) s"
+	assert_equal "words" "$output" "still failing after 2 s: look (what it saw)"
 }
 
 @test "a map that is held, a tracing instance, a namespace and a link that a test leaves are reported" {
