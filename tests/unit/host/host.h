@@ -51,8 +51,8 @@ static inline void host_free_entries(struct host_entry **list)
 }
 
 /*
- * The frames are where 32 bits reach, as in skb->data, each right before a page that nobody may touch. Returns false if this machine has
- * no place for them.
+ * The frames are where 32 bits reach, as in skb->data, each right before a page that nobody may touch. Returns false if this
+ * machine has no place for them.
  */
 static inline bool host_make_frames(void)
 {
@@ -262,7 +262,12 @@ static inline struct scratch *scratch_here(void)
 #define counted(field)                                                                         \
 	({                                                                                     \
 		const struct counters *all_ = (const void *)host_map_of(&nt_counters)->values; \
-		all_[0].field + all_[1].field + all_[2].field + all_[3].field;                 \
+		__u64 sum_ = 0;                                                                \
+		int cpu_;                                                                      \
+                                                                                               \
+		for (cpu_ = 0; cpu_ < HOST_CPUS; cpu_++)                                       \
+			sum_ += all_[cpu_].field;                                              \
+		sum_;                                                                          \
 	})
 
 static inline __u64 counted_ends(void)
@@ -415,8 +420,8 @@ static inline struct talk open_talk(struct flow_key key, __u32 orig_isn, __u32 r
 }
 
 /*
- * At the n-th step of this name (and about this map, if it is not NULL) from now on, another CPU does something. A test calls it, acts, and
- * looks whether interrupted() says that it came to that.
+ * At the n-th step of this name (and about this map, if it is not NULL) from now on, another CPU does something. A test calls it,
+ * acts, and looks whether interrupted() says that it came to that.
  */
 static struct {
 	const char *what;

@@ -2,10 +2,10 @@
 /*
  * bpf_helpers.h - libbpf's header of this name, for the host: it stands before that one on the include path, so that the tracker's
  * sources compile as they are. Maps are small tables here, time stands still until a test moves it, sockets are what a test makes
- * them. host.h, which a test includes behind the tracker, tells these tables of the maps.
+ * them. host.h, which a test includes and which takes in the tracker, tells these tables of the maps.
  *
- * What the verifier forbids is a fault, and fails the test: to take a lock twice, to leave one held, to call any helper while one is
- * held, not to release a socket.
+ * What the verifier forbids is a fault, and fails the test: to take a lock twice, to leave one held, to call any helper while one
+ * is held, not to release a socket.
  *
  * Every helper and every atomic operation is a step, at which another CPU may come in between: host.step, if a test has set it.
  */
