@@ -58,7 +58,10 @@ struct flow_key {
 	__u16 dport;  /* responder's port */
 };
 
-/* Bits of flow.flags. They are set with atomic OR; who finds a bit clear has the right to do what it stands for. */
+/*
+ * Bits of flow.flags. In conn_map they are set and cleared by atomic operations: who sets a bit and finds that it was clear has the
+ * right to do what it stands for. In syn_map they change under the lock of their set.
+ */
 enum flow_flag {
 	ORIG_FIN = 1 << 0, /* the originator's FIN was seen; orig_end holds its sequence number */
 	RESP_FIN = 1 << 1, /* likewise for the responder */
@@ -137,8 +140,8 @@ struct syn_slot {
 };
 
 /*
- * A connection in conn_map that is half-closed or has a RST pending, and what its socket said when this host sent the first FIN: by the
- * time of the second one it may be gone, as a closed socket in FIN_WAIT_2 becomes a TIME_WAIT one that knows nothing.
+ * A connection in conn_map that is half-closed or has a RST pending, and what its socket said when this host sent the first FIN: by
+ * the time of the second one it may be gone, as a closed socket in FIN_WAIT_2 becomes a TIME_WAIT one that knows nothing.
  */
 struct watch {
 	__u64 due_ns; /* when to look at it next */
@@ -163,7 +166,7 @@ struct syn_set {
 
 /*
  * The one value of nt_gate: for each set 16 bits, of which one is set for each handshake and each watched connection, chosen by the
- * tuple's hash. A packet that only carries data is let by at the sight of it: 16 KiB, which stay in a CPU's cache, where the sets do not.
+ * tuple's hash. A packet that only carries data is let by at the sight of it: unlike the sets, these 16 KiB stay in a CPU's cache.
  */
 struct gate {
 	__u16 open[SYN_SETS];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * attempt.h - what the segments of a handshake tell of it, one slot at a time. For sets.h alone, which finds the slot and holds the
- * lock of its set: whatever ends in _locked is for who holds it.
+ * attempt.h - what the segments of a handshake tell of it, one slot at a time. For sets.h, which finds the slot and holds the lock
+ * of its set: whatever ends in _locked is for who holds it. handshake.h acts on what was noted.
  */
 #ifndef NETRACKER_ATTEMPT_H
 #define NETRACKER_ATTEMPT_H

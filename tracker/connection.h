@@ -25,9 +25,9 @@
 #define REORDER_NS 10000000ULL
 
 /*
- * Is it still the connection that was looked up? Memory of a deleted element is used again at once. The tag tells, but for one tuple
- * in 65,536. If that happens behind this question, a FIN may mark the wrong connection: the worst outcome is one wrong state, as
- * whoever ends one asks again.
+ * Is it still the connection that was looked up? Memory of a deleted element is used again at once. The tag tells, but for one
+ * tuple in 65,536. If that happens behind this question, a FIN may mark the wrong connection: the worst outcome is one wrong state,
+ * as whoever ends one asks again.
  */
 static __always_inline bool is_same(const struct conn *c, __u64 hash)
 {
@@ -35,9 +35,11 @@ static __always_inline bool is_same(const struct conn *c, __u64 hash)
 }
 
 /*
- * The right to end a connection: of all who try, one gets it. *flags: the flags as they were. If another CPU ends it meanwhile and its
- * memory is another connection's, that one gets its bit back; whoever was to end that one in the meantime has lost its turn, and the
- * clock will do it.
+ * The right to end a connection: of all who try, one gets it. *flags: the flags as they were. If another CPU ends it meanwhile and
+ * its memory is another connection's, that one gets its bit back. In between, some instructions, who was to end that one has lost
+ * its turn, and a FIN or RST of it is not looked at. If it is watched, the clock ends it when its time is up, unless the turn was
+ * the clock's own. Else, as when an established connection was reset, it stays in conn_map until a new one on its tuple or detach
+ * ends it, as S1.
  */
 static __always_inline bool claim(const struct flow_key *key, struct conn *c, __u32 *flags)
 {

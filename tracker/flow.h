@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * flow.h - what segments and sockets add to a struct flow, whichever table it is in. For handshake.h and connection.h.
+ * flow.h - what segments and sockets add to a struct flow, whichever table it is in. For the rooms of both
+ * tables, attempt.h, sets.h, handshake.h and connection.h; for socket.h, and for the views.
  */
 #ifndef NETRACKER_FLOW_H
 #define NETRACKER_FLOW_H

@@ -114,8 +114,9 @@ static __always_inline void on_late_rst(struct scratch *scratch, const struct fl
 }
 
 /*
- * Moves a completed handshake, of which there is a copy in scratch->fresh, to conn_map. The slot stays, marked PROMOTING, until the entry is there, so that a FIN on
- * another CPU finds the connection in one of the two: it looks at the slot first, as the connection moves from there.
+ * Moves a completed handshake, of which there is a copy in scratch->fresh, to conn_map. The slot stays, marked PROMOTING, until the
+ * entry is there, so that a FIN on another CPU finds the connection in one of the two: it looks at the slot first, as the
+ * connection moves from there.
  */
 static __noinline void establish(struct scratch *scratch, struct syn_set *set, __u16 *open, __u32 i, __u64 now)
 {

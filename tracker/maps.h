@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * maps.h - what outlives a packet: the maps, which all loads of the tracker share through their pins, and how to read the counters
- * and settings. For every room; each map's comment says who alone writes it.
+ * and settings. For every room; each map's comment says who writes it, and nobody else does.
  */
 #ifndef NETRACKER_MAPS_H
 #define NETRACKER_MAPS_H
@@ -41,7 +41,10 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } syn_map SEC(".maps");
 
-/* Which tuples are opening or closing. Guarded by the sets' locks; read without. In sets.h who comes opens, who is the last to go shuts. */
+/*
+ * Which tuples are opening or closing. Guarded by the sets' locks; read without. sets.h writes: who comes opens, who is the last to
+ * go shuts.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -62,7 +65,7 @@ struct {
 /*
  * One timer for all time-outs. A timer for each connection would be allocated and freed with it: under load the kernel refused a
  * third of these allocations (6.18, kmalloc_nolock), and one that is made while another CPU deletes the entry is never freed,
- * nor is the program that it holds.
+ * nor is the program that it holds. clock.h sets it and notes when it goes off; on_clock() clears that.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -72,7 +75,10 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } nt_clock SEC(".maps");
 
-/* All counters, one struct per CPU. Nothing deletes them; readers sum over the CPUs. */
+/*
+ * All counters, one struct per CPU. The rooms add to them by COUNT(), each CPU to its own; readers sum over the CPUs. Nothing sets
+ * them back.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
@@ -81,7 +87,10 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } nt_counters SEC(".maps");
 
-/* Settings. Written by `netracker config`, read wherever a time-out is computed or a record is written. */
+/*
+ * Settings, read wherever a time-out is computed or a record is written. `netracker config` writes them; detach also sets `flush`,
+ * which flush() clears when it is done.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -100,8 +109,8 @@ struct {
 } nt_ifaces SEC(".maps");
 
 /*
- * Figures by service. find_service() inserts: for an inbound connection once it is established, for an outbound one always;
- * so no flood of SYNs can fill it. Full: port 0 of the direction takes the rest. Nothing deletes.
+ * Figures by service, which report.h adds up. find_service() inserts: for an inbound connection once it is established, for an
+ * outbound one always; so no flood of SYNs can fill it. Full: port 0 of the direction takes the rest. Nothing deletes.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

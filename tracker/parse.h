@@ -245,7 +245,7 @@ static __always_inline enum found find_odd_segment(struct __sk_buff *skb, struct
 /* Headers lie within these bytes of a frame, where they are read in place. */
 #define NEAR 256
 
-/* The len bytes at off: in place if they are in the linear part of the packet, else copied to *copy. NULL: the packet ends before. */
+/* The len bytes at off: in place if they are in the linear part of the packet, else copied to *copy. NULL: it ends before. */
 static __always_inline const void *header_at(struct __sk_buff *skb, __u32 off, void *copy, __u32 len)
 {
 	const __u8 *at = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * record.h - a connection in words: what is known of it, and the line that says so. For report.h and the views, which both write it.
- * Which fields there are, tables.h says.
+ * record.h - a connection in words: what is known of it, and the line that says so. For report.h and the views, which both write
+ * it. Which fields there are, tables.h says.
  */
 #ifndef NETRACKER_RECORD_H
 #define NETRACKER_RECORD_H

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * scratch.h - memory for what is too large for the stack. For every room behind maps.h.
+ * scratch.h - memory for what is too large for the stack. For every room.
  */
 #ifndef NETRACKER_SCRATCH_H
 #define NETRACKER_SCRATCH_H
@@ -12,8 +12,8 @@
 
 /*
  * What is too large for the stack, on which all functions of a call chain have 512 bytes together. One per load and CPU. Fetched by
- * the functions that the verifier looks at by themselves, as it (6.1) takes no key of a map from memory that such a function was given;
- * handed down to all others.
+ * the functions that the verifier looks at by themselves, as it (6.1) takes no key of a map from memory that such a function was
+ * given; handed down to all others.
  */
 struct scratch {
 	struct where where;        /* of a packet on the slow path */

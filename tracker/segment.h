@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * segment.h - one TCP segment, for all rooms on its way: parse.h fills it in, the others read it.
+ * segment.h - one TCP segment. For every room on its way: parse.h fills it in, the others read it.
  */
 #ifndef NETRACKER_SEGMENT_H
 #define NETRACKER_SEGMENT_H

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * sets.h - the sets of syn_map: their gate, handshakes, watched connections, and when one of both is due. For parse.h, which asks the
- * gate, and for handshake.h, connection.h and timeout.h. Nobody else takes a set's lock; what ends in _locked is for who holds it.
+ * sets.h - the sets of syn_map: their gate, handshakes, watched connections, and when one of both is due. For parse.h, which asks
+ * the gate, for NeTracker.bpf.c, which asks whether a set has watched connections, and for handshake.h, connection.h and timeout.h.
+ * Nobody else takes a set's lock; what ends in _locked is for who holds it.
  */
 #ifndef NETRACKER_SETS_H
 #define NETRACKER_SETS_H

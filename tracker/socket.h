@@ -9,6 +9,7 @@
 #include "flow.h"
 #include "maps.h"
 #include "segment.h"
+#include "text.h"
 #include "tuple.h"
 
 /*

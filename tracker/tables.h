@@ -14,8 +14,8 @@
 /* clang-format off */
 
 /*
- * STATE(name, kind, meaning): how a connection ended, by Zeek's names for it (conn_state). kind: FAILED if that is what it did, else
- * OTHER. While a connection lives, S0, S1, S2, S3 and SH say how far it got.
+ * STATE(name, kind, meaning): how a connection ended, by Zeek's names for it (conn_state). kind: FAILED if it
+ * did, else OTHER. While a connection lives, S0, S1, S2, S3 and SH say how far it got.
  */
 #define STATES(STATE)                                                                                                             \
 	STATE(S0,     FAILED, "no answer at all")                                                                                 \
@@ -34,7 +34,7 @@
  *
  *	key      in the line
  *	json     in JSON; "": not there
- *	of       whose: ENDED, LIVE connections, ANY; OWNER: where the owner of this host's socket is known; SOCKET: where its facts are
+ *	of       whose: ENDED, LIVE connections, ANY; OWNER: if the owner of this host's socket is known; SOCKET: if its facts are
  *	unit     NS, US, BYTES, SEGMENTS, COUNT; TEXT
  *	unknown  what stands for a value that nobody knows: ZERO, MINUS (-1), DASH (-), ONES (all bits), NEVER
  *	heading  of its column in tables for people, where times are in milliseconds; "": it has none

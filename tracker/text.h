@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * text.h - text, written by BPF. For record.h, tuple.h and the views. The kernel's formatting helpers take 12 values a call and 100
- * to 200 ns a value, and they do not compress IPv6 addresses: %pI6c comes out as %pI6 (bpf_bprintf_prepare, kernel/bpf/helpers.c).
- * A record has more than 20 values and half of what its connection costs would be spent on them.
+ * text.h - text, written by BPF. For record.h and the views, which write it; report.h has it printed from the memory that
+ * scratch.h keeps for it; socket.h, too, has to tell an IPv4 address.
+ *
+ * The kernel's formatting helpers take 12 values a call and 100 to 200 ns a value, and they do not compress IPv6 addresses: %pI6c
+ * comes out as %pI6 (bpf_bprintf_prepare, kernel/bpf/helpers.c). A record has more than 20 values and half of what its connection
+ * costs would be spent on them.
  *
  * The functions are global where that spares the verifier work: it checks a global function once, not once a call. The length
  * is volatile, and so always in memory: there the verifier does not follow its values either.

@@ -6,7 +6,6 @@
 #define NETRACKER_TUPLE_H
 
 #include "../NeTracker.h"
-#include "text.h"
 
 #include <stdbool.h>
 

@@ -7,6 +7,8 @@
  *
  * - A function that is not static is global: the verifier looks at it once and by itself, not once a call. What loops or branches
  *   much is one. Its pointers may be NULL, as far as the verifier knows, and it may return anything: both are checked.
+ *   It has to return a number, as kernels refuse a global function that returns none (btf_prepare_func_args, kernel/bpf/btf.c): one
+ *   that has nothing to tell is an int and returns 0, at which nobody looks.
  * - All functions of a call chain have 512 bytes of stack together, and a chain has eight functions at most: what is large is kept
  *   in scratch.h, and some things are called from further up than they would be.
  * - What counts up in a loop or with the text of a record is kept in a map, where the verifier does not follow it: to it, each

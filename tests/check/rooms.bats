@@ -108,6 +108,48 @@ includes() {
 	local room
 	for room in "$ROOT"/tracker/*.h; do
 		[[ $(sed -n 3p "$room") == " * ${room##*/} - "* ]] || fail "${room##*/} does not say what it is"
-		[[ $(sed -n '1,/^#ifndef/p' "$room") == *[Ff]or[[:space:]]* ]] || fail "${room##*/} does not say whom it is for"
+		[[ $(head_of "$room") == *[Ff]or\ * ]] || fail "${room##*/} does not say whom it is for"
 	done
+}
+
+# head_of FILE: what it says before its first line of code, as one line.
+head_of() {
+	sed -n '/^#ifndef/q; s|^ \* *||p' "$1" | paste -sd ' '
+}
+
+# names_of FILE: an expression for each name that its code gives to others: macros, types, functions, variables, values of an enum. What
+# it undefines again is for itself.
+names_of() {
+	local undefined
+	undefined=$(sed -n 's/^#undef //p' "$1")
+	sed -nE \
+		-e 's/^#define (\w+).*/\1/p' \
+		-e 's/^(struct|enum) (\w+) \{/\1 \2/p' \
+		-e 's/^(static|__noinline) [^(=[]*\<(\w+)\(.*/\2\\(/p' \
+		-e 's/^static const [^(]*\<(\w+)\[.*/\1/p' \
+		-e 's/^\} (\w+) SEC.*/\1/p' \
+		-e 's/^volatile .* (\w+);/\1/p' \
+		-e 's/^\t([A-Z][A-Z_0-9]+)( = .*)?,$/\1/p' "$1" |
+		grep --invert-match --line-regexp --fixed-strings -e "$undefined" | sed -e 's/^/\\</' -e 's/\w$/&\\>/'
+}
+
+@test "every room names at its head whoever uses it, or is for every room" {
+	local room head user view users=0
+	for view in "$ROOT"/view/*.[ch]; do
+		code "$view"
+	done >"$BATS_TEST_TMPDIR/views"
+	for room in "$ROOT"/tracker/*.h; do
+		head=$(head_of "$room")
+		[[ $head != *[Ff]'or every room'* ]] || continue
+		names_of "$BATS_FILE_TMPDIR/code/${room##*/}" >"$BATS_TEST_TMPDIR/names"
+		[[ -s $BATS_TEST_TMPDIR/names ]] || fail "${room##*/} has nothing to offer"
+		while read -r user; do
+			user=${user##*/}
+			[[ $user != "${room##*/}" ]] || continue
+			[[ $user != views ]] || user='the views'
+			users=$((users + 1))
+			[[ $head == *"$user"* ]] || fail "${room##*/} is used by $user, and does not say so at its head"
+		done < <(grep --files-with-matches -E -f "$BATS_TEST_TMPDIR/names" "$BATS_FILE_TMPDIR"/code/* "$BATS_TEST_TMPDIR/views")
+	done
+	((users > 20)) || fail "only $users uses of a room were found"
 }
