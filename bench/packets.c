@@ -11,8 +11,8 @@
  *	packets IFACE send N                                        send N segments, each of another connection long since open
  *
  * INGRESS and EGRESS are the ids of the tracker's programs on IFACE. FIRST (0) is the number of the first connection; each has a
- * tuple of its own. EMPTY is a pinned program that does nothing: each figure is the time above the time of that program, on the same
- * frames, in turns with it. The kernel takes the times, inside the system call, around the program alone. A line of the output
+ * tuple of its own. EMPTY is a pinned program that does nothing: each figure is the time above the time of that program, on the
+ * same frames, in turns with it. The kernel takes the times, inside the system call, around the program alone. A line of the output
  * is a description, a tab and nanoseconds: the median of ROUNDS means.
  *
  * In C, as an interpreter between two system calls takes the caches from what is being measured.

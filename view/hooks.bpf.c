@@ -8,7 +8,7 @@
  *	                                             id of the program, name of the interface
  *	incomplete                                   only if there may be more than was printed
  *
- * MAP is the id of the map that makes a program ours, nt_ifaces: whoever has reason to doubt compares it with the one that is pinned.
+ * MAP is the id of the map that makes a program ours, nt_ifaces: whoever has reason to doubt compares it with the pinned one's.
  *
  * The elements of nt_ifaces mean nothing here but steps: a step walks through all there is and prints its share of the lines. One
  * step is enough for as many interfaces as attach can take on. What changes between two steps can be missing or there twice.

@@ -5,8 +5,8 @@
  *
  * A program is ours if it uses our map. Its name says nothing: others may choose the same.
  *
- * Everything is read with bpf_probe_read_kernel() under RCU, whose lists lead on from an element that is being removed. The number of
- * steps has a limit, so that the walk ends whatever it meets.
+ * Everything is read with bpf_probe_read_kernel() under RCU, whose lists lead on from an element that is being removed. The number
+ * of steps has a limit, so that the walk ends whatever it meets.
  *
  * Who includes this defines found().
  */

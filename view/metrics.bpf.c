@@ -377,8 +377,8 @@ static __noinline int print_interfaces(struct seq_file *seq, __u32 step)
 /* ------------------------------------------------------------------------------------------------------------ steps */
 
 /*
- * The services that are known, as direction << 16 | port, plus 1; 0: about to be written. Services stay, so the list only grows, and
- * several readers may share it: a service that one of them adds is found by the others in their later metrics.
+ * The services that are known, as direction << 16 | port, plus 1; 0: about to be written. Services stay, so the list only grows,
+ * and several readers may share it: a service that one of them adds is found by the others in their later metrics.
  */
 static __u32 listed[MAX_SERVICES], n_listed;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
- * orphans: the id of each map that programs use and nobody else has: it is pinned nowhere, in no BPF file system of any container, and no
- * process holds it. Iterates over all maps of the machine. A line each.
+ * orphans: the id of each map that programs use and nobody else has: it is pinned nowhere, in no BPF file system of any container,
+ * and no process holds it. Iterates over all maps of the machine. A line each.
  *
  * A tracker's filter on such maps is left over from a BPF file system that is gone: nobody can read its records any more.
  */

@@ -52,6 +52,37 @@ teardown() { :; }
 	assert_equal "left out" "$(grep --only-matching -E '[a-z-]+ [0-9][0-9., or]*[0-9]' <<<"$output" | sort)" $'clang-format 14\nshfmt 3.6, 3.7 or 3.8'
 }
 
+@test "no line of C and no comment of the shell is too long" {
+	requires tool_shfmt
+	"$ROOT/scripts/lint" columns
+}
+
+# repeat N TEXT: TEXT, N times over.
+repeat() {
+	printf "%.0s$2" $(seq "$1")
+}
+
+@test "a line that is one column too long is found, be it with tabs or with wide characters; a table's row and a message are not" {
+	local tree=$BATS_TEST_TMPDIR/tree
+	requires tool_shfmt
+	mkdir -p "$tree/scripts"
+	cp "$ROOT/scripts/lint" "$tree/scripts/"
+	{
+		printf '/* %s */\n' "$(repeat 126 …)" "$(repeat 127 …)"
+		printf '\t// %s\n' "$(repeat 121 x)" "$(repeat 122 x)"
+		printf '\tROW(%s) \\\n' "$(repeat 140 x)"
+	} >"$tree/a.h"
+	{
+		printf '# %s\n' "$(repeat 148 x)" "$(repeat 149 x)"
+		printf 'echo %s\n' "$(repeat 160 x)"
+	} >"$tree/b.sh"
+	run "$tree/scripts/lint" columns
+	assert_equal "exit status" "$status:$output" "1:$output"
+	assert_equal "too long" "$output" "b.sh:2: 151 columns, where 150 are the most
+./a.h:2: 133 columns, where 132 are the most
+./a.h:4: 133 columns, where 132 are the most"
+}
+
 @test "every source file names its licence" {
 	requires tool_shfmt
 	"$ROOT/scripts/lint" spdx

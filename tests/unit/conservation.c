@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
- * No connection is lost: the law at struct counters holds after any events in any order. A few sets get far more connections than they
- * have places for; segments are lost, sent again, forged; and at any step of one CPU another may come in between, with a whole event of
- * its own. The numbers are the same in each run: what fails says in which world, and after how many events.
+ * No connection is lost: the law at struct counters holds after any events in any order. A few sets get far more connections than
+ * they have places for; segments are lost, sent again, forged; and at any step of one CPU another may come in between, with a whole
+ * event of its own. The numbers are the same in each run: what fails says in which world, and after how many events.
  */
 #include "host/host.h"
 
@@ -108,8 +108,8 @@ static void come_in_between(const char *what, const void *map)
 }
 
 /*
- * A set's counts, its word in the gate and its time are what its places make them. Who is interrupted may note a time that is later than another's
- * by as much as that took; so the times are compared only where nobody is.
+ * A set's counts, its word in the gate and its time are what its places make them. Who is interrupted may note a time that is later
+ * than another's by as much as that took; so the times are compared only where nobody is.
  */
 static void check_set(__u32 index)
 {

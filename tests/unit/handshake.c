@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
- * tracker/attempt.h and handshake.h: which segments belong to a handshake, and what ends it. Everywhere with initial sequence numbers on
- * both sides of 2^31 and 2^32.
+ * tracker/attempt.h and handshake.h: which segments belong to a handshake, and what ends it. Everywhere with initial sequence
+ * numbers on both sides of 2^31 and 2^32.
  */
 #include "host/host.h"
 

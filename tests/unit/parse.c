@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
- * tracker/parse.h: the fast path and the slow path find the same in a frame, whatever it is; what is read is what was written; nothing
- * behind the linear part of a packet is touched.
+ * tracker/parse.h: the fast path and the slow path find the same in a frame, whatever it is; what is read is what was written;
+ * nothing behind the linear part of a packet is touched.
  */
 #include "host/host.h"
 
@@ -137,8 +137,8 @@ static void make_segment(struct frame *f)
 }
 
 /*
- * The packet as the programs get it, cut off behind `len` bytes. The first `linear` are in place, and behind them a page begins that nobody
- * may touch; all of them can be copied.
+ * The packet as the programs get it, cut off behind `len` bytes. The first `linear` are in place, and behind them a page begins
+ * that nobody may touch; all of them can be copied.
  */
 static struct __sk_buff packet_of(const struct frame *f, __u32 len, __u32 linear)
 {

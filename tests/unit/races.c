@@ -230,7 +230,7 @@ static void two_fins_on_two_cpus_end_it_with_both_sizes(void)
 	CHECK(nth > 1);
 }
 
-/* The connection ends between its FIN and the watch that is made for it: the clock finds a watch without a connection, and drops it. */
+/* The connection ends between its FIN and the watch made for it: the clock finds a watch without a connection, and drops it. */
 static void a_watch_without_a_connection_is_forgotten(void)
 {
 	int nth, left_behind = 0;
@@ -320,7 +320,7 @@ static void newcomer_closes(void)
 	send_next(&talks[SYN_WAYS], ORIG, TCP_ACK | TCP_FIN, 0);
 }
 
-/* The clock puts a connection back whose place another one has taken in the meantime: who gives way then is ended, not forgotten. */
+/* The clock puts a connection back whose place another one has taken meanwhile: who gives way then is ended, not forgotten. */
 static void whom_the_clock_pushes_out_is_ended_not_forgotten(void)
 {
 	static struct flow_key keys[SYN_WAYS + 1];
@@ -436,7 +436,7 @@ static void facts_of_what_has_ended_are_not_the_next_ones(void)
 	CHECK(!watch_of(&t.key));
 }
 
-/* A packet that was stamped a moment before a RST, and is looked at a moment after, refutes it: its time minus the RST's is huge. */
+/* A packet stamped a moment before a RST, and looked at a moment after, refutes it: its time minus the RST's is huge. */
 static void rst_a_moment_later(void)
 {
 	host.now++;
@@ -455,7 +455,7 @@ static void a_packet_from_before_a_rst_does_not_refute_it(void)
 	CHECK_EQUAL(counted(ended[RSTO]), 1);
 }
 
-/* A FIN comes between the two steps in which a refuted RST is forgotten: the half-closed connection has no watch, so no time-out. */
+/* A FIN comes between the two steps that forget a refuted RST: the half-closed connection has no watch, so no time-out. */
 static void a_fin_while_a_rst_is_refuted_is_watched(void)
 {
 	begin_closable();

@@ -42,8 +42,8 @@ static void without_a_socket_bytes_are_known_modulo_2_32(void)
 }
 
 /*
- * One side has sent `size` bytes. The socket has counted up to 2^30 fewer, as the rest is not acknowledged or has not arrived, or two
- * more, a SYN and a FIN. The end of the data decides what the low 32 bits are, the count which multiple of 2^32 it is.
+ * One side has sent `size` bytes. The socket has counted up to 2^30 fewer, as the rest is not acknowledged or has not arrived, or
+ * two more, a SYN and a FIN. The end of the data decides what the low 32 bits are, the count which multiple of 2^32 it is.
  */
 static void with_a_socket_bytes_are_exact(void)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * unit.h - the tests' runner. A file is a program: its main() gives each test to RUN() and returns unit_end(). What is not as it should
- * be is told on stderr, a line for each with its place, its values and the test it is in; the rest of the test runs all the same.
+ * unit.h - the tests' runner. A file is a program: its main() gives each test to RUN() and returns unit_end(). What is not as it
+ * should be is told on stderr, a line for each with its place, its values and the test it is in; the rest of the test still runs.
  */
 #ifndef UNIT_H
 #define UNIT_H
