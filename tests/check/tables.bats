@@ -59,6 +59,13 @@ man_words() {
 		"$({ column field 2 && column field 6; } | grep --invert-match --line-regexp --file=<(man_words) || true)"
 }
 
+@test "every column that is made of several fields is in the manual page" {
+	local made
+	made=$(sed -n 's/^\tsplit("\([^"]*\)", part, " ")$/\1/p' "$ROOT/scripts/lib/table.awk" | grep --only-matching -E '[A-Z_]+')
+	(($(wc -l <<<"$made") > 5)) || fail "table.awk does not say where it was: $made"
+	assert_same "headings that the manual page does not have" "" "$(grep --invert-match --line-regexp --file=<(man_words) <<<"$made" || true)"
+}
+
 @test "every state is in the documents, the help and the completion" {
 	local states
 	states=$(column state 1)
