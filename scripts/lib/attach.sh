@@ -134,7 +134,7 @@ undo_on_failure() {
 	trap 'exit 143' TERM
 }
 
-# All is in place and only tidying is left: signals wait no longer, they are over.
+# All is in place and only tidying is left: from here on there is nothing to take back, and signals are ignored.
 no_way_back() {
 	trap '' HUP INT TERM
 	trap - EXIT

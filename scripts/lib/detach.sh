@@ -130,7 +130,7 @@ release() {
 		run rm -f -- "$pin"
 	done
 	remove_baseline
-	[[ ! -e $VIEWS/baseline ]] || run rm -f -- "$VIEWS/baseline" # a map, in which version 0.1.0 kept it
+	[[ ! -e $VIEWS/baseline ]] || run rm -f -- "$VIEWS/baseline" # a map, as it was before it was a file in $RUN
 	((DRY_RUN)) || view_sweep
 	[[ ! -d $VIEWS ]] || run rmdir -- "$VIEWS"
 }

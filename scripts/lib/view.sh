@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 #
-# Views: BPF iterators, pinned as files in $VIEWS, that show the tracker's maps as text (view/view.h). attach pins them, detach
+# Views: BPF iterators, pinned as files, that show as text what is in the kernel (view/view.h). attach pins them in $VIEWS, detach
 # removes them; the tracker works without them as well, but list and metrics do not. The kernel needs BTF, metrics and hooks newer helpers
 # than the tracker (Linux 5.19 has all): each view is there if it can be.
 #
@@ -9,8 +9,12 @@
 #	records      handshake_records      the same in the format of the trace's lines, for programs
 #	metrics                             Prometheus text
 #	hooks                               the filters that run our programs, in all network namespaces, for programs (view/hooks.bpf.c)
+#	orphans                             the maps that nothing but programs use, for programs (view/orphans.bpf.c)
+#
+# orphans is not in $VIEWS: whoever reads it pins it in $BPFFS for that moment. So is hooks, if the one in $VIEWS is not there or
+# is not to be believed.
 
-# Each view, and the map it iterates over.
+# Each view that attach pins, and the map it iterates over.
 declare -rA VIEW_MAP=(
 	[connections]=conn_map
 	[handshakes]=syn_map
