@@ -51,6 +51,8 @@
 # shellcheck source=laboratory.bash
 source "${BASH_SOURCE[0]%/*}/laboratory.bash"
 BACKGROUND_GROUPS=1
+# OBJ is what the tests attach with tc themselves: NETRACKER_OBJECT, and not NETRACKER_OBJ, which gives the command an object in place of
+# its own. A command that is tested where it is installed has to find its own; what sets NETRACKER_OBJ are tests that give it a stub.
 readonly ROOT OBJ=${NETRACKER_OBJECT:-$ROOT/NeTracker.bpf.o} NETRACKER=${NETRACKER_COMMAND:-$ROOT/scripts/netracker} PINS=/sys/fs/bpf/tc/globals
 
 # The trace is the machine's: what is a test's own is told by the addresses, 10.x.y.0/24 and 2001:db8:z::/48 by the number that tests/run
