@@ -342,8 +342,8 @@ static __always_inline __u32 find_watch_place_locked(struct scratch *scratch, co
 }
 
 /*
- * Watches the connection that began at start_ns: its packets are looked at, and the clock comes to it at due_ns. facts, if known, are kept
- * for its end. Returns true if another one has to give way: *victim.
+ * Watches the connection that began at start_ns: its packets are looked at, and the clock comes to it at due_ns. facts, if known,
+ * are kept for its end. Returns true if another one has to give way: *victim.
  *
  * It may have ended on another CPU by now; then the clock finds a watch without a connection, and forgets it.
  */

@@ -45,8 +45,8 @@
  *	NUMBER(…, value)        an unsigned number; value is an expression with the struct shown *r of record.h
  *	SIZE(…, value)          a signed one
  *	TEXT_FIELD(…, value)    a string; ends with a NUL, or where its array does
- *	FACT(…, value)          a number of 32 bits that the socket tells at the close: this row alone measures, keeps and shows it; value
- *	                        is an expression with the struct bpf_tcp_sock *tcp of socket.h. Unknown: left out of the line
+ *	FACT(…, value)          a number of 32 bits that the socket tells at the close: this row alone measures, keeps and shows it;
+ *	                        value: an expression with the struct bpf_tcp_sock *tcp of socket.h. Unknown: left out of the line
  *
  * A line of the trace has 511 characters at most; fields that do not fit are left out there.
  */

@@ -118,10 +118,10 @@ head_of() {
 }
 
 # names_of FILE: an expression for each name that its code gives to others: macros, types, functions, variables, values of an enum. What
-# it undefines again is for itself.
+# it undefines again is for itself, and what others define if nobody else has is theirs.
 names_of() {
 	local undefined
-	undefined=$(sed -n 's/^#undef //p' "$1")
+	undefined=$(sed -n 's/^#undef //p' "$1" && sed -n 's/^#ifndef //p' "$ROOT"/tracker/*.h)
 	sed -nE \
 		-e 's/^#define (\w+).*/\1/p' \
 		-e 's/^(struct|enum) (\w+) \{/\1 \2/p' \
