@@ -15,8 +15,8 @@
  *   number on the stack makes another state.
  * - A number that is compared and then used as an index is 64 bits wide if it may be put on the stack meanwhile: of a shorter one
  *   Linux 6.1 forgets the bound.
- * - What may not be there is memory with a flag in it, and not a pointer that may be NULL, if it is handed on through branches: there
- *   Linux 6.1 forgets which of both it is.
+ * - What may not be there is memory with a flag in it, and not a pointer that may be NULL, if it is handed on through branches:
+ *   there Linux 6.1 forgets which of both it is.
  */
 #ifndef NETRACKER_VERIFIER_H
 #define NETRACKER_VERIFIER_H
