@@ -6,6 +6,7 @@
  *	packets IFACE INGRESS EGRESS EMPTY connection WHAT [FIRST]  whole connections: SYN, SYN-ACK, ACK, FIN, FIN
  *	packets IFACE INGRESS EGRESS EMPTY flood [FIRST]            forged SYNs, with the handshake table full
  *	packets IFACE INGRESS EGRESS EMPTY establish N [FIRST]      make N connections and leave them open
+ *	packets IFACE INGRESS EGRESS EMPTY cold N                   pure ACKs of the N that are open, in random order: hot, spread, cold
  *	packets IFACE INGRESS EGRESS EMPTY paced RATE SECONDS       RATE whole connections a second; prints how many they were
  *	packets IFACE INGRESS EGRESS EMPTY race N [CLIENT SERVER]   N connections on two CPUs at once, both the same segments
  *	packets IFACE send N                                        send N segments, each of another connection long since open
@@ -41,10 +42,12 @@
 #include <linux/udp.h>
 
 #define ROUNDS 5
-#define CONNECTIONS 20000 /* in a round, each with frames of its own */
-#define REPEAT 2000000    /* of a frame that changes nothing */
-#define SYNS 400000       /* to fill the handshake table */
-#define PORTS 60000       /* of one client */
+#define CONNECTIONS 20000     /* in a round, each with frames of its own */
+#define REPEAT 2000000        /* of a frame that changes nothing */
+#define SYNS 400000           /* to fill the handshake table */
+#define CORE_CACHES (4 << 20) /* bytes: more than the caches hold that a core has for itself */
+#define ALL_CACHES (96 << 20) /* more than those hold that it shares */
+#define PORTS 60000           /* of one client */
 #define CLIENT_PORT 1024
 #define SERVER_PORT 8000
 #define VLAN 0x81000042U /* an 802.1Q tag in the frame */
@@ -157,20 +160,24 @@ static void make_connection(void)
 	segment(&server_fin, OUT, FIN | ACK, 5001, 1002, "");
 }
 
-/* Makes it another connection: PORTS ports of a client, then the next client. */
-static void next_connection(void)
+/* Makes it the connection with this number: PORTS ports of a client, then the next client. */
+static void become_connection(__u32 n)
 {
-	__be32 address = htonl(client + used / PORTS * 2);
-	__be16 port = htons(CLIENT_PORT + used % PORTS);
+	__be32 address = htonl(client + n / PORTS * 2);
+	__be16 port = htons(CLIENT_PORT + n % PORTS);
 	size_t i;
 
-	used++;
 	for (i = 0; i < sizeof(connection) / sizeof(*connection); i++) {
 		struct frame *f = connection[i];
 
 		*(f->direction == IN ? &f->ip->saddr : &f->ip->daddr) = address;
 		*(f->direction == IN ? &f->tcp->source : &f->tcp->dest) = port;
 	}
+}
+
+static void next_connection(void)
+{
+	become_connection(used++);
 }
 
 /* ------------------------------------------------------------------------------------------------------------ runs */
@@ -298,6 +305,54 @@ static void establish(int count)
 		next_connection();
 		open_it(tracker);
 	}
+}
+
+/* As the rest of the machine does between two packets: leaves nothing in the first bytes of cache but its own. */
+static void take_caches(size_t bytes)
+{
+	static volatile __u8 *buffer;
+	size_t i;
+
+	if (!buffer) {
+		buffer = malloc(ALL_CACHES);
+		if (!buffer)
+			errx(1, "packets: no memory");
+		memset((void *)buffer, 1, ALL_CACHES); /* untouched, all its pages would be one and the same */
+	}
+	for (i = 0; i < bytes; i += 64)
+		buffer[i]++;
+}
+
+/*
+ * A pure ACK of another connection each time, one of so many that are open. Code and data of the program, the frame and the kernel
+ * around it are as far away for the empty program as they are for the tracker: what is left is the tracker's own.
+ */
+static void scattered(const char *what, int open, int count, size_t caches)
+{
+	double rounds[ROUNDS];
+	int i, n;
+
+	for (i = 0; i < ROUNDS; i++) {
+		rounds[i] = 0;
+		for (n = 0; n < count; n++) {
+			become_connection(random() % open);
+			take_caches(caches);
+			rounds[i] -= run(empty, &ack, 1);
+			take_caches(caches);
+			rounds[i] += run(tracker, &ack, 1);
+		}
+		rounds[i] /= count;
+	}
+	print_median(what, rounds);
+}
+
+static void cold(int open)
+{
+	become_connection(random() % open);
+	in_place("pure ACK of one connection, again and again", &ack);
+	scattered("pure ACK of any connection", open, 200000, 0);
+	scattered("pure ACK of any connection, the core's caches lost", open, 5000, CORE_CACHES);
+	scattered("pure ACK of any connection, all caches lost", open, 200, ALL_CACHES);
 }
 
 static double seconds_now(void)
@@ -451,6 +506,8 @@ int main(int argc, char **argv)
 	} else if (!strcmp(verb, "establish") && argc > 6) {
 		used = number(argc, argv, 7);
 		establish(number(argc, argv, 6));
+	} else if (!strcmp(verb, "cold") && number(argc, argv, 6) > 0) {
+		cold(number(argc, argv, 6));
 	} else if (!strcmp(verb, "race") && argc > 6) {
 		return race(number(argc, argv, 6));
 	} else if (!strcmp(verb, "paced") && argc > 7) {
