@@ -7,7 +7,7 @@
  *	packets IFACE INGRESS EGRESS EMPTY flood [FIRST]            forged SYNs, with the handshake table full
  *	packets IFACE INGRESS EGRESS EMPTY establish N [FIRST]      make N connections and leave them open
  *	packets IFACE INGRESS EGRESS EMPTY cold N                   pure ACKs of the N that are open, in random order: hot, spread, cold
- *	packets IFACE INGRESS EGRESS EMPTY paced RATE SECONDS       RATE whole connections a second; prints how many they were
+ *	packets IFACE INGRESS EGRESS EMPTY paced RATE SECONDS       RATE refused connections a second; prints how many they were
  *	packets IFACE INGRESS EGRESS EMPTY race N [CLIENT SERVER]   N connections on two CPUs at once, both the same segments
  *	packets IFACE send N                                        send N segments, each of another connection long since open
  *
@@ -60,6 +60,7 @@ enum direction {
 enum flag {
 	FIN = 1,
 	SYN = 2,
+	RST = 4,
 	ACK = 16
 };
 
@@ -146,9 +147,10 @@ static struct frame *segment(struct frame *f, enum direction direction, int flag
 	return f;
 }
 
-/* A connection over IPv4, client first. */
-static struct frame syn, syn_ack, ack, client_fin, server_fin;
-static struct frame *const connection[] = { &syn, &syn_ack, &ack, &client_fin, &server_fin };
+/* A connection over IPv4, client first, and what the server says that does not want one. */
+static struct frame syn, syn_ack, ack, client_fin, server_fin, refusal;
+static struct frame *const connection[] = { &syn, &syn_ack, &ack, &client_fin, &server_fin, &refusal };
+#define WHOLE 5    /* frames, the first ones: a connection from beginning to end */
 static __u32 used; /* connections whose tuples have been used */
 
 static void make_connection(void)
@@ -158,6 +160,7 @@ static void make_connection(void)
 	segment(&ack, IN, ACK, 1001, 5001, "");
 	segment(&client_fin, IN, FIN | ACK, 1001, 5001, "");
 	segment(&server_fin, OUT, FIN | ACK, 5001, 1002, "");
+	segment(&refusal, OUT, RST | ACK, 0, 1001, "");
 }
 
 /* Makes it the connection with this number: PORTS ports of a client, then the next client. */
@@ -248,6 +251,12 @@ static __u32 open_it(const int *programs)
 static __u32 open_and_close(const int *programs)
 {
 	return open_it(programs) + run(programs, &client_fin, 1) + run(programs, &server_fin, 1);
+}
+
+/* The fewest frames that make a record. */
+static __u32 open_and_refuse(const int *programs)
+{
+	return run(programs, &syn, 1) + run(programs, &refusal, 1);
 }
 
 static __u32 syn_alone(const int *programs)
@@ -372,7 +381,7 @@ static void paced(int rate, int seconds)
 		while (seconds_now() < start + (double)i / rate)
 			;
 		next_connection();
-		open_and_close(tracker);
+		open_and_refuse(tracker);
 	}
 	printf("%.0f\n", rate * seconds / (seconds_now() - start));
 }
@@ -396,7 +405,7 @@ static void race_on(int cpu, volatile int *mine, volatile int *others, int count
 	stay_on(cpu);
 	while (count--) {
 		next_connection();
-		for (i = 0; i < sizeof(connection) / sizeof(*connection); i++) {
+		for (i = 0; i < WHOLE; i++) {
 			*mine = ++step;
 			while (*others < step)
 				;
