@@ -62,6 +62,11 @@ load() {
 		awk '$1 == "Requests/sec:" { print $2 }'
 }
 
+# Connections that nginx has accepted so far, with the one that asks.
+accepted() {
+	in_netns client curl --silent "http://$SERVER4:$PORT/status" | awk 'NR == 3 { print $1 }'
+}
+
 netracker() {
 	"$NETRACKER" "$@"
 }

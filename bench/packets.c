@@ -10,6 +10,7 @@
  *	packets IFACE INGRESS EGRESS EMPTY paced RATE SECONDS       RATE refused connections a second; prints how many they were
  *	packets IFACE INGRESS EGRESS EMPTY race N [CLIENT SERVER]   N connections on two CPUs at once, both the same segments
  *	packets IFACE send N                                        send N segments, each of another connection long since open
+ *	packets stats                                               let the kernel take the time of all programs until this one ends
  *
  * INGRESS and EGRESS are the ids of the tracker's programs on IFACE. FIRST (0) is the number of the first connection; each has a
  * tuple of its own. EMPTY is a pinned program that does nothing: each figure is the time above the time of that program, on the
@@ -467,6 +468,16 @@ static void send_all(int count)
 	close(link);
 }
 
+/* Until this process ends: with its descriptor, however that comes, ends what it switched on for the whole machine. */
+static void keep_stats(void)
+{
+	if (bpf_enable_stats(BPF_STATS_RUN_TIME) < 0)
+		err(1, "packets: the kernel does not take the time of programs");
+	puts("on");
+	fflush(stdout);
+	pause();
+}
+
 /* The number that argument i is; 0 if there is none. */
 static int number(int argc, char **argv, int i)
 {
@@ -493,6 +504,10 @@ int main(int argc, char **argv)
 	if (argc > 8 && !strcmp(verb, "race")) {
 		client = ntohl(inet_addr(argv[7]));
 		server = ntohl(inet_addr(argv[8]));
+	}
+	if (argc == 2 && !strcmp(argv[1], "stats")) {
+		keep_stats();
+		return 0;
 	}
 	make_connection();
 	ifindex = argc > 1 ? if_nametoindex(argv[1]) : 0;

@@ -4,10 +4,10 @@
 
 .PHONY: bench soak clean-bench
 
-bench: ## measure speed, scale and accuracy, beside what one would use instead: 10 minutes; PARTS='packets rate …' runs a part (root)
+bench: ## measure speed, scale and accuracy, beside what one would use instead: 15 minutes; PARTS='packets rate …' runs a part, BASE=COMMIT is the release to measure beside (root)
 	@scripts/deps --quiet build run test bench
 	@$(MAKE) --no-print-directory all bench/empty.bpf.o bench/packets
-	@bench/run $(PARTS)
+	@BASE='$(BASE)' bench/run $(PARTS)
 
 soak: ## the highest connection rate for DURATION seconds (1800): every connection accounted for, memory flat (root)
 	@scripts/deps --quiet build run test bench
