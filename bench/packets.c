@@ -6,7 +6,7 @@
  *	packets IFACE INGRESS EGRESS EMPTY connection WHAT [FIRST]  whole connections: SYN, SYN-ACK, ACK, FIN, FIN
  *	packets IFACE INGRESS EGRESS EMPTY flood [FIRST]            forged SYNs, with the handshake table full
  *	packets IFACE INGRESS EGRESS EMPTY establish N [FIRST]      make N connections and leave them open
- *	packets IFACE INGRESS EGRESS EMPTY cold N                   pure ACKs of the N that are open, in random order: hot, spread, cold
+ *	packets IFACE INGRESS EGRESS EMPTY cold N                   pure ACKs of the N that are open: hot, spread, cold
  *	packets IFACE INGRESS EGRESS EMPTY paced RATE SECONDS       RATE refused connections a second; prints how many they were
  *	packets IFACE INGRESS EGRESS EMPTY race N [CLIENT SERVER]   N connections on two CPUs at once, both the same segments
  *	packets IFACE send N                                        send N segments, each of another connection long since open
