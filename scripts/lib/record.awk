@@ -92,16 +92,24 @@ batches && /^netracker: (end of batch|written [0-9]+)$/ {
 	}
 }
 
-# note_loss(HOW_MANY): what the tracer says was overwritten. It may not know how many there were.
+# note_loss(HOW_MANY): what the tracer says was overwritten. It may not know how many there were. Said once a batch: the tracer says it
+# for each of its pages.
 function note_loss(how_many)
 {
-	if (how_many == "") {
-		lost++
+	lost += how_many == "" ? 1 : how_many
+	losses_unknown += how_many == ""
+	losses_unsaid += how_many
+	if (!batches)
+		say_losses()
+}
+
+function say_losses()
+{
+	if (losses_unknown)
 		print "netracker: records lost, nobody knows how many: the log's buffer was full before they were read" > "/dev/stderr"
-		return
-	}
-	lost += how_many
-	print "netracker: " how_many " records lost: the log's buffer was full before they were read" > "/dev/stderr"
+	if (losses_unsaid)
+		printf "netracker: %.0f records lost: the log's buffer was full before they were read\n", losses_unsaid > "/dev/stderr"
+	losses_unknown = losses_unsaid = 0
 }
 
 # put(LINE): all that goes out goes through here. Lines are held until the end of their batch, in pieces of some lines: to mawk, when
@@ -120,6 +128,7 @@ function put(line)
 
 function end_batch(   i)
 {
+	say_losses()
 	if (unreadable)
 		printf "netracker: %.0f lines of the log could not be read: they are not in the form of records\n", unreadable > "/dev/stderr"
 	batch_rows = rows - rows_before

@@ -102,6 +102,18 @@ json() {
 	assert_equal row "$(format table <<<"$lines" | grep -c 'lost before\]$')" 2
 }
 
+@test "lost records: a batch says so once, however many of the tracer's pages it was" {
+	{
+		echo 'CPU:0 [LOST 12 EVENTS]'
+		trace_line
+		echo 'CPU:1 [LOST 3 EVENTS]'
+		trace_line
+		echo 'CPU:0 [LOST 5 EVENTS]'
+		echo 'netracker: end of batch'
+	} | NT_BATCHES=1 format json >/dev/null
+	assert_equal notices "$(cat "$BATS_TEST_TMPDIR/stderr")" "netracker: 20 records lost: the log's buffer was full before they were read"
+}
+
 @test "the farewell of the last detach ends the reader" {
 	assert_equal rows "$({
 		trace_line
