@@ -80,6 +80,62 @@ figure_is() {
 	[[ ! -e $NETRACKER_RUN ]] || fail "$(find "$NETRACKER_RUN")"
 }
 
+@test "stats --reset: what is no baseline any more is refused, whatever it is" {
+	local file kept change
+	assert_status 0 netracker stats --reset
+	file=$(echo "$NETRACKER_RUN"/*)
+	kept=$(<"$file")
+	for change in empty null '{}' 'del(.counters)' 'del(.time_ns)' '.live = "x"' '.counters = 5' '.in.duration = 1' '.time_ns = 1e30' '., .'; do
+		case $change in
+			empty) : >"$file" ;;
+			null | '{}') echo "$change" >"$file" ;;
+			*) jq "$change" <<<"$kept" >"$file" ;;
+		esac
+		assert_status 1 netracker stats
+		assert_says "$file does not tell what to count from; 'netracker stats --reset' writes it anew"
+		assert_equal "lines for '$change'" "$(wc -l <<<"$output")" 1
+	done
+	rm "$file"
+	mkdir "$file"
+	assert_status 1 netracker stats
+	assert_says "$file is no file"
+	assert_status 1 netracker stats --reset
+	assert_says "cannot write $file: it is no file; nothing was reset"
+	# It holds up no detach.
+	assert_status 0 netracker detach --quiet veth0
+	assert_says "$file cannot be removed"
+	assert_clean
+}
+
+@test "stats --reset: files, links and directories of others stay as they are" {
+	local name
+	mkdir "$NETRACKER_RUN"
+	echo theirs >"$BATS_TEST_TMPDIR/theirs"
+	name=$NETRACKER_RUN/baseline-$(stat --format=%d /sys/fs/bpf).json
+	ln -s "$BATS_TEST_TMPDIR/theirs" "$name.new"
+	assert_status 0 netracker stats --reset
+	assert_equal "what the link leads to" "$(<"$BATS_TEST_TMPDIR/theirs")" theirs
+	assert_status 0 netracker detach --quiet veth0
+	assert_equal "what is left" "$(find "$NETRACKER_RUN" -mindepth 1)" "$name.new"
+	rm "$name.new"
+	netracker attach --quiet veth0
+	assert_status 0 netracker detach --quiet veth0
+	[[ -d $NETRACKER_RUN ]] || fail "a directory that others may enter was removed"
+}
+
+@test "stats --reset: losses of the log before it do not count" {
+	local instance=$INSTANCES/$NETRACKER_INSTANCE i
+	echo 4 >"$instance/buffer_size_kb"
+	for i in {1..60}; do
+		refused
+	done
+	wait_for figure_is .attempts 60
+	(($(netracker stats --json | jq .losses.log) > 0)) || fail "the log has lost nothing"
+	echo 0 >"$instance/tracing_on"
+	assert_status 0 netracker stats --reset
+	figure_is .losses.log 0
+}
+
 @test "stats --reset: what it has kept is not believed of another load of the tracker" {
 	local file
 	refused
@@ -212,4 +268,18 @@ is_read() {
 	open 8000
 	netracker list 2>"$BATS_TEST_TMPDIR/words" | true
 	assert_equal "words" "$(<"$BATS_TEST_TMPDIR/words")" ''
+}
+
+@test "who prints nothing does its work with the output closed" {
+	assert_status 0 in_netns server bash -c "'$NETRACKER' config log=off >&-"
+	assert_equal log "$(netracker config | grep '^log=')" log=off
+	assert_status 0 in_netns server bash -c "'$NETRACKER' stats --reset >&-"
+	assert_status 1 in_netns server bash -c "'$NETRACKER' stats >&-"
+	assert_says 'standard output is closed'
+}
+
+@test "detach --dry-run shows what a detach would do to the interface" {
+	assert_status 0 netracker detach --dry-run veth0
+	[[ $output == *'tc filter del dev veth0 ingress'*'tc filter del dev veth0 egress'*'tc qdisc del dev veth0 clsact'* ]] || fail "$output"
+	assert_status 0 netracker status
 }

@@ -177,7 +177,7 @@ parsed() {
 }
 
 @test "options: values behind = or in the next word, bundles, unique beginnings, between operands and not behind --" {
-	assert_equal "=" "$(parsed list --addr=192.0.2.7 --port 80 --state=)" 'addr=192.0.2.7 port=80 state= |'
+	assert_equal "=" "$(parsed list --addr=192.0.2.7 --port 80 --state=SF)" 'addr=192.0.2.7 port=80 state=SF |'
 	assert_equal "bundle" "$(parsed list -4Hwjn5)" '4=1 json=1 max_rows=5 no_header=1 wide=1 |'
 	assert_equal "beginnings" "$(parsed log --fail --max 3 --no-f --qual)" 'failed=1 max_rows=3 no_follow=1 quality=1 |'
 	assert_equal "between" "$(parsed attach eth0 -q eth1 --netns=/run/x)" 'netns=/run/x quiet=1 | eth0 eth1'
@@ -186,6 +186,22 @@ parsed() {
 	# shellcheck disable=SC2016 # it must not be expanded
 	assert_equal "words that a shell would evaluate" "$(parsed log --since='$(id)`id`' --owner "it's; \\" '* ')" \
 		$'owner=it\'s; \\ since=$(id)`id` | * '
+}
+
+@test "an empty value is a mistake, and never \"not given\"" {
+	local words
+	for words in 'attach --netns= veth0' 'detach --netns= veth0' 'attach --group= veth0' 'metrics --textfile=' 'log --state=' 'log --addr=' 'list --sort=' \
+		'list --port=' 'log --since='; do
+		# shellcheck disable=SC2086 # they are words
+		assert_status 2 "$NETRACKER" $words
+		assert_says 'needs a value, and this one is empty'
+	done
+	assert_status 2 "$NETRACKER" attach --netns '' veth0
+}
+
+@test "variables of getopt change nothing" {
+	POSIXLY_CORRECT=1 GETOPT_COMPATIBLE=1 assert_status 0 "$NETRACKER" list --help
+	assert_says 'usage: netracker list'
 }
 
 @test "help, manual page and completion have the options of the table, no more and no less" {

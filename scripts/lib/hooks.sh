@@ -275,7 +275,8 @@ remove_filter() {
 
 # remove_qdisc DEV: the clsact that attach made, unless somebody has hung filters there since.
 remove_qdisc() {
-	if [[ $(filters "$1") ]]; then
+	# What --dry-run leaves there is not others'.
+	if [[ $(filters "$1" | awk '$6 != "ours" && $6 != "stray"') ]]; then
 		say "$1: the clsact qdisc stays, others have filters on it"
 	elif [[ $(qdisc "$1") == clsact ]]; then
 		run "${IN_NETNS[@]}" tc qdisc del dev "$1" clsact

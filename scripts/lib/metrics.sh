@@ -6,6 +6,7 @@
 cmd_metrics() {
 	local dir=${GIVEN[textfile]-}
 	(($# == 0)) || die_word "$1"
+	require tables
 	if [[ ! -r $VIEWS/metrics ]]; then
 		require root
 		# Whose it is, only who may open it could tell.

@@ -56,6 +56,8 @@ parse_options() {
 		key=${keys[$1]}
 		GIVEN[$key]=1
 		if [[ ${takes_value[$key]-} ]]; then
+			# An empty one is what an empty variable or a command that failed has left: it is never meant as "not given".
+			[[ $2 ]] || die_usage "$1 needs a value, and this one is empty; 'netracker help $VERB' tells which"
 			GIVEN[$key]=$2
 			shift
 		fi

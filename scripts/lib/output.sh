@@ -17,10 +17,16 @@ open_output() {
 	exec {OUT}>&1
 }
 
-# require_output: end if nobody would see what the verb prints. attach and detach print something with --dry-run alone.
+# require_output: end if the verb prints something, as these options and OPERANDS have it, and nobody would see it.
 require_output() {
-	((OUTPUT_IS_OPEN)) || [[ $VERB == @(attach|detach) && ! -v GIVEN[dry_run] ]] ||
-		die "$EXIT_FAILED" "standard output is closed, so nothing can be shown; give it a file or a reader"
+	((!OUTPUT_IS_OPEN)) || return 0
+	case $VERB in
+		attach | detach) [[ -v GIVEN[dry_run] ]] || return 0 ;;
+		stats) [[ ! -v GIVEN[reset] ]] || return 0 ;;
+		metrics) [[ ! -v GIVEN[textfile] ]] || return 0 ;;
+		config) ((${#OPERANDS[@]} == 0)) || return 0 ;;
+	esac
+	die "$EXIT_FAILED" "standard output is closed, so nothing can be shown; give it a file or a reader"
 }
 
 # show_and_end COMMAND…: run it in a subshell, write what it prints, and end with its exit status. Never returns.

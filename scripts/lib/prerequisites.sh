@@ -72,7 +72,7 @@ has_jq() {
 
 # Asked to do what it will be asked to do: there are many awks, and old ones.
 has_awk() {
-	has_command awk mawk || return
+	has_command awk mawk && has_tables || return
 	[[ $(try_awk 2>/dev/null) == '{"ts":"2024-02-29T12:34:56.000001Z","src":"192.0.2.129",'*$'"ifname":"\303\251\\u0001",'*'"duration_ns":3000000000,'*'"cgroup":18446744073709551615,'* ]] ||
 		missing "this awk does not make of a record what it should; install mawk 1.3.4, gawk, original-awk or busybox and make it awk ('update-alternatives --config awk')"
 }
@@ -101,7 +101,8 @@ has_object() {
 }
 
 has_tables() {
-	[[ -s $TABLES_TSV ]] || missing "$TABLES_TSV is not there; 'make' builds it"
+	[[ -s $TABLES_TSV ]] || missing "$TABLES_TSV is not there; 'make' builds it" || return
+	[[ $(tail -n 1 -- "$TABLES_TSV") == end ]] || missing "$TABLES_TSV is not whole; 'make clean all' builds it anew"
 }
 
 has_bpffs() {

@@ -25,7 +25,7 @@ def failed: [to_entries[] | select(.key | IN(rows("state")[] | select(.[2] == "F
 def put_counters($c): reduce (rows("counter")[] | select(.[2] != "")) as $row (.; setpath($row[2] / "."; $c[$row[1]]));
 
 .live as $live | .time_ns as $now
-| minus($base | del(.time_ns, .live)) | .counters as $c | .in as $in | .out as $out
+| minus($base | del(.time_ns, .live, .log_lost)) | .counters as $c | .in as $in | .out as $out
 | {
 	since: (($base.time_ns / 1000 + $boot_us) / 1e6 | floor | todate),
 	seconds: (($now - $base.time_ns) / 1e9),
@@ -38,7 +38,7 @@ def put_counters($c): reduce (rows("counter")[] | select(.[2] != "")) as $row (.
 	losses: {connections: ($c.syn_evicted + $c.conn_full)}
 }
 | put_counters($c)
-| .losses.log = $log_lost
+| .losses.log = ([$log_lost - ($base.log_lost // 0), 0] | max)
 | . + {
 	in: ($in | direction),
 	out: ($out | direction)

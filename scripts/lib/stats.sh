@@ -33,13 +33,9 @@ totals() {
 
 # Print the counts since the last reset as the user gets to see them.
 stats() {
-	local lost=0 fill base
-	if [[ -d $(instance) ]]; then
-		fill=$(buffer_fill)
-		lost=${fill##* }
-	fi
+	local base
 	base=$(read_baseline)
-	totals | jq --compact-output --rawfile tables "$TABLES_TSV" --argjson base "$base" --argjson boot_us "$(boot_us)" --argjson log_lost "$lost" \
+	totals | jq --compact-output --rawfile tables "$TABLES_TSV" --argjson base "$base" --argjson boot_us "$(boot_us)" --argjson log_lost "$(log_lost)" \
 		--from-file "$LIBDIR/stats.jq"
 }
 
@@ -60,8 +56,9 @@ counting_maps() {
 read_baseline() {
 	local file baseline=''
 	file=$(baseline_file)
+	[[ ! -e $file || -f $file ]] || die "$EXIT_FAILED" "$file is no file, so it does not tell what to count from; take it away"
 	if [[ -e $file ]]; then
-		baseline=$(command jq --compact-output --argjson maps "$(counting_maps)" 'select(.maps == $maps) | del(.maps, .reset)' "$file" 2>/dev/null) ||
+		baseline=$(command jq --slurp --compact-output --argjson maps "$(counting_maps)" --from-file "$LIBDIR/baseline.jq" "$file" 2>/dev/null) ||
 			die "$EXIT_FAILED" "$file does not tell what to count from; 'netracker stats --reset' writes it anew"
 	fi
 	[[ $baseline ]] || baseline=$(interfaces | awk '!oldest || $5 < oldest { oldest = $5 } END { printf "{\"time_ns\":%.0f}", oldest }')
@@ -73,24 +70,43 @@ write_baseline() {
 	local file text reason
 	take_lock
 	file=$(baseline_file)
-	text=$(totals | jq --argjson maps "$(counting_maps)" '{reset: (now | floor | todate), maps: $maps} + .')
-	reason=$(
-		umask 077
-		{ mkdir -p -- "$RUN" && printf '%s\n' "$text" >"$file.new" && mv -f -T -- "$file.new" "$file"; } 2>&1
-	) || {
-		rm -f -- "$file.new"
-		die "$EXIT_FAILED" "cannot write $file: ${reason##*: }; nothing was reset; make room there, or see to whom it belongs"
-	}
+	text=$(totals | jq --argjson maps "$(counting_maps)" --argjson log_lost "$(log_lost)" \
+		'{reset: (now | floor | todate), maps: $maps} + . + {log_lost: $log_lost}')
+	reason=$(put_in_place "$file" "$text" 2>&1) ||
+		die "$EXIT_FAILED" "cannot write $file: $(last_words "${reason##*: }"); nothing was reset; make room there, or see to whom it belongs"
 	say "counting from now on"
 }
 
-# remove_baseline: idempotent, and not done by --dry-run.
+# put_in_place FILE TEXT: whole or not at all, under a name that nobody else has chosen until then.
+put_in_place() (
+	umask 077
+	new=
+	trap '[[ ! $new ]] || rm -f -- "$new"' EXIT
+	[[ ! -e $1 || -f $1 ]] || {
+		echo "$1: it is no file"
+		exit 1
+	}
+	mkdir -p -- "${1%/*}" && new=$(mktemp -- "$1.XXXXXX") && printf '%s\n' "$2" >"$new" && mv -f -T -- "$new" "$1"
+)
+
+# remove_baseline: idempotent, and not done by --dry-run. Nothing hangs on it: what stays counts for nothing once the maps are gone. The
+# directory is ours if it is as put_in_place makes it.
 remove_baseline() {
 	local file
 	file=$(baseline_file)
-	[[ ! -e $file ]] || run rm -f -- "$file"
-	((DRY_RUN)) || rm -f -- "$file.new"
-	((DRY_RUN)) || [[ ! -d $RUN ]] || rmdir --ignore-fail-on-non-empty -- "$RUN"
+	((!DRY_RUN)) || return 0
+	if [[ -e $file ]]; then
+		announce "rm -f -- $(quoted "$file")"
+		rm -f -- "$file" "$file".?????? 2>/dev/null || say "$file cannot be removed, so it stays; it counts for nothing any more"
+	fi
+	[[ ! -d $RUN || -L $RUN || $(stat --format=%a -- "$RUN") != 700 ]] || rmdir -- "$RUN" 2>/dev/null || true
+}
+
+# Print how many records were overwritten in the log before they were read.
+log_lost() {
+	local fill=0
+	[[ ! -d $(instance) ]] || fill=$(buffer_fill)
+	printf '%s\n' "${fill##* }"
 }
 
 cmd_config() {

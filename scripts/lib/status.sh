@@ -97,6 +97,7 @@ cmd_check() {
 		awk awk
 		util_linux flock, nsenter, getopt
 		object BPF object
+		tables tables of states and fields
 		bpffs BPF file system
 		tracefs tracefs
 	EOF
