@@ -123,14 +123,15 @@ figure_is() {
 	[[ -d $NETRACKER_RUN ]] || fail "a directory that others may enter was removed"
 }
 
+log_overflows() {
+	refused
+	(($(netracker stats --json | jq .losses.log) > 0))
+}
+
 @test "stats --reset: losses of the log before it do not count" {
-	local instance=$INSTANCES/$NETRACKER_INSTANCE i
+	local instance=$INSTANCES/$NETRACKER_INSTANCE
 	echo 4 >"$instance/buffer_size_kb"
-	for i in {1..60}; do
-		refused
-	done
-	wait_for figure_is .attempts 60
-	(($(netracker stats --json | jq .losses.log) > 0)) || fail "the log has lost nothing"
+	wait_for log_overflows
 	echo 0 >"$instance/tracing_on"
 	assert_status 0 netracker stats --reset
 	figure_is .losses.log 0
