@@ -149,15 +149,18 @@ static __always_inline void watch_closing(struct scratch *scratch, const struct 
 	set_clock(due_ns, now);
 }
 
-/* A FIN with sequence number `end` (that of the FIN itself, behind the data) at time now. facts: of the socket. */
-static __always_inline void on_connection_fin(struct scratch *scratch, const struct flow_key *key, struct conn *c, bool by_orig,
-                                              __u32 end, __u64 now, const struct facts *facts)
+/*
+ * A FIN with sequence number `end` (that of the FIN itself, behind the data) at time now. facts: of the socket. Returns whether it
+ * is the second one, and who has it has to end the connection: *flags.
+ */
+static __always_inline bool on_connection_fin(struct scratch *scratch, const struct flow_key *key, struct conn *c, bool by_orig,
+                                              __u32 end, __u64 now, const struct facts *facts, __u32 *flags)
 {
 	__u32 mine = by_orig ? ORIG_FIN | ORIG_END : RESP_FIN | RESP_END, both = ORIG_FIN | RESP_FIN, before;
 
 	if (c->flow.flags & mine & both) {
 		c->flow.last_ns = now; /* sent again */
-		return;
+		return false;
 	}
 	/* Both sides' FINs may be at work on two CPUs: each writes its own fields first, then its bit; the second one ends. */
 	note_end(&c->flow, by_orig, end);
@@ -169,9 +172,9 @@ static __always_inline void on_connection_fin(struct scratch *scratch, const str
 		if (!facts->known || facts->of_orig != by_orig || !is_ours(facts, before))
 			facts = &scratch->nothing;
 		watch_closing(scratch, key, c, facts, now);
-	} else if (((before | mine) & both) == both && claim(key, c, &before)) {
-		end_connection(scratch, key, c, before, SF, now, facts);
+		return false;
 	}
+	return ((before | mine) & both) == both && claim(key, c, flags);
 }
 
 /*
@@ -189,15 +192,18 @@ static __always_inline bool refutes_rst(const struct flow *f, const struct segme
 	return by_orig == !!(f->flags & RST_BY_ORIG) && f->rst_seq - end > REORDER_BYTES;
 }
 
-/* A segment without SYN and RST of a connection in conn_map: one with FIN, or any while the connection is WATCHED. */
-static __always_inline void on_connection_segment(struct scratch *scratch, const struct flow_key *key, struct conn *c,
-                                                  const struct segment *s, bool by_orig, const struct facts *facts)
+/*
+ * A segment without SYN and RST of a connection in conn_map: one with FIN, or any while the connection is WATCHED. Returns as
+ * on_connection_fin() does.
+ */
+static __always_inline bool on_connection_segment(struct scratch *scratch, const struct flow_key *key, struct conn *c,
+                                                  const struct segment *s, bool by_orig, const struct facts *facts, __u32 *ended)
 {
 	__u32 flags = c->flow.flags;
 
 	if (flags & RST_PENDING) {
 		if (!refutes_rst(&c->flow, s, by_orig))
-			return;
+			return false;
 		flags = __sync_fetch_and_and(&c->flow.flags, ~(RST_PENDING | RST_BY_ORIG | RST_ACKED));
 		if (flags & RST_PENDING)
 			COUNT(rst_disbelieved);
@@ -210,9 +216,10 @@ static __always_inline void on_connection_segment(struct scratch *scratch, const
 		}
 	}
 	if (s->flags & TCP_FIN)
-		on_connection_fin(scratch, key, c, by_orig, s->seq + s->len, s->now, facts);
-	else if (flags & (ORIG_FIN | RESP_FIN))
+		return on_connection_fin(scratch, key, c, by_orig, s->seq + s->len, s->now, facts, ended);
+	if (flags & (ORIG_FIN | RESP_FIN))
 		c->flow.last_ns = s->now;
+	return false;
 }
 
 enum verdict {
@@ -319,14 +326,24 @@ static __always_inline bool wants_socket(const struct conn *c, const struct segm
 	return s->flags & TCP_FIN && (s->dir == DIR_OUT || c->flow.flags & (ORIG_FIN | RESP_FIN));
 }
 
+/* Asks this host's socket of the connection: *facts. reversed: the responder sends this segment. */
+static __always_inline void ask(struct __sk_buff *skb, const struct segment *s, bool reversed, struct facts *facts)
+{
+	if (ask_socket(skb, s, facts))
+		facts->of_orig = (s->dir == DIR_OUT) == !reversed;
+	else
+		facts->known = false;
+}
+
 /* A segment with FIN or RST, or any that is looked at, and that belongs to no handshake. Returns whether there is a connection. */
 __noinline bool on_connection(struct __sk_buff *skb, const struct segment *s)
 {
 	struct scratch *scratch = only_value(&nt_scratch);
 	struct facts *facts;
 	struct flow_key key;
+	bool reversed, asks;
 	struct conn *c;
-	bool reversed;
+	__u32 flags;
 
 	if (!s || !scratch)
 		return false;
@@ -336,18 +353,21 @@ __noinline bool on_connection(struct __sk_buff *skb, const struct segment *s)
 	if (!is_same(c, s->hash) || c->flow.flags & ENDED)
 		return true;
 	facts = &scratch->facts;
-	if (!wants_socket(c, s) || !ask_socket(skb, s, facts))
-		facts->known = false;
-	if (facts->known) {
-		facts->of_orig = (s->dir == DIR_OUT) == !reversed;
-		/* The listener's owner was all there was at the handshake. */
-		if (facts->has_owner && is_ours(facts, c->flow.flags))
-			note_owner(&c->flow, facts->cgroup, facts->uid);
-	}
-	if (s->flags & TCP_RST)
+	facts->known = false;
+	asks = wants_socket(c, s);
+	if (asks)
+		ask(skb, s, reversed, facts);
+	/* The listener's owner was all there was at the handshake. */
+	if (facts->known && facts->has_owner && is_ours(facts, c->flow.flags))
+		note_owner(&c->flow, facts->cgroup, facts->uid);
+	if (s->flags & TCP_RST) {
 		on_connection_rst(scratch, &key, c, s, !reversed, facts);
-	else
-		on_connection_segment(scratch, &key, c, s, !reversed, facts);
+	} else if (on_connection_segment(scratch, &key, c, s, !reversed, facts, &flags)) {
+		/* It looked like the first FIN, until the other side's was there before it. */
+		if (!asks)
+			ask(skb, s, reversed, facts);
+		end_connection(scratch, &key, c, flags, SF, s->now, facts);
+	}
 	return true;
 }
 

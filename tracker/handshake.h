@@ -103,6 +103,16 @@ static __noinline void end_predecessor(struct scratch *scratch, const struct flo
 		COUNT(replaced);
 }
 
+/* A FIN that came while the handshake moved. */
+static __always_inline void on_late_fin(struct scratch *scratch, const struct flow_key *key, bool by_orig, __u32 end, __u64 now)
+{
+	struct conn *c = bpf_map_lookup_elem(&conn_map, key);
+	__u32 flags;
+
+	if (c && on_connection_fin(scratch, key, c, by_orig, end, now, &scratch->nothing, &flags))
+		end_connection(scratch, key, c, flags, SF, now, &scratch->nothing);
+}
+
 /* A RST that came while the handshake moved: no socket was asked, so silence has to confirm it. */
 static __always_inline void on_late_rst(struct scratch *scratch, const struct flow_key *key, struct conn *c,
                                         const struct latecomers *late, __u64 now)
@@ -136,12 +146,10 @@ static __noinline void establish(struct scratch *scratch, struct syn_set *set, _
 	count_established(key, &fresh->flow, now - fresh->flow.start_ns);
 	if (!(late.flags & (ORIG_FIN | RESP_FIN | RST_PENDING)))
 		return;
-	c = bpf_map_lookup_elem(&conn_map, key);
-	if (c && late.flags & ORIG_FIN)
-		on_connection_fin(scratch, key, c, true, late.orig_end, now, &scratch->nothing);
-	c = bpf_map_lookup_elem(&conn_map, key);
-	if (c && late.flags & RESP_FIN)
-		on_connection_fin(scratch, key, c, false, late.resp_end, now, &scratch->nothing);
+	if (late.flags & ORIG_FIN)
+		on_late_fin(scratch, key, true, late.orig_end, now);
+	if (late.flags & RESP_FIN)
+		on_late_fin(scratch, key, false, late.resp_end, now);
 	c = bpf_map_lookup_elem(&conn_map, key);
 	if (c && late.flags & RST_PENDING)
 		on_late_rst(scratch, key, c, &late, now);

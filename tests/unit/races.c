@@ -436,6 +436,28 @@ static void facts_of_what_has_ended_are_not_the_next_ones(void)
 	CHECK(!watch_of(&t.key));
 }
 
+/* As if that CPU had set its bit, and not come any further. */
+static void resp_fin_that_keeps_nothing(void)
+{
+	struct facts facts;
+
+	resp_bare_fin();
+	unwatch(&t.key, connection_of(&t.key)->flow.start_ns, &facts);
+}
+
+/* Both FINs at once: the one that ends it looked like the first, so nobody had asked the socket. It is asked then. */
+static void the_second_of_two_fins_at_once_asks_the_socket(void)
+{
+	begin_closable();
+	give_socket(BPF_TCP_FIN_WAIT1);
+	own.tcp.total_retrans = 43;
+	interrupt_at("__sync_val_compare_and_swap", NULL, 1, resp_fin_that_keeps_nothing);
+	orig_bare_fin();
+	CHECK(interrupted());
+	CHECK_EQUAL(counted(ended[SF]), 1);
+	CHECK(strstr(host.line, " retrans=43 "));
+}
+
 /* A packet stamped a moment before a RST, and looked at a moment after, refutes it: its time minus the RST's is huge. */
 static void rst_a_moment_later(void)
 {
@@ -483,6 +505,7 @@ int main(void)
 	RUN(whom_the_clock_pushes_out_is_ended_not_forgotten);
 	RUN(a_reused_element_is_not_claimed_for_the_one_before);
 	RUN(facts_of_what_has_ended_are_not_the_next_ones);
+	RUN(the_second_of_two_fins_at_once_asks_the_socket);
 	RUN(a_packet_from_before_a_rst_does_not_refute_it);
 	RUN(a_fin_while_a_rst_is_refuted_is_watched);
 	return unit_end();
