@@ -316,3 +316,24 @@ in_ip_netns_exec() {
 	netracker detach --quiet --all
 	assert_clean
 }
+
+@test "others' pins where the views are stay; attach names them, detach goes on without" {
+	local name
+	for name in "" /records /plan; do
+		[[ ! $name ]] || mkdir -p "$VIEWS"
+		bpftool map create "$VIEWS$name" type array key 4 value 4 entries 1 name foreign
+		assert_status 1 netracker attach --quiet veth0
+		assert_says "$VIEWS$name is not the tracker's: a map of type array"
+		bpftool map show pinned "$VIEWS$name" >/dev/null || fail "it was taken away"
+		rm -r "${VIEWS:?}"
+	done
+	assert_status 0 netracker attach --quiet veth0
+	mkdir -p "$VIEWS"
+	bpftool map create "$VIEWS/flush" type array key 4 value 4 entries 1 name foreign
+	bpftool map create "$VIEWS/other" type array key 4 value 4 entries 1 name foreign
+	assert_status 0 netracker detach --quiet veth0
+	assert_says "$VIEWS/flush is not the tracker's"
+	assert_says "$VIEWS stays, as others have pinned something there"
+	assert_equal "left" "$(find "$VIEWS" -type f | sort | xargs)" "$VIEWS/flush $VIEWS/other"
+	rm -r "${VIEWS:?}"
+}

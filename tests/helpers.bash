@@ -3,7 +3,7 @@
 #
 # What the tests share. A test file says `load helpers`; setup and teardown below then give each test a bpffs, a trace instance and
 # network namespaces of its own, and take them away. The suite as a whole runs in scripts/sandbox (see tests/run). Namespaces, veth
-# pairs, the waiting and more are the laboratory's: new_netns, in_netns, new_veth, add_address, listening, peer, retry, wait_for; what
+# pairs, the waiting and more are the laboratory's: new_netns, in_netns, new_veth, add_address, listening, peer, wait_for; what
 # they do is at the head of laboratory.bash.
 #
 # Prerequisites and assertions

@@ -31,9 +31,8 @@
 #   peer NS ARGUMENT…            ./peer.py in NS: does to a TCP connection what curl and HTTP servers do not (see there)
 #
 # Waiting
-#   retry N DELAY COMMAND…       run COMMAND up to N times, DELAY seconds apart, until it succeeds; fails with COMMAND and its last output
-#   wait_for COMMAND…            run COMMAND again and again until it succeeds, for WAIT_SECONDS (60) in all; fails like retry. Use it
-#                                instead of sleep
+#   wait_for COMMAND…            run COMMAND again and again until it succeeds, for WAIT_SECONDS (60) in all; else it fails with COMMAND and
+#                                its last output. Use it instead of sleep
 
 ROOT=$(cd "${BASH_SOURCE[0]%/*}/.." && pwd)
 # A machine may be busy, and who waits in vain has all the time in the world.
@@ -202,19 +201,6 @@ peer() {
 #
 # Waiting
 #
-
-retry() {
-	local attempts=$1 delay=$2 output i
-	shift 2
-	for ((i = 0; i < attempts; i++)); do
-		if output=$("$@" 2>&1); then
-			return
-		fi
-		sleep "$delay"
-	done
-	echo "still failing after $attempts attempts: $* ${output:+($output)}" >&2
-	return 1
-}
 
 # By the clock, as COMMAND takes its time too. SECONDS counts whole ones: it is given up to one more.
 wait_for() {

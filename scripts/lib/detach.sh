@@ -99,6 +99,10 @@ detach_interface() {
 pin_flusher() {
 	local loaded program whose
 	((!DRY_RUN)) || return 0
+	if [[ -e $FLUSHER ]] && is_foreign_pin "$FLUSHER"; then
+		say "connections that are still alive get no record: $FLUSHER is not the tracker's, and its name is needed for that; whoever made it has to pin it elsewhere"
+		return 0
+	fi
 	[[ ! -e $FLUSHER ]] && is_pinned nt_config || return 0
 	loaded=$(programs)
 	while read -r program whose; do
@@ -132,14 +136,16 @@ release() {
 	remove_baseline
 	[[ ! -e $VIEWS/baseline ]] || run rm -f -- "$VIEWS/baseline" # a map, as it was before it was a file in $RUN
 	((DRY_RUN)) || view_sweep
-	[[ ! -d $VIEWS ]] || run rmdir -- "$VIEWS"
+	[[ -d $VIEWS ]] || return 0
+	announce "rmdir -- $(quoted "$VIEWS")"
+	((DRY_RUN)) || rmdir -- "$VIEWS" 2>/dev/null || say "$VIEWS stays, as others have pinned something there"
 }
 
 # Connections still alive get their record: S1, S2 or S3.
 flush_connections() {
 	local i settings
 	local -a config
-	if [[ -e $FLUSHER ]]; then
+	if [[ -e $FLUSHER ]] && ! is_foreign_pin "$FLUSHER"; then
 		settings=$(read_config)
 		read -r -a config <<<"$settings"
 		write_config "${config[@]}" 1

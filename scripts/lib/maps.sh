@@ -88,6 +88,13 @@ pins() {
 # check_names: nobody else has taken a name that the object wants for a map of its own.
 check_names() {
 	local file name wanted=''
+	[[ ! -e $VIEWS || -d $VIEWS ]] || die_foreign "$VIEWS"
+	# While we have no maps, what is there is what a killed command has left of views, which is neither a map nor a program, or others'.
+	if ((${#OUR_MAPS[@]} == 0)); then
+		for file in "$VIEWS"/*; do
+			[[ ! -f $file ]] || ! is_foreign_pin "$file" || die_foreign "$file"
+		done
+	fi
 	for file in "$PINS"/conn_map "$PINS"/syn_map "$PINS"/nt_*; do
 		name=${file##*/}
 		if [[ ! -e $file ]] || is_pinned "$name"; then
@@ -95,8 +102,24 @@ check_names() {
 		fi
 		[[ $wanted ]] || wanted=$(bpftool btf dump file "$OBJECT" | awk -F "'" '/ VAR / { print $2 }')
 		[[ $'\n'$wanted$'\n' != *$'\n'$name$'\n'* ]] ||
-			die "$EXIT_FAILED" "$PINS/$name is not the tracker's: $(describe_pin "$PINS/$name"); both cannot be there, so whoever made it has to take it away or pin it elsewhere"
+			die_foreign "$PINS/$name"
 	done
+}
+
+# die_foreign PIN
+die_foreign() {
+	die "$EXIT_FAILED" "$1 is not the tracker's: $(describe_pin "$1"); both cannot be there, so whoever made it has to take it away or pin it elsewhere"
+}
+
+# is_foreign_pin FILE: a map, of which we have none in $VIEWS but the baseline of old, or a program that is not the tracker's.
+is_foreign_pin() {
+	local name
+	if command bpftool map show pinned "$1" >/dev/null 2>&1; then
+		[[ $1 != "$VIEWS/baseline" ]]
+		return
+	fi
+	name=$(command bpftool --json prog show pinned "$1" 2>/dev/null | command jq --raw-output '.name // ""' 2>/dev/null) || return 1
+	[[ $name && $name != netracker_* ]]
 }
 
 # describe_pin PIN: print what it is and whose, as far as the kernel knows.
