@@ -28,6 +28,11 @@
 #define MAX_SERVICES 512
 #endif
 
+/* Ended connections that the log holds, a power of two. `make LOG_RECORDS=N` sets it. */
+#ifndef LOG_RECORDS
+#define LOG_RECORDS 65536
+#endif
+
 #define MAX_IFACES 256
 #define IFACE_NAME_LEN 16 /* IFNAMSIZ */
 
@@ -200,11 +205,63 @@ struct counters {
 #undef BY_STATE
 };
 
+/* Value of nt_log: an ended connection, as the log keeps it. 224 bytes. */
+struct record {
+	__u64 seq; /* how many records there were with this one; 0: it is being written */
+	__u64 end_ns;
+	struct flow flow;
+	struct facts facts;
+	struct flow_key key;
+	__u32 state;                 /* enum conn_state */
+	char ifname[IFACE_NAME_LEN]; /* as the interface was called at the end; "-": not named */
+};
+
+/* The one value of nt_log_head, on a cache line of its own. */
+struct log_head {
+	__u64 written; /* records so far. The newest LOG_RECORDS of them are in nt_log, record n at n % LOG_RECORDS */
+	__u64 unused[7];
+};
+
+/*
+ * The one value of nt_cursor, of which each consumer of the log has its own. Record numbers begin with 0. The second half is the reading
+ * that is going on: view/log.h.
+ */
+struct cursor {
+	__u64 next;   /* the first record that has not been read */
+	__u64 before; /* what next was when the last reading began: who could not write what it read, sets next back */
+	__u64 lost;   /* records that were overwritten before they were read */
+	__u64 unsaid; /* of them: those that the next record that is read has to tell of */
+	__u64 session;
+	__u64 seen_ns; /* when its reader was last seen; 0: it has come to its end */
+	__u64 at;      /* the next record to be handed over */
+	__u64 end;     /* the one behind the last */
+	__u64 at_lost; /* lost and unsaid, as they are when what has been handed over is read */
+	__u64 at_unsaid;
+};
+
+/* Which records are written to the trace as well, for who reads trace_pipe. All of them are in the log. */
+enum trace_mode {
+	TRACE_ALL,  /* what plain tc leaves there */
+	TRACE_ON,   /* all, as somebody has wanted it */
+	TRACE_AUTO, /* TRACE_RATE a second, what a person can read; then a line that says how many more there were */
+	TRACE_OFF,
+};
+
+#define TRACE_RATE 300
+
+/* The one value of nt_trace: how much of this second has been written, for TRACE_AUTO. */
+struct trace_window {
+	__u64 second;
+	__u64 written;
+	__u64 left_out;
+};
+
 /* The one value of nt_config. 0 means the default everywhere, which is what plain tc leaves there. */
 struct config {
 	__u32 handshake_timeout; /* seconds from the last SYN; 0: HANDSHAKE_TIMEOUT_S */
 	__u32 close_timeout;     /* seconds from the last packet of a half-closed connection; 0: CLOSE_TIMEOUT_S */
-	__u32 quiet;             /* 1: write no records to the trace; count all the same */
+	__u32 quiet;             /* 1: write no records; count all the same */
+	__u32 trace;             /* enum trace_mode */
 	__u32 flush; /* 1: the next frame of EtherType 0x88b5 ends all that is alive, 1,024 at a time (used by detach) */
 };
 

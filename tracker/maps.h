@@ -88,6 +88,36 @@ struct {
 } nt_counters SEC(".maps");
 
 /*
+ * The log: ended connections, the newest LOG_RECORDS of them. report() writes over the oldest; the views log and log.json read, each
+ * consumer from its own cursor on.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, LOG_RECORDS);
+	__type(key, __u32);
+	__type(value, struct record);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} nt_log SEC(".maps");
+
+/* How many there have been. report() counts. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct log_head);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} nt_log_head SEC(".maps");
+
+/* What has been written to the trace of late. report() alone. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct trace_window);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} nt_trace SEC(".maps");
+
+/*
  * Settings, read wherever a time-out is computed or a record is written. `netracker config` writes them; detach also sets `flush`,
  * which flush() clears when it is done.
  */

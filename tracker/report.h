@@ -90,17 +90,57 @@ static __always_inline void count_ended(const struct scratch *scratch, const str
 		__sync_fetch_and_add(&service->resp_bytes, from_resp);
 }
 
-/* Writes the record's line to the trace, as much of it as fits: docs/fields.md. */
-static __always_inline void log_record(struct scratch *scratch, const struct flow_key *key, const struct flow *f,
-                                       const struct facts *facts, __u64 state, __u64 duration_ns)
+/* The name of the interface that saw the first SYN, or "-" if nobody gave it one. */
+static __always_inline const char (*name_of_iface(const struct flow *f))[IFACE_NAME_LEN]
 {
 	__u32 index = f->iface;
 	const struct iface *iface = index ? bpf_map_lookup_elem(&nt_ifaces, &index) : NULL;
+
+	return iface && iface->name[0] ? &iface->name : NO_NAME;
+}
+
+/*
+ * Writes the record into the log. Its number says whether it is whole: a reader that finds the same number before and after it has
+ * copied the record has all of it. The exchanges are for machines that write in another order than the program's.
+ */
+static __always_inline void log_record(const struct flow_key *key, const struct flow *f, const struct facts *facts, __u64 state,
+                                       __u64 end_ns)
+{
+	struct log_head *head = only_value(&nt_log_head);
+	struct record *record;
+	__u32 at;
+	__u64 n;
+
+	if (!head)
+		return;
+	n = __sync_fetch_and_add(&head->written, 1);
+	at = n % LOG_RECORDS;
+	record = bpf_map_lookup_elem(&nt_log, &at);
+	if (!record)
+		return;
+	__sync_lock_test_and_set(&record->seq, 0);
+	record->end_ns = end_ns;
+	record->flow = *f;
+	if (facts)
+		record->facts = *facts;
+	else
+		record->facts.known = false;
+	record->key = *key;
+	record->state = state;
+	__builtin_memcpy(record->ifname, *name_of_iface(f), IFACE_NAME_LEN);
+	__sync_lock_test_and_set(&record->seq, n + 1);
+	COUNT(logged);
+}
+
+/* Writes the record's line to the trace, as much of it as fits: docs/fields.md. */
+static __always_inline void trace_record(struct scratch *scratch, const struct flow_key *key, const struct flow *f,
+                                         const struct facts *facts, __u64 state, __u64 duration_ns)
+{
 	struct shown shown = {
 		.key = key,
 		.flow = f,
 		.facts = facts,
-		.ifname = iface && iface->name[0] ? &iface->name : NO_NAME,
+		.ifname = name_of_iface(f),
 		.lifetime_ns = duration_ns,
 		.state = state,
 	};
@@ -111,7 +151,35 @@ static __always_inline void log_record(struct scratch *scratch, const struct flo
 	put_record(t, &shown, NULL);
 	t->c[t->whole & (TEXT_LEN - 1)] = '\0';
 	bpf_printk("%s", t->c);
-	COUNT(logged);
+}
+
+/*
+ * May this record be written to the trace? Two CPUs may both be the last of a second's; one of them begins the next, and tells of those
+ * that were left out.
+ */
+static __always_inline bool is_traced(const struct config *config)
+{
+	__u64 second = bpf_ktime_get_boot_ns() / NSEC_PER_SEC, before, left_out;
+	struct trace_window *window;
+
+	if (config->trace != TRACE_AUTO)
+		return config->trace != TRACE_OFF;
+	window = only_value(&nt_trace);
+	if (!window)
+		return false;
+	before = window->second;
+	if (before != second && __sync_val_compare_and_swap(&window->second, before, second) == before) {
+		left_out = __sync_lock_test_and_set(&window->left_out, 0);
+		if (left_out)
+			bpf_printk("netracker: %llu more connections ended in that second, which are in the log alone", left_out);
+		__sync_lock_test_and_set(&window->written, 0);
+	}
+	if (window->written >= TRACE_RATE) {
+		__sync_fetch_and_add(&window->left_out, 1);
+		return false;
+	}
+	__sync_fetch_and_add(&window->written, 1);
+	return true;
 }
 
 /*
@@ -133,8 +201,11 @@ __noinline int report(const struct flow_key *key, const struct flow *f, const st
 	config = only_value(&nt_config);
 	duration_ns = end_ns - f->start_ns;
 	count_ended(scratch, key, f, facts, state, duration_ns);
-	if (config && !config->quiet)
-		log_record(scratch, key, f, facts, state, duration_ns);
+	if (config && !config->quiet) {
+		log_record(key, f, facts, state, end_ns);
+		if (is_traced(config))
+			trace_record(scratch, key, f, facts, state, duration_ns);
+	}
 	return 0;
 }
 

@@ -171,11 +171,9 @@ static __always_inline void put_ipv6(struct text *t, const struct address *a)
 		put_char(t, ':');
 }
 
-/* Writes address:port, an IPv6 address in brackets. */
-__noinline int put_endpoint(struct text *t, const struct address *a, __u32 port)
+/* Writes an address, an IPv6 one between brackets if it is to be told from a port. */
+static __always_inline void put_address(struct text *t, const struct address *a, bool brackets)
 {
-	if (!t || !a)
-		return 0;
 	if (is_ipv4(a->byte)) {
 		put_nine(t, a->byte[12], false);
 		put_char(t, '.');
@@ -184,11 +182,21 @@ __noinline int put_endpoint(struct text *t, const struct address *a, __u32 port)
 		put_nine(t, a->byte[14], false);
 		put_char(t, '.');
 		put_nine(t, a->byte[15], false);
-	} else {
-		put_char(t, '[');
-		put_ipv6(t, a);
-		put_char(t, ']');
+		return;
 	}
+	if (brackets)
+		put_char(t, '[');
+	put_ipv6(t, a);
+	if (brackets)
+		put_char(t, ']');
+}
+
+/* Writes address:port, an IPv6 address in brackets. */
+__noinline int put_endpoint(struct text *t, const struct address *a, __u32 port)
+{
+	if (!t || !a)
+		return 0;
+	put_address(t, a, true);
 	put_char(t, ':');
 	return put_nine(t, port, false);
 }

@@ -24,7 +24,10 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 /* What the kernel passes to an iterator, include/linux/bpf.h; libbpf finds the fields through the kernel's BTF. */
 #define KERNEL __attribute__((preserve_access_index))
 
-struct seq_file;
+struct seq_file {
+	__u64 size; /* of the piece at hand, bytes */
+	__u64 count; /* of them written */
+} KERNEL;
 
 struct bpf_map {
 	__u32 id;

@@ -38,7 +38,6 @@ cmd_attach() {
 	WAS_ATTACHED=$(tracked_interfaces)
 
 	((DRY_RUN)) || undo_on_failure
-	make_instance
 	for iface in "${ifaces[@]}"; do
 		attach_interface "$iface"
 	done

@@ -41,18 +41,7 @@ cmd_detach() {
 
 # Print what a detach that came to nothing, or an attach by hand, may have left.
 leftovers() {
-	local dir
 	pins
-	dir=$(instance)
-	[[ ! -d $dir ]] || has_another_tracker || printf '%s\n' "$dir"
-}
-
-# Is there a tracker on this machine with a BPF file system of its own, whose log is ours? The trace is the machine's.
-has_another_tracker() {
-	local loaded
-	[[ ! ${NETRACKER_INSTANCE-} ]] || return
-	loaded=$(programs)
-	[[ $loaded == *theirs* ]]
 }
 
 # Set LAST: is there no filter on our maps but on the targets?
@@ -125,11 +114,6 @@ release() {
 	((DRY_RUN)) || flush_connections
 	((DRY_RUN)) || view_unshare
 	((DRY_RUN)) || view_unpin
-	if ! has_another_tracker; then
-		remove_instance
-	elif [[ -d $(instance) ]]; then
-		say "the log stays: another tracker on this machine, with a BPF file system of its own, writes to it too"
-	fi
 	for pin in $(pins); do
 		run rm -f -- "$pin"
 	done

@@ -12,7 +12,7 @@ declare -A OUR_MAPS=()
 declare -A OUR_BTFS=() # the numbers of the BTF that they came with
 
 # The maps that the verbs read; all of them are pinned by the first load of the object.
-readonly TABLES=(conn_map syn_map nt_counters nt_config nt_ifaces nt_services)
+readonly TABLES=(conn_map syn_map nt_counters nt_config nt_ifaces nt_services nt_log nt_log_head)
 
 # find_maps: see which of the pinned maps are ours: those that came with an object of the tracker's, of whatever version. The kernel
 # keeps an object's BTF with its maps; in ours are the tracker's two entries and a variable of the map's name.
@@ -232,12 +232,12 @@ clear_entry() {
 # nt_config
 #
 
-# Print handshake_timeout, close_timeout and quiet.
+# Print handshake_timeout, close_timeout, quiet and trace.
 read_config() {
-	dump nt_config | jq --raw-output '.[0].formatted.value | "\(.handshake_timeout) \(.close_timeout) \(.quiet)"'
+	dump nt_config | jq --raw-output '.[0].formatted.value | "\(.handshake_timeout) \(.close_timeout) \(.quiet) \(.trace)"'
 }
 
-# write_config HANDSHAKE_TIMEOUT CLOSE_TIMEOUT QUIET FLUSH
+# write_config HANDSHAKE_TIMEOUT CLOSE_TIMEOUT QUIET TRACE FLUSH
 write_config() {
-	update "$PINS/nt_config" "$(bytes 4 0)" "$(bytes 4 "$1") $(bytes 4 "$2") $(bytes 4 "$3") $(bytes 4 "$4")"
+	update "$PINS/nt_config" "$(bytes 4 0)" "$(bytes 4 "$1") $(bytes 4 "$2") $(bytes 4 "$3") $(bytes 4 "$4") $(bytes 4 "$5")"
 }

@@ -110,7 +110,7 @@ log_lost() {
 }
 
 cmd_config() {
-	local word settings handshake close quiet
+	local word settings handshake close quiet trace
 	for word in "$@"; do
 		check_setting "$word"
 	done
@@ -119,7 +119,7 @@ cmd_config() {
 		take_lock
 	fi
 	settings=$(read_config)
-	read -r handshake close quiet <<<"$settings"
+	read -r handshake close quiet trace <<<"$settings"
 	for word in "$@"; do
 		case $word in
 			handshake_timeout=*) handshake=${word#*=} ;;
@@ -129,7 +129,7 @@ cmd_config() {
 		esac
 	done
 	if (($#)); then
-		write_config "$handshake" "$close" "$quiet" 0
+		write_config "$handshake" "$close" "$quiet" "$trace" 0
 	else
 		# 0 is what a fresh map holds: the defaults of NeTracker.h.
 		printf '%s\n' "handshake_timeout=$((handshake ? handshake : 75))" "close_timeout=$((close ? close : 120))" \

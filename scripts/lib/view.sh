@@ -76,12 +76,10 @@ view_pin_each() (
 	# libbpf finds the maps which a view only looks things up in by their names in $BPFFS itself: bpftool has no option to say
 	# that tc keeps them elsewhere.
 	for map in "${VIEWED_MAPS[@]}"; do
-		[[ $(readlink -- "$BPFFS/$map") != "$PINS/$map" ]] || rm -f -- "$BPFFS/$map"
-		if ! ln -s -- "$PINS/$map" "$BPFFS/$map" 2>/dev/null; then
+		if ! link_map "$PINS/$map" "$map"; then
 			without_views "$BPFFS/$map is somebody else's, who has to take it away or pin it elsewhere"
 			exit
 		fi
-		passing+=("$BPFFS/$map")
 	done
 
 	# A step for each service that there can be, for each of its metrics; then those of the interfaces.
@@ -94,13 +92,27 @@ view_pin_each() (
 	for view in "${!VIEW_MAP[@]}"; do
 		map=$PINS/${VIEW_MAP[$view]}
 		[[ ${VIEW_MAP[$view]} != nt_plan ]] || map=$VIEWS/plan
-		if [[ ! -s $objects/$view.bpf.o ]]; then
-			printf '%s\n' "$view it is not in $objects; 'make' builds it"
-		elif ! output=$(command bpftool iter pin "$objects/$view.bpf.o" "$VIEWS/$view" map pinned "$map" 2>&1); then
-			printf '%s\n' "$view $(explain_view "$output")"
-		fi
+		pin_one_view "$objects" "$view" "$VIEWS" "$map"
 	done
+	pin_consumer "$objects"
 )
+
+# link_map PIN NAME: have a view that is pinned next find the map; the caller's trap removes what is in passing. Fails if the name is taken.
+link_map() {
+	[[ $(readlink -- "$BPFFS/$2") != "$1" ]] || rm -f -- "$BPFFS/$2"
+	ln -s -- "$1" "$BPFFS/$2" 2>/dev/null || return
+	passing+=("$BPFFS/$2")
+}
+
+# pin_one_view OBJECTS VIEW DIR MAP: pin it in DIR as an iterator over the map that is pinned as MAP, or print VIEW REASON.
+pin_one_view() {
+	local output
+	if [[ ! -s $1/$2.bpf.o ]]; then
+		printf '%s\n' "$2 it is not in $1; 'make' builds it"
+	elif ! output=$(command bpftool iter pin "$1/$2.bpf.o" "$3/$2" map pinned "$4" 2>&1); then
+		printf '%s\n' "$2 $(explain_view "$output")"
+	fi
+}
 
 # without_views REASON: print it for each of them.
 without_views() {
@@ -143,6 +155,7 @@ view_unpin() {
 	done
 	((${#files[@]} == 0)) || run rm -f -- "${files[@]}"
 	rm -f -- "$VIEWS/plan"
+	unpin_consumers
 	[[ ! -d $VIEWS ]] || rmdir --ignore-fail-on-non-empty -- "$VIEWS"
 }
 

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * json.h - a connection as a JSON object, in the words of docs/fields.md. For the views that end in .json.
+ */
+#ifndef NETRACKER_JSON_H
+#define NETRACKER_JSON_H
+
+#include "../tracker/record.h"
+
+/* Writes a string between quotes, with what RFC 8259 (section 7) wants escaped; "-" is no name. */
+static __always_inline void put_json_name(struct text *t, const char *s, __u32 max)
+{
+	__u32 i;
+
+	if (s[0] == '-' && !s[1]) {
+		put_literal(t, "null");
+		return;
+	}
+	put_char(t, '"');
+	for (i = 0; i < max && s[i]; i++) {
+		if ((unsigned char)s[i] < ' ' || s[i] == 0x7f) {
+			put_literal(t, "\\u00");
+			put_char(t, hex_digit(s[i] >> 4));
+			put_char(t, hex_digit(s[i]));
+			continue;
+		}
+		if (s[i] == '"' || s[i] == '\\')
+			put_char(t, '\\');
+		put_char(t, s[i]);
+	}
+	put_char(t, '"');
+}
+
+/* Writes value as n digits. */
+__noinline int put_padded(struct text *t, __u32 value, __u32 n)
+{
+	if (t && n <= 9)
+		put_digits(t, value, n);
+	return 0;
+}
+
+/* Writes a time of CLOCK_REALTIME, in microseconds: 2026-01-31T23:59:59.123456Z (RFC 3339). The year begins in March: so its last day is the leap day. */
+__noinline int put_time(struct text *t, __u64 us)
+{
+	__u64 second = us / 1000000, days = second / 86400 + 719468;
+	__u32 era = days / 146097, day = days - era * 146097ULL, of_day = second % 86400;
+	__u32 year = (day - day / 1460 + day / 36524 - day / 146096) / 365, month;
+
+	if (!t)
+		return 0;
+	day -= 365 * year + year / 4 - year / 100;
+	month = (5 * day + 2) / 153;
+	day -= (153 * month + 2) / 5 - 1;
+	month += month < 10 ? 3 : -9U;
+	put_padded(t, era * 400 + year + (month < 3), 4);
+	put_char(t, '-');
+	put_padded(t, month, 2);
+	put_char(t, '-');
+	put_padded(t, day, 2);
+	put_char(t, 'T');
+	put_padded(t, of_day / 3600, 2);
+	put_char(t, ':');
+	put_padded(t, of_day / 60 % 60, 2);
+	put_char(t, ':');
+	put_padded(t, of_day % 60, 2);
+	put_char(t, '.');
+	put_padded(t, us % 1000000, 6);
+	put_char(t, 'Z');
+	return 0;
+}
+
+/* Writes an address between quotes. */
+__noinline int put_json_address(struct text *t, const struct address *a)
+{
+	if (!t || !a)
+		return 0;
+	put_char(t, '"');
+	put_address(t, a, false);
+	put_char(t, '"');
+	return 0;
+}
+
+/* A field that the line of such a connection has no place for is not in the object either; one that is unknown is null. */
+#define IN_OBJECT_ANY(r) true
+#define IN_OBJECT_ENDED(r) !(r)->live
+#define IN_OBJECT_LIVE(r) (r)->live
+#define IN_OBJECT_OWNER(r) true
+#define IN_OBJECT_SOCKET(r) true
+
+#define JSON_NUMBER(key, json, of, unit, unknown, heading, width, value) \
+	if (json[0] && IN_OBJECT_##of(r)) {                              \
+		__u64 number = SHOWS_##of(r) ? value : 0;                \
+                                                                         \
+		put_literal(t, ",\"" json "\":");                        \
+		if (!SHOWS_##of(r) || IS_##unknown(number))              \
+			put_literal(t, "null");                          \
+		else                                                     \
+			put_number(t, number);                           \
+		SEND_ON(t, seq);                                         \
+	}
+
+#define JSON_SIZE(key, json, of, unit, unknown, heading, width, value) \
+	if (json[0] && IN_OBJECT_##of(r)) {                            \
+		__s64 size = value;                                    \
+                                                                       \
+		put_literal(t, ",\"" json "\":");                      \
+		if (size < 0)                                          \
+			put_literal(t, "null");                        \
+		else                                                   \
+			put_number(t, size);                           \
+		SEND_ON(t, seq);                                       \
+	}
+
+#define JSON_TEXT_FIELD(key, json, of, unit, unknown, heading, width, value) \
+	if (json[0] && IN_OBJECT_##of(r)) {                                  \
+		put_literal(t, ",\"" json "\":");                            \
+		put_json_name(t, value, sizeof(value));                      \
+		SEND_ON(t, seq);                                             \
+	}
+
+#define JSON_FACT(key, json, of, unit, unknown, heading, width, value) \
+	{                                                              \
+		put_literal(t, ",\"" json "\":");                      \
+		if (r->facts && !IS_##unknown(r->facts->key))          \
+			put_number(t, r->facts->key);                  \
+		else                                                   \
+			put_literal(t, "null");                        \
+		SEND_ON(t, seq);                                       \
+	}
+
+/* Writes the object, without its closing brace. boot_us: the time of boot, microseconds of CLOCK_REALTIME. */
+static __always_inline void put_object(struct text *t, const struct shown *r, __u64 boot_us,
+                                       struct seq_file *seq __attribute__((unused)))
+{
+	put_literal(t, "{\"ts\":\"");
+	put_time(t, boot_us + r->flow->start_ns / 1000);
+	put_literal(t, "\",\"src\":");
+	put_json_address(t, (const struct address *)r->key->src);
+	put_literal(t, ",\"sport\":");
+	put_number(t, r->key->sport);
+	SEND_ON(t, seq);
+	put_literal(t, ",\"dst\":");
+	put_json_address(t, (const struct address *)r->key->dst);
+	put_literal(t, ",\"dport\":");
+	put_number(t, r->key->dport);
+	if (is_ipv4(r->key->src))
+		put_literal(t, ",\"family\":4");
+	else
+		put_literal(t, ",\"family\":6");
+	SEND_ON(t, seq);
+	FIELDS(JSON_NUMBER, JSON_SIZE, JSON_TEXT_FIELD, JSON_FACT)
+}
+
+#endif
