@@ -10,13 +10,20 @@ BPF_CFLAGS = -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Werror -I/usr/include/$(
 # No path of the machine that builds is in the objects, so that everybody who builds gets the same ones.
 BPF_CFLAGS += -fdebug-compilation-dir=.
 BPF_CFLAGS += $(if $(MAX_CONNECTIONS),-DMAX_CONNECTIONS=$(MAX_CONNECTIONS))
+BPF_CFLAGS += $(if $(LOG_RECORDS),-DLOG_RECORDS=$(LOG_RECORDS))
+
+LOG_SIZES = 64 128 256 512 1024 2048 4096 8192 16384 32768 65536 131072 262144 524288 1048576 2097152 4194304
+ifneq ($(LOG_RECORDS),$(firstword $(filter $(LOG_SIZES),$(LOG_RECORDS))))
+$(error LOG_RECORDS=$(LOG_RECORDS): the log holds so many records; it has to be a power of two from 64 to 4194304)
+endif
+
 BPF_OBJECTS = $(patsubst %.c,%.o,$(wildcard *.bpf.c view/*.bpf.c))
 
 .PHONY: all deps demo run check test test-beside lint clean help FORCE
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 
-all: $(BPF_OBJECTS) scripts/lib/tables.tsv ## build the BPF objects; MAX_CONNECTIONS=N sets the size of the connection table
+all: $(BPF_OBJECTS) scripts/lib/tables.tsv ## build the BPF objects; MAX_CONNECTIONS=N sets the size of the connection table, LOG_RECORDS=N (a power of two) that of the log
 
 # llvm-strip -g takes DWARF away and leaves BTF. The move replaces what root may have built in a user's tree.
 %.bpf.o: %.bpf.c .bpf-flags

@@ -32,6 +32,8 @@
 #ifndef LOG_RECORDS
 #define LOG_RECORDS 65536
 #endif
+_Static_assert(LOG_RECORDS >= 64 && LOG_RECORDS <= 4194304 && !(LOG_RECORDS & (LOG_RECORDS - 1)),
+               "LOG_RECORDS is a power of two from 64 to 4194304");
 
 #define MAX_IFACES 256
 #define IFACE_NAME_LEN 16 /* IFNAMSIZ */
@@ -223,8 +225,8 @@ struct log_head {
 };
 
 /*
- * The one value of nt_cursor, of which each consumer of the log has its own. Record numbers begin with 0. The second half is the reading
- * that is going on: view/log.h.
+ * The one value of nt_cursor, of which each consumer of the log has its own. Record numbers begin with 0. The second half is
+ * the reading that is going on: view/log.h.
  */
 struct cursor {
 	__u64 next;   /* the first record that has not been read */
@@ -238,6 +240,8 @@ struct cursor {
 	__u64 at_lost; /* lost and unsaid, as they are when what has been handed over is read */
 	__u64 at_unsaid;
 };
+
+_Static_assert(sizeof(struct cursor) == 80, "scripts/lib/consumer.sh makes maps of this size: CURSOR_BYTES");
 
 /* Which records are written to the trace as well, for who reads trace_pipe. All of them are in the log. */
 enum trace_mode {

@@ -88,8 +88,8 @@ struct {
 } nt_counters SEC(".maps");
 
 /*
- * The log: ended connections, the newest LOG_RECORDS of them. report() writes over the oldest; the views log and log.json read, each
- * consumer from its own cursor on.
+ * The log: ended connections, the newest LOG_RECORDS of them. report() writes over the oldest; the views log and log.json read,
+ * each consumer from its own cursor on.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -154,8 +154,8 @@ static __always_inline void trace_record(struct scratch *scratch, const struct f
 }
 
 /*
- * May this record be written to the trace? Two CPUs may both be the last of a second's; one of them begins the next, and tells of those
- * that were left out.
+ * May this record be written to the trace? Two CPUs may both be the last of a second's; one of them begins the next, and tells
+ * of those that were left out.
  */
 static __always_inline bool is_traced(const struct config *config)
 {

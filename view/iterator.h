@@ -25,7 +25,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #define KERNEL __attribute__((preserve_access_index))
 
 struct seq_file {
-	__u64 size; /* of the piece at hand, bytes */
+	__u64 size;  /* of the piece at hand, bytes */
 	__u64 count; /* of them written */
 } KERNEL;
 

@@ -39,7 +39,10 @@ __noinline int put_padded(struct text *t, __u32 value, __u32 n)
 	return 0;
 }
 
-/* Writes a time of CLOCK_REALTIME, in microseconds: 2026-01-31T23:59:59.123456Z (RFC 3339). The year begins in March: so its last day is the leap day. */
+/*
+ * Writes a time of CLOCK_REALTIME, in microseconds: 2026-01-31T23:59:59.123456Z (RFC 3339). The year begins in March: so its
+ * last day is the leap day.
+ */
 __noinline int put_time(struct text *t, __u64 us)
 {
 	__u64 second = us / 1000000, days = second / 86400 + 719468;

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * log.h - the log as a file: what has ended since this consumer last read it, in order. For the views log and log.json, which define
- * put_ended(): the record at hand as a line, without its end.
+ * log.h - the log as a file: what has ended since this consumer last read it, in order. For the views log and log.json, which
+ * define put_ended(): the record at hand as a line, without its end.
  *
- * They iterate over nt_log_plan, an array whose elements mean nothing but a step of a reading. The kernel hands the text over in pieces
- * of 32 KiB at most (struct seq_file), and a program that returns 1 ends a piece where it is: so each step writes as many records as fit,
- * and whatever has been handed over counts as read when its reader comes back for more, with an empty piece. A reader that is killed,
- * or could not write what it got, does not come back: the next reading begins with that piece again. So nothing is ever lost.
+ * They iterate over nt_log_plan, an array whose elements mean nothing but a step of a reading. The kernel hands the text over
+ * in pieces of 32 KiB at most (struct seq_file), and a program that returns 1 ends a piece where it is: so each step writes as
+ * many records as fit, and whatever has been handed over counts as read when its reader comes back for more, with an empty
+ * piece. A reader that is killed, or could not write what it got, does not come back: the next reading begins with that piece
+ * again. So nothing is ever lost.
  *
- * One reading of a consumer's log goes on at a time. Another one fails (EAGAIN) while the first has been seen in the last LEASE_NS; later
- * it takes over, and the first one fails when it comes back.
+ * One reading of a consumer's log goes on at a time. Another one fails (EAGAIN) while the first has been seen in the last
+ * LEASE_NS; later it takes over, and the first one fails when it comes back.
  */
 #ifndef NETRACKER_LOG_H
 #define NETRACKER_LOG_H
@@ -29,11 +30,11 @@
 #define LEASE_NS 200000000ULL
 
 /* So many records behind the oldest may be written over while they are copied. */
-#define LOG_MARGIN 64
+#define LOG_MARGIN (LOG_RECORDS < 256 ? LOG_RECORDS / 4 : 64)
 
 /*
- * What a program of the kernel's iterators returns to have the piece end before this step, which is done again in the next. Of an empty
- * piece, it is an error for who reads: EAGAIN.
+ * What a program of the kernel's iterators returns to have the piece end before this step, which is done again in the next. Of
+ * an empty piece, it is an error for who reads: EAGAIN.
  */
 #define AGAIN 1
 

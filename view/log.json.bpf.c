@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
- * log.json: the ended connections as JSON, one object a line, since this consumer last read it. Iterates over nt_log_plan. What only
- * user space knows, the names of user and owner, is null.
+ * log.json: the ended connections as JSON, one object a line, since this consumer last read it. Iterates over nt_log_plan. What
+ * only user space knows, the names of user and owner, is null.
  */
 #include "log.h"
 #include "json.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
- * unread: how a consumer of the log stands: UNREAD LOST, the records that it can still read, and those that were overwritten before it
- * did. Iterates over nt_cursor.
+ * unread: how a consumer of the log stands: UNREAD LOST, the records that it can still read, and those that were overwritten
+ * before it did. Iterates over nt_cursor.
  */
 #include "iterator.h"
 
