@@ -2,27 +2,25 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 #
 # What ./run and ./soak share. Both work in a sandbox (scripts/sandbox), in a network namespace of their own: that is the server's, with
-# the tracker on its end of a veth pair; the other end is in a namespace for the client. Everything ends with the sandbox, but for
-# the trace instance, which clean_up removes.
+# the tracker on its end of a veth pair; the other end is in a namespace for the client. Everything ends with the sandbox.
 
 # shellcheck source=../tests/laboratory.bash
 source "$root/tests/laboratory.bash"
 
-dir='' instance=''
-readonly SERVER4=198.51.100.2 CLIENT4=198.51.100.1 PORT=8000 PINS=/sys/fs/bpf/tc/globals
+dir=''
+readonly SERVER4=198.51.100.2 CLIENT4=198.51.100.1 PORT=8000 PINS=/sys/fs/bpf/tc/globals VIEWS=/sys/fs/bpf/netracker
 export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
 WAIT_SECONDS=10
 
 # Which tracker is measured.
 NETRACKER=$root/scripts/netracker
 
-# A directory that is gone with the sandbox, and names for what is not.
+# A directory that is gone with the sandbox, and a name for what is not.
 make_place() {
 	open_own_laboratory
 	dir=$LABORATORY
 	mount -o remount,size=2G "$dir"
-	export NETRACKER_INSTANCE=netracker-bench-${dir##*.} NETRACKER_LOCK=$dir/lock
-	instance=/sys/kernel/tracing/instances/$NETRACKER_INSTANCE
+	export NETRACKER_LOCK=$dir/lock
 	at_exit clean_up
 }
 
@@ -30,7 +28,6 @@ clean_up() {
 	set +e
 	end "${BACKGROUND_PIDS[@]}"
 	netracker detach -q --all 2>/dev/null
-	[[ ! -d $instance ]] || rmdir "$instance"
 	close_laboratory
 }
 
@@ -89,9 +86,17 @@ counter() {
 	bpftool --json map dump pinned "$PINS/nt_counters" | jq "[.[0].formatted.values[].value$1] | add"
 }
 
-# What the log's buffer has dropped, on all CPUs.
+# Records that were overwritten in the log before they were read.
 records_lost() {
-	awk '/^(overrun|dropped events):/ { n += $NF } END { print n + 0 }' "$instance"/per_cpu/cpu*/stats
+	cut -d ' ' -f 2 "$VIEWS/unread"
+}
+
+# follow_log: print what ends, in the words of the trace, until it is ended: the least that a reader can do.
+follow_log() {
+	while true; do
+		cat "$VIEWS/log"
+		sleep 0.1
+	done
 }
 
 live_connections() {

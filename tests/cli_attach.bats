@@ -82,6 +82,29 @@ setup() {
 	assert_clean
 }
 
+@test "attach of a newer object: consumers of the log keep what they have read, and get the newer files" {
+	local before dir
+	netracker attach --quiet veth0
+	library pin_consumer "$ROOT/view" other
+	for dir in "$VIEWS" "$VIEWS/consumers/other"; do
+		# shellcheck disable=SC2046 # bytes are words
+		bpftool map update pinned "$dir/cursor" key 0 0 0 0 value 5 $(printf '0 %.0s' {1..79})
+	done
+	# shellcheck disable=SC2046
+	bpftool map update pinned "$PINS/nt_log_head" key 0 0 0 0 value 7 $(printf '0 %.0s' {1..63})
+	before=$(stat --format=%i "$VIEWS"/{log,log.json,unread} "$VIEWS"/consumers/other/{log,log.json,unread})
+	build_stub "$BATS_TEST_TMPDIR/new" -DVERSION=2
+	use_stub "$BATS_TEST_TMPDIR/new"
+	netracker attach --quiet veth0
+	for dir in "$VIEWS" "$VIEWS/consumers/other"; do
+		assert_equal "unread and lost of $dir" "$(<"$dir/unread")" '2 0'
+	done
+	assert_equal "files that are the same" "$(stat --format=%i "$VIEWS"/{log,log.json,unread} "$VIEWS"/consumers/other/{log,log.json,unread} |
+		grep -c --line-regexp --fixed-strings "$before" || true)" 0
+	netracker detach --quiet veth0
+	assert_clean
+}
+
 @test "records of another layout: the pin is named, nothing is changed" {
 	local flag
 	netracker attach --quiet veth0

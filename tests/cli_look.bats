@@ -123,18 +123,51 @@ figure_is() {
 	[[ -d $NETRACKER_RUN ]] || fail "a directory that others may enter was removed"
 }
 
-log_overflows() {
-	refused
-	(($(netracker stats --json | jq .losses.log) > 0))
+# written_since N: as if so many records had been written in all.
+written_since() {
+	local hex
+	printf -v hex '%016x' "$1"
+	# shellcheck disable=SC2046 # bytes are words
+	bpftool map update pinned "$PINS/nt_log_head" key 0 0 0 0 value hex $(for i in {14..0..-2}; do echo "${hex:i:2}"; done) $(printf '00 %.0s' {1..56})
 }
 
 @test "stats --reset: losses of the log before it do not count" {
-	local instance=$INSTANCES/$NETRACKER_INSTANCE
-	echo 4 >"$instance/buffer_size_kb"
-	wait_for log_overflows
-	echo 0 >"$instance/tracing_on"
+	written_since 70000
+	figure_is .losses.log $((70000 - 65536))
 	assert_status 0 netracker stats --reset
 	figure_is .losses.log 0
+	written_since 70001
+	figure_is .losses.log 1
+}
+
+@test "status: what each consumer of the log has not read, and what it lost" {
+	refused
+	refused
+	wait_for figure_is .logged 2
+	library pin_consumer "$ROOT/view" other
+	assert_equal "other's" "$(grep -c state=REJ "$VIEWS/consumers/other/log")" 2
+	refused
+	wait_for figure_is .logged 3
+	assert_equal "log" "$(netracker status --json | jq --compact-output .log)" \
+		'{"records":3,"bytes":672,"size":14680064,"lost":0,"max_records":65536,"consumers":[{"name":"other","records":1,"bytes":224,"lost":0}]}'
+	written_since 65540
+	assert_status 0 netracker status
+	assert_says 'log        65536 records unread; room for 65536 in 14 MiB: 100% full'
+	assert_says '           other: 65536 records unread, 2 LOST'
+	assert_says 'LOST       4 records, overwritten before they were read'
+}
+
+@test "trackers with a BPF file system each have a log each" {
+	refused
+	wait_for figure_is .logged 1
+	mount -t bpf bpf /sys/fs/bpf
+	in_netns client "$NETRACKER" attach --quiet lo
+	in_netns client ip address add 192.0.2.77/32 dev lo
+	peer client connect 192.0.2.77 9 close >/dev/null 2>&1 || true
+	wait_for grep --quiet '^1 ' "$VIEWS/unread"
+	assert_equal "there" "$(sed -E 's/.* -> ([^ ]*) .*/\1/' "$VIEWS/log")" 192.0.2.77:9
+	umount /sys/fs/bpf
+	assert_equal "here" "$(sed -E 's/.* -> ([^ ]*) .*/\1/' "$VIEWS/log")" "$SERVER4:9"
 }
 
 @test "stats --reset: what it has kept is not believed of another load of the tracker" {
@@ -195,18 +228,78 @@ gave_up() {
 
 @test "config: what is set is shown, obeyed and checked" {
 	assert_status 0 netracker config
-	assert_equal "defaults" "$stdout" $'handshake_timeout=75\nclose_timeout=120\nlog=on'
+	assert_equal "defaults" "$stdout" $'handshake_timeout=75\nclose_timeout=120\nlog=on\ntrace=auto'
 	assert_status 0 netracker config handshake_timeout=1 log=off
 	assert_status 0 netracker config
-	assert_equal "settings" "$stdout" $'handshake_timeout=1\nclose_timeout=120\nlog=off'
+	assert_equal "settings" "$stdout" $'handshake_timeout=1\nclose_timeout=120\nlog=off\ntrace=auto'
 	# Nobody answers: the neighbour is made up. Each SYN that comes after a time-out is an attempt of its own.
 	in_netns server ip neighbour add "$NOBODY4" lladdr 02:00:00:00:00:99 dev veth0
 	background peer server connect "$NOBODY4" 80
 	wait_for gave_up
 	figure_is .logged 0
-	for word in handshake_timeout=0 handshake_timeout=x close_timeout= log=maybe speed=9 log; do
+	for word in handshake_timeout=0 handshake_timeout=x close_timeout= log=maybe trace=all trace= speed=9 log; do
 		assert_status 2 netracker config "$word"
 	done
+}
+
+# burst N: connections that are refused, one after the other, from the beginning of a second of the kernel's clock on.
+burst() {
+	in_netns client taskset --cpu-list 0 python3 -c '
+import socket, sys, time
+def now(): return time.clock_gettime(time.CLOCK_BOOTTIME)
+time.sleep(1 - now() % 1 + 0.01)
+for _ in range(int(sys.argv[2])):
+    try:
+        socket.create_connection((sys.argv[1], 9))
+    except OSError:
+        pass' "$SERVER4" "$1"
+}
+
+# seconds: how many records the trace has of each second.
+seconds() {
+	sed -nE 's/^.* ([0-9]+)\.[0-9]+: bpf_trace_printk: netracker: .* state=REJ .*/\1/p' "$TRACE/trace" | uniq --count | awk '{ print $1 }' | paste -sd ' '
+}
+
+# said_left_out N
+said_left_out() {
+	grep --quiet "netracker: $1 more connections ended in that second, which are in the log alone" "$TRACE/trace"
+}
+
+@test "config trace=auto: 300 records a second are in the trace, then how many more there were; the log has all" {
+	local n=600 tries
+	mkdir "$TRACE"
+	echo boot >"$TRACE/trace_clock"
+	# What the tracker says itself has no address in it.
+	echo "bpf_string ~ \"netracker:* $SERVER4:*\" || bpf_string ~ \"netracker: * more connections*\"" \
+		>"$TRACE/events/bpf_trace/bpf_trace_printk/filter"
+	echo 1 >"$TRACE/events/bpf_trace/bpf_trace_printk/enable"
+	# On a machine that is busy it may take longer than what is left of the second.
+	for tries in {1..10}; do
+		echo >"$TRACE/trace"
+		burst "$n"
+		[[ $(seconds) != 300 ]] || break
+	done
+	assert_equal "records of each second" "$(seconds)" 300
+	burst 1
+	wait_for said_left_out 300
+	assert_equal "records written, of $tries bursts" "$(figure .logged)" $((tries * n + 1))
+	assert_equal "records to read" "$(cut -d ' ' -f 1 "$VIEWS/unread")" $((tries * n + 1))
+}
+
+@test "config trace=on, off: all records are in the trace, none is; attach leaves it so" {
+	netracker config trace=on
+	netracker attach --quiet veth0
+	assert_equal setting "$(netracker config | grep '^trace=')" trace=on
+	trace_start
+	burst 600
+	wait_for_records 600 ' state=REJ '
+	netracker config trace=off
+	netracker attach --quiet veth0
+	assert_equal setting "$(netracker config | grep '^trace=')" trace=off
+	burst 600
+	wait_for figure_is .logged 1200
+	assert_equal "records in the trace" "$(records | wc -l)" 600
+	assert_equal "records to read" "$(<"$VIEWS/unread")" '1200 0'
 }
 
 @test "list: what is open, and only what is asked for" {

@@ -200,7 +200,7 @@ fill_entries() {
 
 @test "a pin is removed under live filters: each verb says so, attach makes it anew, detach leaves nothing" {
 	local verb name
-	for name in conn_map nt_counters nt_ifaces nt_config; do
+	for name in conn_map nt_counters nt_ifaces nt_config nt_log nt_log_head; do
 		netracker attach --quiet veth0
 		rm "$PINS/$name"
 		# The views hold the maps as the filters do.
@@ -222,6 +222,27 @@ fill_entries() {
 		[[ $name != nt_ifaces ]] || in_netns server tc qdisc del dev veth0 clsact
 		assert_clean
 	done
+}
+
+# set_log WRITTEN READ: as if so many records had been written, and read by the consumer without a name. Less than 256.
+set_log() {
+	# shellcheck disable=SC2046 # bytes are words
+	bpftool map update pinned "$PINS/nt_log_head" key 0 0 0 0 value "$1" $(printf '0 %.0s' {1..63})
+	# shellcheck disable=SC2046
+	bpftool map update pinned "$VIEWS/cursor" key 0 0 0 0 value "$2" $(printf '0 %.0s' {1..79})
+}
+
+@test "a log that begins anew has nothing unread, whatever had been read of the one before" {
+	netracker attach --quiet veth0
+	set_log 7 5
+	assert_equal "unread and lost" "$(<"$VIEWS/unread")" '2 0'
+	rm "$PINS/nt_log_head"
+	netracker attach --quiet veth0
+	assert_equal "unread and lost" "$(<"$VIEWS/unread")" '0 0'
+	set_log 7 5
+	find "$PINS" -type f -delete
+	netracker attach --quiet veth0
+	assert_equal "unread and lost" "$(<"$VIEWS/unread")" '0 0'
 }
 
 # status_says TEXT

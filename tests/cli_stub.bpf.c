@@ -14,7 +14,7 @@
 
 #ifdef OTHER_LAYOUT
 struct config_of_old {
-	__u32 close_timeout, handshake_timeout, quiet, flush;
+	__u32 close_timeout, handshake_timeout, quiet, trace, flush;
 };
 #define config config_of_old
 #endif
@@ -38,6 +38,8 @@ PINNED(nt_config, BPF_MAP_TYPE_ARRAY, 1, __u32, struct config);
 PINNED(nt_counters, BPF_MAP_TYPE_PERCPU_ARRAY, 1, __u32, struct counters);
 PINNED(nt_ifaces, BPF_MAP_TYPE_ARRAY, MAX_IFACES, __u32, struct iface);
 PINNED(nt_services, BPF_MAP_TYPE_HASH, MAX_SERVICES, struct service_key, struct service);
+PINNED(nt_log, BPF_MAP_TYPE_ARRAY, LOG_RECORDS, __u32, struct record);
+PINNED(nt_log_head, BPF_MAP_TYPE_ARRAY, 1, __u32, struct log_head);
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -55,6 +57,8 @@ static __always_inline int stand_in(struct __sk_buff *skb)
 	bpf_map_lookup_elem(&nt_counters, &zero);
 	bpf_map_lookup_elem(&nt_ifaces, &zero);
 	bpf_map_lookup_elem(&nt_services, &service);
+	bpf_map_lookup_elem(&nt_log, &zero);
+	bpf_map_lookup_elem(&nt_log_head, &zero);
 	if (config && skb->protocol == bpf_htons(0x88b5))
 		config->flush = 0;
 	return 0;

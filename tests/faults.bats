@@ -7,6 +7,8 @@
 bats_require_minimum_version 1.5.0
 load helpers
 
+readonly VIEWS=/sys/fs/bpf/netracker
+
 # hold N: N connections that stay open.
 hold() {
 	background in_netns client python3 -c '
@@ -50,7 +52,6 @@ in_server() {
 # The last user has gone: nothing of the tracker is left.
 assert_detached() {
 	assert_equal "pins" "$(find /sys/fs/bpf -type f ! -name '*.debug')" ""
-	[[ ! -d /sys/kernel/tracing/instances/$NETRACKER_INSTANCE ]] || fail "the trace instance is left"
 }
 
 @test "an interface is deleted under its connections: detach gives each its record and leaves nothing" {
@@ -132,35 +133,107 @@ with socket.create_connection((sys.argv[1], 8000)) as s:
 	assert_conserved
 }
 
-@test "the trace instance is removed: connections are tracked and counted, the global trace has them, attach makes a new one" {
+# unread_is N: so many records wait for the log's consumer, none of them lost.
+unread_is() {
+	assert_equal "unread and lost" "$(<"$VIEWS/unread")" "$1 0"
+}
+
+@test "other tools of tracing do what they like: the log has all records" {
+	local setting n=0
 	tracked
 	trace_start
-	rmdir "/sys/kernel/tracing/instances/$NETRACKER_INSTANCE"
-	request ''
-	wait_for_records 1 ' state=SF '
-	run -3 in_server log --no-follow
-	in_server attach -q veth0
-	request ''
-	wait_for is_logged
+	for setting in 'tracing_on 0' 'events/enable 0' 'trace -' 'events/bpf_trace/bpf_trace_printk/filter 0' 'trace_options raw' \
+		'trace_options nocontext-info' 'set_event_pid 1' 'trace_clock global'; do
+		echo "${setting#* }" >"$TRACE/${setting% *}"
+		request ''
+		n=$((n + 1))
+		wait_for unread_is "$n"
+	done
+	assert_equal "records in the log" "$(grep -c "^netracker: $CLIENT4:.* state=SF " "$VIEWS/log")" "$n"
 	assert_conserved
 }
 
-# Other people's records are in the log as well.
-is_logged() {
-	in_server log --no-follow --json --addr "$SERVER4" | grep --quiet '"state":"SF"'
+# without_tracefs COMMAND…: in the server's namespace, where no tracefs is mounted and where none may be left so.
+without_tracefs() {
+	# shellcheck disable=SC2016 # for the inner shell
+	in_netns server unshare --mount bash -euc '
+		umount --recursive --lazy /sys/kernel/debug 2>/dev/null || true
+		umount --lazy /sys/kernel/tracing
+		"$@"
+		! grep " tracefs " /proc/self/mounts' bash "$@"
+}
+
+@test "no tracefs is mounted: all works, and none is mounted" {
+	requires tool_nginx tool_curl object
+	new_pair
+	http_server server
+	without_tracefs "$NETRACKER" check
+	without_tracefs "$NETRACKER" attach -q veth0
+	request ''
+	wait_for unread_is 1
+	[[ $(without_tracefs cat "$VIEWS/log") == *' state=SF '* ]] || fail "no record"
+	without_tracefs "$NETRACKER" status
+	without_tracefs "$NETRACKER" detach -q veth0
+	assert_detached
+}
+
+# follows: reads the log as its reader does, with its lock, and takes its time between two looks.
+follows() {
+	exec {lock}<"$VIEWS/log"
+	flock "$lock"
+	echo ready
+	while [[ -e $VIEWS/log ]]; do
+		cat "$VIEWS/log" 2>/dev/null || true
+		sleep 0.7
+	done
+}
+
+@test "detach waits for who follows the log: the last records come" {
+	tracked
+	hold 5
+	background follows
+	wait_for grep --quiet ready "$BACKGROUND_OUTPUT"
+	in_server detach -q veth0
+	assert_detached
+	wait "$BACKGROUND_PID"
+	assert_equal "last records" "$(grep -c ' state=S1 ' "$BACKGROUND_OUTPUT")" 5
+}
+
+@test "detach waits no longer than two seconds for a reader that does not come, and says so" {
+	local began
+	tracked
+	hold 5
+	background flock "$VIEWS/log" sleep 600
+	wait_for locked
+	began=${EPOCHREALTIME/./}
+	run --separate-stderr in_server detach -q veth0
+	assert_equal "exit status" "$status" 0
+	# shellcheck disable=SC2154 # run sets it
+	[[ $stderr == *"the reader of $VIEWS/log has not come for the last 5 records"* ]] || fail "$stderr"
+	((${EPOCHREALTIME/./} - began >= 2000000)) || fail "it did not wait"
+	assert_detached
+}
+
+locked() {
+	! flock --nonblock "$VIEWS/log" true
+}
+
+# small_tree WORD…: a copy of the sources, $SMALL, in which make is given these words.
+small_tree() {
+	SMALL=$BATS_TEST_TMPDIR/small
+	mkdir "$SMALL"
+	cp -a "$ROOT"/{Makefile,mk,scripts,view,VERSION,NeTracker.bpf.c,NeTracker*.h,tracker} "$SMALL/"
+	make --silent --directory="$SMALL" "$@"
 }
 
 @test "conn_map full: new connections are lost and counted, those inside stay right, and there is room again" {
-	local dir=$BATS_TEST_TMPDIR/small
 	requires tool_nginx object
-	mkdir "$dir"
-	cp -a "$ROOT"/{Makefile,mk,scripts,view,VERSION,NeTracker.bpf.c,NeTracker*.h,tracker} "$dir/"
-	make --silent --directory="$dir" MAX_CONNECTIONS=50 NeTracker.bpf.o
+	small_tree MAX_CONNECTIONS=50 NeTracker.bpf.o
 	new_pair
 	http_server server
 	in_netns server tc qdisc add dev veth0 clsact
-	in_netns server tc filter add dev veth0 ingress bpf obj "$dir/NeTracker.bpf.o" sec tc_ing
-	in_netns server tc filter add dev veth0 egress bpf obj "$dir/NeTracker.bpf.o" sec tc_en
+	in_netns server tc filter add dev veth0 ingress bpf obj "$SMALL/NeTracker.bpf.o" sec tc_ing
+	in_netns server tc filter add dev veth0 egress bpf obj "$SMALL/NeTracker.bpf.o" sec tc_en
 	trace_start
 	hold 50
 	requests 20
@@ -174,20 +247,26 @@ is_logged() {
 	assert_conserved
 }
 
-@test "log overrun: records written = records read + records counted as lost" {
-	local instance=/sys/kernel/tracing/instances/$NETRACKER_INSTANCE written lost read
-	tracked
-	only_own "$instance"
-	echo 64 >"$instance/buffer_size_kb"
-	echo >"$instance/trace" # what others have written since it was made, and the count of what was lost
+@test "log overrun: records written = records read + records counted as lost, in a log of the size that make was told" {
+	local text
+	requires tool_nginx object
+	small_tree LOG_RECORDS=1024 all
+	new_pair
+	http_server server
+	in_netns server "$SMALL/scripts/netracker" attach -q veth0
 	requests 3000
 	assert_conserved
-	written=$(counter logged)
-	assert_equal "records written" "$written" 3000
-	lost=$(awk '/^(overrun|dropped events):/ { n += $NF } END { print n + 0 }' "$instance"/per_cpu/cpu*/stats)
-	((lost > 0)) || fail "64 KB were enough for 3,000 records"
-	read=$(dd iflag=nonblock bs=64K status=none if="$instance/trace_pipe" 2>/dev/null | grep -c 'bpf_trace_printk: netracker: ' || true)
-	assert_equal "read + lost" "$((read + lost))" "$written"
+	assert_equal "records written" "$(counter logged)" 3000
+	assert_equal "unread and lost" "$(<"$VIEWS/unread")" "1024 1976"
+	assert_equal "status" "$(in_netns server "$SMALL/scripts/netracker" status --json | jq --compact-output '.log | [.records, .lost, .max_records]')" \
+		'[1024,1976,1024]'
+	text=$(<"$VIEWS/log")
+	assert_equal "records read" "$(grep -c ' state=SF ' <<<"$text")" 1024
+	assert_equal "lost, by the first line" "$(head -n 1 <<<"$text" | record_value lost_before)" 1976
+	assert_equal "lost, by others" "$(grep -c lost_before <<<"$text")" 1
+	# Another size is another layout.
+	run -1 in_server attach -q veth0
+	[[ $output == *"globals/nt_log holds records in the layout of another version"* ]] || fail "$output"
 }
 
 @test "two CPUs with the same tuples at once: 100,000 connections, each with one record" {

@@ -1,8 +1,8 @@
 # shellcheck shell=bash disable=SC2034 # much of what is set here is for the tests
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 #
-# What the tests share. A test file says `load helpers`; setup and teardown below then give each test a bpffs, a trace instance and
-# network namespaces of its own, and take them away. The suite as a whole runs in scripts/sandbox (see tests/run). Namespaces, veth
+# What the tests share. A test file says `load helpers`; setup and teardown below then give each test a bpffs and network
+# namespaces of its own, and take them away. The suite as a whole runs in scripts/sandbox (see tests/run). Namespaces, veth
 # pairs, the waiting and more are the laboratory's: new_netns, in_netns, new_veth, add_address, listening, peer, wait_for; what
 # they do is at the head of laboratory.bash.
 #
@@ -28,11 +28,10 @@
 #   attach_raw NS IF             clsact and both filters, with plain tc
 #   detach_raw NS IF             remove them
 #   attach_again NS IF NS2 IF2   the programs that are on IF2 in NS2. To load them a second time gives the same, only slower
-#   track NS                     attach to veth0 there, with the command
+#   track NS                     attach to veth0 there, with the command, and have all records in the trace
 #   library COMMAND…             run a function of the command's libraries, of view.sh and what it needs
 #   trace_start                  start to capture the lines about this run's addresses: trackers of others write to the same trace. Nobody
 #                                else's reader takes them away
-#   only_own DIR                 have the trace instance DIR keep the lines about this run's addresses alone
 #   trace_stop                   throw the lines away
 #   records [REGEX]              the lines captured so far, without the tracer's prefix, that match REGEX. Reading takes nothing away
 #   wait_for_records N [REGEX]   wait until there are N; more are a failure
@@ -81,19 +80,14 @@ isolate() {
 	ACCESS_LOG=$BATS_TEST_TMPDIR/access.log
 	mkdir "$WWW"
 	mount -t bpf bpf /sys/fs/bpf
-
-	# scripts/netracker takes the name of its instance from here.
-	export NETRACKER_INSTANCE=$NETRACKER_TEST_ID-$BATS_TEST_NUMBER NETRACKER_LOCK=$BATS_TEST_TMPDIR/lock
-	TRACE=/sys/kernel/tracing/instances/$NETRACKER_INSTANCE-raw
+	export NETRACKER_LOCK=$BATS_TEST_TMPDIR/lock
+	TRACE=/sys/kernel/tracing/instances/$NETRACKER_TEST_ID-$BATS_TEST_NUMBER
 }
 
 clean_up() {
-	local instance
 	[[ -v NETNS_DIR ]] || return 0
 	close_laboratory
-	for instance in /sys/kernel/tracing/instances/"$NETRACKER_INSTANCE"*; do
-		[[ ! -e $instance ]] || wait_for rmdir "$instance"
-	done
+	[[ ! -e $TRACE ]] || wait_for rmdir "$TRACE"
 	note_maps
 	umount /sys/fs/bpf
 }
@@ -229,6 +223,7 @@ attach_again() {
 
 track() {
 	in_netns "$1" "$NETRACKER" attach --quiet veth0
+	"$NETRACKER" config trace=on 2>/dev/null
 }
 
 library() {
@@ -236,7 +231,7 @@ library() {
 		set -euo pipefail
 		shopt -s extglob nullglob
 		LIBDIR=$0
-		for library in common prerequisites maps hooks view; do
+		for library in common prerequisites maps hooks view consumer; do
 			source "$0/$library.sh"
 		done
 		ECHO=0
@@ -248,14 +243,10 @@ trace_start() {
 	mkdir "$TRACE"
 	echo boot >"$TRACE/trace_clock"
 	echo 8192 >"$TRACE/buffer_size_kb"
-	only_own "$TRACE"
-	echo 1 >"$TRACE/events/bpf_trace/bpf_trace_printk/enable"
-}
-
-# An address follows on a blank, and kernels differ in whether they write the zeros of one of IPv6. A ? stands for the bracket.
-only_own() {
+	# An address follows on a blank, and kernels differ in whether they write the zeros of one of IPv6. A ? stands for the bracket.
 	echo "bpf_string ~ \"netracker:* $NET4.*\" || bpf_string ~ \"netracker:* ?2001:*db8*[:0]${NET6##*:}:*\"" \
-		>"$1/events/bpf_trace/bpf_trace_printk/filter"
+		>"$TRACE/events/bpf_trace/bpf_trace_printk/filter"
+	echo 1 >"$TRACE/events/bpf_trace/bpf_trace_printk/enable"
 }
 
 trace_stop() {

@@ -59,7 +59,6 @@ on_machine() {
 remains() {
 	find "$CHANGES" -iname '*netracker*' ! -type c
 	find /sys/fs/bpf -mindepth 1 -type f ! -name '*.debug'
-	find /sys/kernel/tracing/instances -mindepth 1 -maxdepth 1 -name "$NETRACKER_INSTANCE"
 	in_netns client tc filter show dev veth0 ingress
 }
 

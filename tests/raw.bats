@@ -250,6 +250,21 @@ assert_tagged_connection_recorded() {
 	assert_conserved
 }
 
+@test "what plain tc attaches writes all records to the trace, however many they are" {
+	new_pair
+	attach_raw server veth0
+	trace_start
+	in_netns client python3 -c '
+import socket, sys
+for _ in range(1500):
+    try:
+        socket.create_connection((sys.argv[1], 9))
+    except OSError:
+        pass' "$SERVER4"
+	wait_for_records 1500 ' state=REJ '
+	assert_conserved
+}
+
 # add_foreign PREF SECTION: the filter of tests/foreign.bpf.c at both hooks of the server.
 add_foreign() {
 	local hook

@@ -11,6 +11,7 @@ declare -A BEFORE=()    # our filters that were there before, as our_filters pri
 declare -A NEW_QDISC=() # set if attach makes the clsact qdisc
 declare -A NEW_ENTRY=() # set if attach writes a new entry in nt_ifaces: its index
 SUPERSEDED=()           # filters to remove once all is in place: DEV HOOK PREF HANDLE
+LOG_BEFORE=             # the map nt_log_head, if it was pinned before
 WAS_ATTACHED=           # what tracked_interfaces printed before: if there is `ours` in it, the maps were in use
 
 cmd_attach() {
@@ -18,11 +19,11 @@ cmd_attach() {
 	local -a ifaces=("$@")
 	obey_options "$@"
 	((${#ifaces[@]})) || die_usage "which interface? 'ip -brief link' lists them"
-	require root net_admin sys_admin tc bpftool jq util_linux awk object no_lockdown
+	require root net_admin sys_admin tc bpftool jq util_linux awk object
 	enter_netns ${netns:+"$netns"}
 	[[ ! $group ]] || getent group -- "$group" >/dev/null || die "$EXIT_FAILED" "no group '$group'; 'getent group' lists them"
 	take_lock
-	mount_file_systems
+	mount_bpffs
 	find_maps
 	for iface in "${ifaces[@]}"; do
 		check_interface "$iface"
@@ -36,11 +37,13 @@ cmd_attach() {
 			say "$iface: another tracker is attached here too, whose tables are in another BPF file system than $BPFFS here"
 	done
 	WAS_ATTACHED=$(tracked_interfaces)
+	LOG_BEFORE=${OUR_MAPS[nt_log_head]-}
 
 	((DRY_RUN)) || undo_on_failure
 	for iface in "${ifaces[@]}"; do
 		attach_interface "$iface"
 	done
+	limit_trace
 	((DRY_RUN)) || no_way_back
 	remove_superseded
 	pin_views "$group"
@@ -157,14 +160,16 @@ undo_attach() {
 	[[ $WAS_ATTACHED == *ours* ]] || release
 }
 
-# pin_views GROUP: list and metrics read the views; without them everything else works. They are replaced with the filters, and stay open
-# to the group that could read them, unless GROUP names another.
+# pin_views GROUP: list, log and metrics read the views; without them everything else works. They are replaced with the filters, and stay
+# open to the group that could read them, unless GROUP names another. What has been read of another log tells nothing of this one.
 pin_views() {
 	local group=$1
 	((!DRY_RUN)) || return 0
 	[[ $group || ! -d $VIEWS ]] || group=$(stat --format=%g -- "$VIEWS")
+	[[ $LOG_BEFORE == "${OUR_MAPS[nt_log_head]-}" ]] || unpin_consumers
 	if [[ ${SUPERSEDED[*]} ]] || ! view_has_all; then
 		view_pin "$(view_objects)" || return 0 # it has said why
 	fi
+	set_boot
 	[[ ${group:-0} == 0 ]] || view_share "$group"
 }

@@ -21,3 +21,8 @@ boot_us() {
 	wall=${EPOCHREALTIME/[^0-9]/}
 	printf '%s\n' "$((wall - 10#${now/./} * 10000))"
 }
+
+# set_boot: let the views that tell times of day know when the machine was booted, by the wall clock as it is now.
+set_boot() {
+	[[ ! -e $VIEWS/boot ]] || update "$VIEWS/boot" "$(bytes 4 0)" "$(bytes 8 "$(boot_us)")"
+}

@@ -30,15 +30,17 @@ consumer_dir() {
 pin_consumer() (
 	objects=$1
 	dir=$(consumer_dir "${2-}")
+	# shellcheck disable=SC2030 # each subshell has its own
 	passing=()
 	trap '((${#passing[@]} == 0)) || rm -f -- "${passing[@]}"' EXIT
 	mkdir -p -- "$dir"
 	[[ -e $VIEWS/boot ]] || command bpftool map create "$VIEWS/boot" type array key 4 value 8 entries 1 name nt_boot
 	[[ -e $dir/cursor ]] || command bpftool map create "$dir/cursor" type array key 4 value "$CURSOR_BYTES" entries 1 name nt_cursor
 	for map in "${LOG_MAPS[@]}"; do
-		link_map "$PINS/$map" "$map" || exit
+		link_map "$PINS/$map" "$map" || without_log "$map"
 	done
-	link_map "$dir/cursor" nt_cursor && link_map "$VIEWS/boot" nt_boot || exit
+	link_map "$dir/cursor" nt_cursor || without_log nt_cursor
+	link_map "$VIEWS/boot" nt_boot || without_log nt_boot
 	# What a reading has at most: a step for each piece of 32 KiB, of at least 16 records, and what it begins and ends with.
 	steps=$(($(bpftool --json map show pinned "$PINS/nt_log" | jq .max_entries) / 16 + 8))
 	rm -f -- "$dir/plan"
@@ -53,6 +55,12 @@ pin_consumer() (
 	done
 	chmod "$mode" -- "$dir"
 )
+
+# without_log MAP: print VIEW REASON of each, as the map cannot be found by its name; and end this subshell.
+without_log() {
+	printf "%s $BPFFS/$1 is somebody else's, who has to take it away or pin it elsewhere\n" "${!LOG_VIEWS[@]}"
+	exit
+}
 
 # unpin_consumers: remove all of them, cursors too.
 unpin_consumers() {

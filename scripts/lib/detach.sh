@@ -112,6 +112,7 @@ pin_flusher() {
 release() {
 	local pin
 	((DRY_RUN)) || flush_connections
+	((DRY_RUN)) || wait_for_readers
 	((DRY_RUN)) || view_unshare
 	((DRY_RUN)) || view_unpin
 	for pin in $(pins); do
@@ -123,6 +124,24 @@ release() {
 	[[ -d $VIEWS ]] || return 0
 	announce "rmdir -- $(quoted "$VIEWS")"
 	((DRY_RUN)) || rmdir -- "$VIEWS" 2>/dev/null || say "$VIEWS stays, as others have pinned something there"
+}
+
+# Whoever follows the log gets the last records before it goes: there are two seconds for that.
+wait_for_readers() {
+	local dir unread i=0
+	for dir in "$VIEWS" "$CONSUMERS"/*; do
+		[[ -e $dir/unread ]] || continue
+		# A reader of the log holds its lock (cmd_log).
+		until flock --nonblock "$dir/log" true 2>/dev/null; do
+			read -r unread _ <"$dir/unread"
+			((unread > 0)) || break
+			if ((i++ >= 40)); then
+				say "the reader of $dir/log has not come for the last $unread records, which go with it"
+				break
+			fi
+			sleep 0.05
+		done
+	done
 }
 
 # Connections still alive get their record: S1, S2 or S3.

@@ -108,8 +108,8 @@ help_status() {
 		usage: netracker status [--json]
 
 		Per interface: since when, which filters, who else has filters on the same hooks and whether one before ours can hide
-		packets. Then how full the tables and the log's buffer are, and what was lost. Exit status 3 if nothing is attached, or not
-		any more.
+		packets. Then how full the tables are, how many records each consumer of the log has not read, and what was lost. Exit
+		status 3 if nothing is attached, or not any more.
 
 		  -j, --json             as one JSON object
 	EOF
@@ -219,6 +219,8 @@ help_config() {
 		  handshake_timeout=S    seconds from the last SYN until a handshake is given up (75)
 		  close_timeout=S        seconds from the last packet until a half-closed connection is given up (120)
 		  log=on|off             off: write no records, count all the same
+		  trace=auto|on|off      which records are written to the kernel's trace (trace_pipe) as well: 300 a second and how many
+		                         more there were (auto), all, none. The log has all of them
 	EOF
 }
 

@@ -22,7 +22,7 @@ NETNS=      # and its inode
 NETNS_FILE= # what find_netns has found
 
 # enter_netns [NAME|PID|FILE]: commands of this file speak of that namespace's interfaces from now on; without argument of ours.
-# Only the network changes: in the mount namespaces that `ip netns exec` makes there is neither bpffs nor tracefs.
+# Only the network changes: in the mount namespaces that `ip netns exec` makes there is no bpffs.
 enter_netns() {
 	local file=/proc/self/ns/net
 	IN_NETNS=()
@@ -196,7 +196,7 @@ explain_load() {
 # What the tracker and the views need of the kernel that came last, by the number of the helper function: name and release. From there on,
 # distributors of long-lived kernels have taken over some and not others, so the release that a kernel calls itself tells nothing.
 readonly -A HELPER_CAME=([99]='bpf_skc_lookup_tcp 5.2' [125]='bpf_ktime_get_boot_ns 5.8' [164]='bpf_for_each_map_elem 5.13'
-	[169]='bpf_timer_init 5.15' [170]='bpf_timer_set_callback 5.15' [171]='bpf_timer_start 5.15' [177]='bpf_trace_vprintk 5.16'
+	[156]='bpf_task_storage_get 5.11' [158]='bpf_get_current_task_btf 5.11' [169]='bpf_timer_init 5.15' [170]='bpf_timer_set_callback 5.15' [171]='bpf_timer_start 5.15' [177]='bpf_trace_vprintk 5.16'
 	[181]='bpf_loop 5.17' [195]='bpf_map_lookup_percpu_elem 5.19')
 
 # explain_helper OUTPUT: the kernel lacks a function that the programs call.

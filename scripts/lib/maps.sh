@@ -111,11 +111,11 @@ die_foreign() {
 	die "$EXIT_FAILED" "$1 is not the tracker's: $(describe_pin "$1"); both cannot be there, so whoever made it has to take it away or pin it elsewhere"
 }
 
-# is_foreign_pin FILE: a map, of which we have none in $VIEWS but the baseline of old, or a program that is not the tracker's.
+# is_foreign_pin FILE: in $VIEWS, a map that has not the name of one that is there for the views, or a program that is not the tracker's.
 is_foreign_pin() {
 	local name
-	if command bpftool map show pinned "$1" >/dev/null 2>&1; then
-		[[ $1 != "$VIEWS/baseline" ]]
+	if name=$(command bpftool --json map show pinned "$1" 2>/dev/null); then
+		[[ $1 != "$VIEWS/baseline" && $name != *'"name":"nt_'* ]]
 		return
 	fi
 	name=$(command bpftool --json prog show pinned "$1" 2>/dev/null | command jq --raw-output '.name // ""' 2>/dev/null) || return 1

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 #
-# metrics: the view of that name, and what only tracefs knows.
+# metrics: the view of that name, and what only consumers of the log know.
 
 cmd_metrics() {
 	local dir=${GIVEN[textfile]-}
@@ -22,13 +22,11 @@ cmd_metrics() {
 
 print_metrics() {
 	cat -- "$VIEWS/metrics" || return
-	[[ ! -d $(instance) ]] || print_metrics_of_log
+	[[ ! -r $VIEWS/unread ]] || print_metrics_of_log
 }
 
 print_metrics_of_log() {
-	local fill
-	fill=$(buffer_fill)
-	awk -F '\t' -v lost="${fill##* }" '$1 == "metric" && $2 == "log_records_lost_total" {
+	awk -F '\t' -v lost="$(log_lost)" '$1 == "metric" && $2 == "log_records_lost_total" {
 		name = "netracker_" $2
 		printf "# HELP %s %s\n# TYPE %s %s\n%s %s\n", name, $4, name, $3, name, lost
 	}' "$TABLES_TSV"

@@ -109,16 +109,6 @@ has_bpffs() {
 	is_mounted bpf_fs "$BPFFS" || missing "no BPF file system on $BPFFS; 'mount -t bpf bpf $BPFFS' mounts it, attach does so by itself"
 }
 
-has_tracefs() {
-	[[ $(find_tracefs) ]] || missing "no tracefs; 'mount -t tracefs tracefs /sys/kernel/tracing' mounts it, attach does so by itself"
-}
-
-# In this mode of lockdown nobody, root included, may read the trace.
-has_no_lockdown() {
-	[[ $(cat /sys/kernel/security/lockdown 2>/dev/null) != *'[confidentiality]'* ]] ||
-		missing "the kernel is locked down (confidentiality), so nobody may trace; boot with lockdown=integrity or none"
-}
-
 missing() {
 	printf '%s\n' "$*"
 	return 1
@@ -134,19 +124,8 @@ is_mounted() {
 	[[ $(stat --file-system --format=%T "$2" 2>/dev/null) == "$1" ]]
 }
 
-# Print where tracefs is; nothing if nowhere. Old systems have it under debugfs alone.
-find_tracefs() {
-	local dir
-	for dir in /sys/kernel/tracing /sys/kernel/debug/tracing; do
-		if is_mounted tracefs "$dir"; then
-			printf '%s\n' "$dir"
-			return 0
-		fi
-	done
-}
-
-# `ip netns exec` and `tc -n` run a command with a /sys of its own, where there is neither bpffs nor tracefs; what is mounted there goes
-# with the command. So such a command is run again with the mounts of PID 1, which has the same root directory, in the network
+# `ip netns exec` and `tc -n` run a command with a /sys of its own, where there is no bpffs; what is mounted there goes with the
+# command. So such a command is run again with the mounts of PID 1, which has the same root directory, in the network
 # namespace where it is.
 # leave_private_sys WORD…: of the command line. Returns if there is nothing to leave.
 leave_private_sys() {
@@ -159,9 +138,8 @@ leave_private_sys() {
 	exec nsenter --mount=/proc/1/ns/mnt --wd="$PWD" -- "$(readlink --canonicalize -- "$0")" "$@"
 }
 
-mount_file_systems() {
+mount_bpffs() {
 	is_mounted bpf_fs "$BPFFS" || run mount -t bpf bpf "$BPFFS"
-	[[ $(find_tracefs) ]] || run mount -t tracefs tracefs /sys/kernel/tracing
 }
 
 # How long the same attach or detach may be at work before those behind it give up, in seconds.

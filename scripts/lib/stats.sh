@@ -102,11 +102,23 @@ remove_baseline() {
 	[[ ! -d $RUN || -L $RUN || $(stat --format=%a -- "$RUN") != 700 ]] || rmdir -- "$RUN" 2>/dev/null || true
 }
 
-# Print how many records were overwritten in the log before they were read.
+# Print how many records were overwritten in the log before its consumer without a name had read them.
 log_lost() {
-	local fill=0
-	[[ ! -d $(instance) ]] || fill=$(buffer_fill)
-	printf '%s\n' "${fill##* }"
+	local lost=0
+	[[ ! -e $VIEWS/unread ]] || read -r _ lost <"$VIEWS/unread"
+	printf '%s\n' "$lost"
+}
+
+# What `trace` is set to, by the numbers of enum trace_mode in NeTracker.h. Until somebody sets it, plain tc has all records in the trace, as
+# with `on`.
+readonly TRACE_MODES=(on on auto off) TRACE_ALL=0 TRACE_AUTO=2
+
+# limit_trace: for attach, whose log has all records: unless somebody has set it otherwise, the trace gets no more than a person can read.
+limit_trace() {
+	local settings='0 0 0 0' handshake close quiet trace
+	! is_pinned nt_config || settings=$(read_config)
+	read -r handshake close quiet trace <<<"$settings"
+	((trace != TRACE_ALL)) || write_config "$handshake" "$close" "$quiet" "$TRACE_AUTO" 0
 }
 
 cmd_config() {
@@ -126,6 +138,9 @@ cmd_config() {
 			close_timeout=*) close=${word#*=} ;;
 			log=on) quiet=0 ;;
 			log=off) quiet=1 ;;
+			trace=auto) trace=2 ;;
+			trace=on) trace=1 ;;
+			trace=off) trace=3 ;;
 		esac
 	done
 	if (($#)); then
@@ -133,7 +148,7 @@ cmd_config() {
 	else
 		# 0 is what a fresh map holds: the defaults of NeTracker.h.
 		printf '%s\n' "handshake_timeout=$((handshake ? handshake : 75))" "close_timeout=$((close ? close : 120))" \
-			"log=$( ((quiet)) && echo off || echo on)"
+			"log=$( ((quiet)) && echo off || echo on)" "trace=${TRACE_MODES[trace]}"
 	fi
 }
 
@@ -141,8 +156,9 @@ cmd_config() {
 check_setting() {
 	case $1 in
 		handshake_timeout=* | close_timeout=*) need_number "${1%%=*}" "${1#*=}" 1 86400 ;;
-		log=on | log=off) ;;
+		log=on | log=off | trace=auto | trace=on | trace=off) ;;
 		log=*) die_usage "log is on or off, not '${1#*=}'" ;;
+		trace=*) die_usage "trace is auto, on or off, not '${1#*=}'" ;;
 		*=*) die_usage "there is no setting '${1%%=*}'; 'netracker config' lists them" ;;
 		*) die_usage "'$1' is not KEY=VALUE; 'netracker help config' tells which there are" ;;
 	esac

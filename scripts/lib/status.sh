@@ -28,22 +28,15 @@ cmd_status() {
 
 # Print everything as one JSON object. What the maps would tell is null while one of them is not pinned.
 status() {
-	local entries=0 bytes=0 lost=0 size=0 dir cpus fill name tables=null
+	local name tables=null log
 	local -a gone=()
-	dir=$(instance)
-	if [[ -d $dir ]]; then
-		fill=$(buffer_fill)
-		read -r entries bytes lost <<<"$fill"
-		cpus=("$dir"/per_cpu/cpu*)
-		size=$(($(<"$dir/buffer_size_kb") * 1024 * ${#cpus[@]}))
-	fi
+	log=$(log_json)
 	for name in "${TABLES[@]}"; do
 		is_pinned "$name" || gone+=("\"$PINS/$name\"")
 	done
 	((${#gone[@]})) || tables=$(tables_json)
 	interfaces_json | jq --compact-output --slurp --argjson tables "$tables" --argjson gone "[$(join , "${gone[@]}")]" \
-		--argjson log "$(printf '{"records":%s,"bytes":%s,"size":%s,"lost":%s}' "$entries" "$bytes" "$size" "$lost")" \
-		--from-file "$LIBDIR/status.jq"
+		--argjson log "$log" --from-file "$LIBDIR/status.jq"
 }
 
 # Print how full the tables are, and what was lost.
@@ -53,6 +46,21 @@ tables_json() {
 	connections=$(bpftool --json map show pinned "$PINS/conn_map")
 	handshakes=$(bpftool --json map show pinned "$PINS/syn_map")
 	jq --compact-output --rawfile tables "$TABLES_TSV" --argjson connections "$connections" --argjson handshakes "$handshakes" --from-file "$LIBDIR/tables.jq" <<<"$counts"
+}
+
+# Print what each consumer of the log has not read yet, and how large the log is; null where nobody can read it.
+log_json() {
+	local dir unread lost ring
+	if [[ ! -e $VIEWS/unread ]] || ! is_pinned nt_log; then
+		printf 'null\n'
+		return 0
+	fi
+	ring=$(bpftool --json map show pinned "$PINS/nt_log")
+	for dir in "$VIEWS" "$CONSUMERS"/*; do
+		# One that was made for the moment may be gone.
+		{ read -r unread lost <"$dir/unread"; } 2>/dev/null || continue
+		printf '%s\n' "${dir##*/} $unread $lost"
+	done | jq --raw-input --null-input --compact-output --argjson ring "$ring" --from-file "$LIBDIR/consumers.jq"
 }
 
 # A JSON object for each interface that the tracker is attached to.
@@ -90,7 +98,6 @@ cmd_check() {
 		root root
 		kernel a kernel that takes the programs
 		kernel_options kernel options
-		no_lockdown kernel not locked down
 		tc tc with libbpf
 		bpftool bpftool
 		jq jq
@@ -99,7 +106,6 @@ cmd_check() {
 		object BPF object
 		tables tables of states and fields
 		bpffs BPF file system
-		tracefs tracefs
 	EOF
 	exit "$status"
 }

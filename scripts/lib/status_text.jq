@@ -19,7 +19,9 @@ def percent($of): if $of > 0 then "\(. * 1000 / $of | floor / 10)%" else "-" end
 "",
 (.pins_gone // [] | if . == [] then empty else "tables     not known, as somebody has removed \(join(" ")); 'netracker attach' on the same interfaces makes them anew" end),
 (.tables | select(.) | "alive      \(.live) connections and handshakes; room for \(.max_connections) and \(.max_handshakes): \(.max_connections as $max | .live | percent($max)) full"),
-(if .log then "log        \(.log.records) records unread, buffer \(.log.bytes as $b | .log.size as $s | $b | percent($s)) full"
-	else "log        none: attached by hand; 'netracker attach' on the same interface makes it" end),
+(if .log then .log.max_records as $room
+		| "log        \(.log.records) records unread; room for \($room) in \(.log.size / 1048576 | ceil) MiB: \(.log.records | percent($room)) full",
+		(.log.consumers[] | "           \(.name): \(.records) records unread\(if .lost > 0 then ", \(.lost) LOST" else "" end)")
+	else "log        no file to read it from: attached by hand; 'netracker attach' on the same interface makes it, or says what this kernel lacks for it" end),
 (.losses // {} | to_entries[] | select(.value > 0) | "LOST       \(.value) \(.key)"),
 (if .log and .log.lost > 0 then "LOST       \(.log.lost) records, overwritten before they were read" else empty end)

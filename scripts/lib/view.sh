@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 #
 # Views: BPF iterators, pinned as files, that show as text what is in the kernel (view/view.h). attach pins them in $VIEWS, detach
-# removes them; the tracker works without them as well, but list and metrics do not. The kernel needs BTF, metrics and hooks newer helpers
+# removes them; the tracker works without them as well, but list, log and metrics do not. The kernel needs BTF, metrics and hooks newer helpers
 # than the tracker (Linux 5.19 has all): each view is there if it can be.
 #
 #	connections  handshakes             tables for people: established connections, and those being opened
 #	records      handshake_records      the same in the format of the trace's lines, for programs
 #	metrics                             Prometheus text
 #	hooks                               the filters that run our programs, in all network namespaces, for programs (view/hooks.bpf.c)
+#	log  log.json  unread               what has ended, of each consumer of the log (consumer.sh)
 #	orphans                             the maps that nothing but programs use, for programs (view/orphans.bpf.c)
 #
 # orphans is not in $VIEWS: whoever reads it pins it in $BPFFS for that moment. So is hooks, if the one in $VIEWS is not there or
@@ -45,15 +46,15 @@ view_pin() {
 	local view reason lacking
 	local -a pinned=()
 	local -A left_out=() # reason to the views that it concerns
-	view_unpin
+	unpin_views
 	lacking=$(view_pin_each "$1" | sort)
 	while read -r view reason; do
 		[[ ! $view ]] || left_out[$reason]+=${left_out[$reason]:+, }$view
 	done <<<"$lacking"
 	for reason in "${!left_out[@]}"; do
-		say "views that cannot be in $VIEWS: ${left_out[$reason]}, as $reason; 'list' needs records and handshake_records, 'metrics' needs metrics"
+		say "views that cannot be in $VIEWS: ${left_out[$reason]}, as $reason; 'list' needs records and handshake_records, 'log' needs ${!LOG_VIEWS[*]}, 'metrics' needs metrics"
 	done
-	for view in "${!VIEW_MAP[@]}"; do
+	for view in "${!VIEW_MAP[@]}" "${!LOG_VIEWS[@]}"; do
 		[[ ! -e $VIEWS/$view ]] || pinned+=("$view")
 	done
 	if ((${#pinned[@]} == 0)); then
@@ -66,6 +67,7 @@ view_pin() {
 # view_pin_each DIR: print VIEW REASON of each that cannot be. A subshell: whatever happens, its trap removes what is only needed on the way.
 view_pin_each() (
 	objects=$1
+	# shellcheck disable=SC2030 # each subshell has its own
 	passing=()
 	trap '((${#passing[@]} == 0)) || rm -f -- "${passing[@]}"' EXIT
 
@@ -95,12 +97,16 @@ view_pin_each() (
 		pin_one_view "$objects" "$view" "$VIEWS" "$map"
 	done
 	pin_consumer "$objects"
+	for consumer in "$CONSUMERS"/*; do
+		pin_consumer "$objects" "${consumer##*/}"
+	done
 )
 
 # link_map PIN NAME: have a view that is pinned next find the map; the caller's trap removes what is in passing. Fails if the name is taken.
 link_map() {
 	[[ $(readlink -- "$BPFFS/$2") != "$1" ]] || rm -f -- "$BPFFS/$2"
 	ln -s -- "$1" "$BPFFS/$2" 2>/dev/null || return
+	# shellcheck disable=SC2031 # of the subshell that calls
 	passing+=("$BPFFS/$2")
 }
 
@@ -117,7 +123,7 @@ pin_one_view() {
 # without_views REASON: print it for each of them.
 without_views() {
 	local view
-	for view in "${!VIEW_MAP[@]}"; do
+	for view in "${!VIEW_MAP[@]}" "${!LOG_VIEWS[@]}"; do
 		printf '%s\n' "$view $1"
 	done
 }
@@ -148,6 +154,13 @@ die_without_view() {
 
 # Remove what view_pin made. Who is reading one of the files may finish.
 view_unpin() {
+	unpin_views
+	unpin_consumers
+	[[ ! -d $VIEWS ]] || rmdir --ignore-fail-on-non-empty -- "$VIEWS"
+}
+
+# Remove all but what consumers of the log have, whose views have to know what they have read.
+unpin_views() {
 	local view
 	local -a files=()
 	for view in "${!VIEW_MAP[@]}"; do
@@ -155,19 +168,22 @@ view_unpin() {
 	done
 	((${#files[@]} == 0)) || run rm -f -- "${files[@]}"
 	rm -f -- "$VIEWS/plan"
-	unpin_consumers
-	[[ ! -d $VIEWS ]] || rmdir --ignore-fail-on-non-empty -- "$VIEWS"
 }
 
-# view_share GROUP: its members may read the views, and enter the directories before them if others may not.
+# view_share GROUP: its members may read the views, and enter the directories before them if others may not. To read the log moves its
+# cursor, which nothing but the view can write.
 view_share() {
-	local view
-	local -a files=()
-	for view in "${!VIEW_MAP[@]}"; do
-		[[ ! -e $VIEWS/$view ]] || files+=("$VIEWS/$view")
+	local file
+	local -a files=() dirs=("$VIEWS")
+	[[ ! -d $CONSUMERS ]] || dirs+=("$CONSUMERS" "$CONSUMERS"/*)
+	for file in "${!VIEW_MAP[@]}" "${!LOG_VIEWS[@]}"; do
+		[[ ! -e $VIEWS/$file ]] || files+=("$VIEWS/$file")
 	done
-	run chgrp -- "$1" "$VIEWS" "${files[@]}"
-	run chmod 750 "$VIEWS"
+	for file in "${!LOG_VIEWS[@]}"; do
+		files+=("$CONSUMERS"/*/"$file")
+	done
+	run chgrp -- "$1" "${dirs[@]}" "${files[@]}"
+	run chmod 750 "${dirs[@]}"
 	run chmod 440 "${files[@]}"
 	if [[ ! $(find "$BPFFS" -maxdepth 0 -perm -o+x) ]]; then
 		run chgrp -- "$1" "$BPFFS"
@@ -188,7 +204,7 @@ view_unshare() {
 # Are all views pinned?
 view_has_all() {
 	local view
-	for view in "${!VIEW_MAP[@]}"; do
+	for view in "${!VIEW_MAP[@]}" "${!LOG_VIEWS[@]}"; do
 		[[ -e $VIEWS/$view ]] || return 1
 	done
 }

@@ -180,19 +180,3 @@ printed() {
 		<<<"1$line"$'\n2 6 0 4026531840 90000000000 eth1\n3 7 0 4026531840 9000000000 eth2'
 	TRACKED='4026531840 5 ours' printed "none" '' free_entry.awk -v max=2 <<<"1$line"
 }
-
-@test "how full the log's buffer is" {
-	printed "entries, bytes, lost" '30 4294967396 9' buffer.awk -F ': *' <<-'EOF'
-		entries: 10
-		overrun: 2
-		commit overrun: 100
-		bytes: 4294967296
-		dropped events: 0
-		entries: 20
-		overrun: 3
-		commit overrun: 100
-		bytes: 100
-		dropped events: 4
-		read events: 1000
-	EOF
-}

@@ -15,7 +15,7 @@ teardown() { :; }
 	rm -r "${tree:?}"/{tests,bench} # what is not part of it
 	# Each is set in another library than the one that uses it.
 	sed -i 's/OUR_BTFS/OUR_BTSF/' "$tree/scripts/lib/hooks.sh"
-	sed -i 's/DRY_RUN/DRYRUN/' "$tree/scripts/lib/trace.sh"
+	sed -i 's/DRY_RUN/DRYRUN/' "$tree/scripts/lib/stats.sh"
 	sed -i 's/FORMATTER/FORMATER/' "$tree/scripts/lib/records.sh"
 	run "$tree/scripts/lint" shellcheck
 	assert_equal "exit status" "$status" 1

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 #
 # A machine with systemd as PID 1 to try the units on: this one's programs, with nothing enabled, in a container that boots, runs udev and
-# has interfaces that come and go. It has a bpffs of its own, and a trace instance by another name, as tracefs is the whole machine's.
+# has interfaces that come and go. It has a bpffs of its own, and so its own tracker and log.
 #
 #   machine_create DEB           its file system, in memory; DEB will be installed by machine_install
 #   machine_boot                 boot it, and wait until it has booted
@@ -30,13 +30,12 @@ machine_create() {
 		lacking "needs a file system that can be under an overlay"
 	# What the machine would start is none of ours, and a container's settings of /proc/sys would be the machine's.
 	rm -rf "$root"/etc/{fstab,modules-load.d,sysctl.d,tmpfiles.d,rc?.d,systemd/{system,network,journald.conf.d},udev/rules.d} "$root/var/log/journal"
-	mkdir -p "$root"/etc/systemd/system{,.conf.d} "$root/var/log/journal"
+	mkdir -p "$root/etc/systemd/system" "$root/var/log/journal"
 	for unit in systemd-sysctl systemd-modules-load systemd-binfmt systemd-firstboot systemd-timesyncd systemd-logind console-getty; do
 		ln -s /dev/null "$root/etc/systemd/system/$unit.service"
 	done
 	# Not empty, else this is the first boot and the presets enable what they like.
 	tr -d - </proc/sys/kernel/random/uuid >"$root/etc/machine-id"
-	printf '[Manager]\nDefaultEnvironment=NETRACKER_INSTANCE=%s\n' "$NETRACKER_INSTANCE" >"$root/etc/systemd/system.conf.d/instance.conf"
 	# journald allows more where there is much room; here its limit shall be felt.
 	mkdir "$root/etc/systemd/journald.conf.d"
 	printf '[Journal]\nRateLimitIntervalSec=30s\nRateLimitBurst=1000\n' >"$root/etc/systemd/journald.conf.d/limit.conf"
@@ -88,14 +87,7 @@ machine_units() {
 		ip -n peer address add 203.0.113.$((net + 2))/30 dev "$2"
 		ip -n peer link set "$2" up
 	EOF
-	# Tracefs is the whole machine's, so the records of all its trackers come along, and they may be many.
-	mkdir "$1/netracker@.service.d"
-	printf '[Service]\nExecStartPost=/etc/own-records\n' >"$1/netracker@.service.d/own.conf"
-	cat >"$1/../../own-records" <<-'EOF'
-		#!/bin/bash
-		echo 'bpf_string ~ "netracker: 203.0.113.*"' >"/sys/kernel/tracing/instances/$NETRACKER_INSTANCE/events/bpf_trace/bpf_trace_printk/filter"
-	EOF
-	chmod +x "$1/../../cable" "$1/../../own-records"
+	chmod +x "$1/../../cable"
 	ln -s ../bpffs.service "$1/sysinit.target.wants/"
 	ln -s ../cable@.service "$1/sysinit.target.wants/cable@eth0.service"
 }
@@ -135,7 +127,7 @@ booted() {
 inside() {
 	[[ ${LEADER-} && -d /proc/$LEADER ]] || find_leader
 	nsenter --target "$LEADER" --mount --uts --ipc --net --pid --root -- env --chdir=/ --ignore-environment LC_ALL=C \
-		PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin SYSTEMD_PAGER= NETRACKER_INSTANCE="$NETRACKER_INSTANCE" "$@" 3>&-
+		PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin SYSTEMD_PAGER= "$@" 3>&-
 }
 
 # The container's PID 1.
@@ -165,7 +157,6 @@ machine_destroy() {
 	find "${CGROUPS[@]}" -maxdepth 1 -name "$NETRACKER_TEST_ID" 2>/dev/null | while read -r cgroup; do
 		wait_for find "$cgroup" -depth -type d -exec rmdir {} +
 	done
-	[[ ! -d /sys/kernel/tracing/instances/$NETRACKER_INSTANCE ]] || wait_for rmdir "/sys/kernel/tracing/instances/$NETRACKER_INSTANCE"
 	[[ ! -d $MACHINE ]] || umount --recursive "$MACHINE"
 }
 

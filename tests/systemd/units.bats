@@ -10,7 +10,6 @@ load machine
 
 setup_file() {
 	requires root object kernel_5.19 tool_systemd-nspawn tool_udevadm tool_dh tool_git tool_python3 tool_jq
-	export NETRACKER_INSTANCE=$NETRACKER_TEST_ID-units
 	copy_of_tree "$BATS_FILE_TMPDIR/source"
 	if ! make --silent -C "$BATS_FILE_TMPDIR/source" deb >"$BATS_FILE_TMPDIR/log" 2>&1; then
 		tail -n 20 "$BATS_FILE_TMPDIR/log" >&2
@@ -68,7 +67,6 @@ running() {
 	wait_for said netracker-log "waiting for 'netracker attach IFACE'"
 	unit_is netracker-log active:running
 	inside netracker attach --quiet eth0 # by hand
-	inside /etc/own-records
 	refused 1002
 	wait_for logged_is 1002 1
 	restarted netracker-log 0
@@ -96,7 +94,7 @@ said() {
 	unplug eth0
 	wait_for unit_is netracker@eth0 inactive
 	wait_for restarted netracker-log 1
-	assert_equal "tracing instance" "$(inside find /sys/kernel/tracing/instances -name "$NETRACKER_INSTANCE")" ""
+	assert_equal "the log" "$(inside find /sys/fs/bpf -name 'log*')" ""
 	wait_for said netracker-log "waiting for 'netracker attach IFACE'"
 	plug eth0
 	wait_for running
@@ -136,7 +134,7 @@ said() {
 
 @test "while somebody else reads the log, the unit waits and says so once" {
 	inside systemctl start netracker@eth0
-	inside bash -c 'exec -a somebody-else sleep infinity <"/sys/kernel/tracing/instances/$NETRACKER_INSTANCE/trace_pipe"' &
+	inside bash -c 'exec {log}</sys/fs/bpf/netracker/log && flock "$log" && exec -a somebody-else sleep infinity' &
 	wait_for inside pgrep --full ^somebody-else
 	inside systemctl start netracker-log
 	wait_for said netracker-log "being read by somebody else"
@@ -235,13 +233,10 @@ time.sleep(3600)'
 	inside systemctl enable --quiet --now netracker-metrics.timer
 	running
 	wait_for inside test -e /var/lib/prometheus/node-exporter/netracker.prom
-	inside rm -r /etc/systemd/system/netracker@.service.d
-	inside systemctl daemon-reload
 	inside dpkg --purge netracker
 	assert_equal "files" "$(find "$MACHINE/changes" -iname '*netracker*' ! -type c ! -path "$MACHINE/changes/netracker.deb")" ""
 	assert_equal "directories of links" "$(inside find /etc/systemd/system -name '*.device.wants')" ""
 	assert_equal "pins" "$(inside find /sys/fs/bpf -type f ! -name '*.debug')" ""
-	assert_equal "tracing instance" "$(inside find /sys/kernel/tracing/instances -name "$NETRACKER_INSTANCE")" ""
 	assert_equal "filters" "$(inside tc filter show dev eth0 ingress)" ""
 	assert_equal "units" "$(inside systemctl list-units --all --plain --no-legend 'netracker*')" ""
 }
