@@ -158,6 +158,8 @@
 		"Fragments without a TCP header, which were not looked at.")                                                      \
 	METRIC(MALFORMED,     "segments_malformed_total",      "counter",   "kind",                                               \
 		"Segments that no TCP would accept, which were not looked at.")                                                   \
+	METRIC(LOG_LOST,      "log_records_lost_total",        "counter",   "",                                                   \
+		"Records overwritten in the log before its consumer without a name had read them.")                               \
 	METRIC(ENDED,         "connections_ended_total",       "counter",   "state", "Connections ended, by how they ended.")     \
 	METRIC(BYTES,         "bytes_total",                   "counter",   "to",    "Payload of ended connections.")             \
 	METRIC(DURATION,      "connection_duration_seconds",   "histogram", "",                                                   \
@@ -167,9 +169,7 @@
 	METRIC(HOOKS,         "interface_hooks",               "gauge",     "",                                                   \
 		"At how many of its two hooks the tracker still is, of an interface that it was attached to.")                    \
 	METRIC(INTERFACE,     "interface_info",                "gauge",     "",                                                   \
-		"An interface that the tracker is attached to, and its network namespace; always 1.")                             \
-	METRIC(LOG_LOST,      "log_records_lost_total",        "counter",   "",                                                   \
-		"Records overwritten in the log's buffer before they were read.")
+		"An interface that the tracker is attached to, and its network namespace; always 1.")
 
 /* clang-format on */
 

@@ -8,6 +8,7 @@
  * each; the most that a step prints, a histogram, fits the 32 KiB that it may. The interfaces come behind the services, a step for
  * each kind of line.
  */
+#include "consumer.h"
 #include "hooks.h"
 #include "view.h"
 
@@ -55,6 +56,14 @@ struct {
 	__type(value, struct service);
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } nt_services SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct cursor);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} nt_cursor SEC(".maps");
 
 /* Metrics by their ids in METRICS. */
 enum metric {
@@ -152,6 +161,7 @@ static __noinline int print_host(struct seq_file *seq)
 {
 	struct counters sum = {};
 	__u64 handshakes = 0;
+	__u32 zero = 0;
 
 	bpf_loop(MAX_CPUS, add_cpu, &sum, 0);
 	bpf_for_each_map_elem(&syn_map, add_handshakes, &handshakes, 0);
@@ -165,6 +175,7 @@ static __noinline int print_host(struct seq_file *seq)
 #define METRIC(id, name, type, label, help) print_counters(seq, METRIC_##id, "netracker_" name, label, &sum);
 	METRICS(METRIC)
 #undef METRIC
+	print_gauge(seq, METRIC_LOG_LOST, standing_of(bpf_map_lookup_elem(&nt_cursor, &zero)).lost);
 	return 0;
 }
 

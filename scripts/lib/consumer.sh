@@ -37,10 +37,9 @@ pin_consumer() (
 	[[ -e $VIEWS/boot ]] || command bpftool map create "$VIEWS/boot" type array key 4 value 8 entries 1 name nt_boot
 	[[ -e $dir/cursor ]] || command bpftool map create "$dir/cursor" type array key 4 value "$CURSOR_BYTES" entries 1 name nt_cursor
 	for map in "${LOG_MAPS[@]}"; do
-		link_map "$PINS/$map" "$map" || without_log "$map"
+		lend_map "$PINS/$map" "$map" "${!LOG_VIEWS[@]}" || exit 0
 	done
-	link_map "$dir/cursor" nt_cursor || without_log nt_cursor
-	link_map "$VIEWS/boot" nt_boot || without_log nt_boot
+	lend_map "$dir/cursor" nt_cursor "${!LOG_VIEWS[@]}" && lend_map "$VIEWS/boot" nt_boot "${!LOG_VIEWS[@]}" || exit 0
 	# What a reading has at most: a step for each piece of 32 KiB, of at least 16 records, and what it begins and ends with.
 	steps=$(($(bpftool --json map show pinned "$PINS/nt_log" | jq .max_entries) / 16 + 8))
 	rm -f -- "$dir/plan"
@@ -56,18 +55,15 @@ pin_consumer() (
 	chmod "$mode" -- "$dir"
 )
 
-# without_log MAP: print VIEW REASON of each, as the map cannot be found by its name; and end this subshell.
-without_log() {
-	printf "%s $BPFFS/$1 is somebody else's, who has to take it away or pin it elsewhere\n" "${!LOG_VIEWS[@]}"
-	exit
-}
-
 # unpin_consumers: remove all of them, cursors too.
 unpin_consumers() {
-	local dir
+	local dir file
 	for dir in "$VIEWS" "$CONSUMERS"/*; do
 		[[ -d $dir ]] || continue
-		rm -f -- "$dir"/{log,log.json,unread,plan,cursor}
+		for file in "$dir"/{log,log.json,unread,plan,cursor}; do
+			# To remove a name with a dot that is not there, the kernel forbids.
+			[[ ! -e $file ]] || rm -f -- "$file"
+		done
 		[[ $dir == "$VIEWS" ]] || rmdir --ignore-fail-on-non-empty -- "$dir"
 	done
 	rm -f -- "$VIEWS/boot"

@@ -1,12 +1,11 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 #
-# metrics: the view of that name, and what only consumers of the log know.
+# metrics: the view of that name.
 
 cmd_metrics() {
 	local dir=${GIVEN[textfile]-}
 	(($# == 0)) || die_word "$1"
-	require tables
 	if [[ ! -r $VIEWS/metrics ]]; then
 		require root
 		# Whose it is, only who may open it could tell.
@@ -21,15 +20,7 @@ cmd_metrics() {
 }
 
 print_metrics() {
-	cat -- "$VIEWS/metrics" || return
-	[[ ! -r $VIEWS/unread ]] || print_metrics_of_log
-}
-
-print_metrics_of_log() {
-	awk -F '\t' -v lost="$(log_lost)" '$1 == "metric" && $2 == "log_records_lost_total" {
-		name = "netracker_" $2
-		printf "# HELP %s %s\n# TYPE %s %s\n%s %s\n", name, $4, name, $3, name, lost
-	}' "$TABLES_TSV"
+	cat -- "$VIEWS/metrics"
 }
 
 # metrics_to_textfile DIR: put them where node_exporter's textfile collector finds them. It may look at any time, so the file is

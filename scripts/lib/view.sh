@@ -25,8 +25,8 @@ declare -rA VIEW_MAP=(
 	[hooks]=nt_ifaces
 )
 
-# The maps that views look things up in.
-readonly VIEWED_MAPS=(nt_counters nt_ifaces nt_services syn_map)
+# The maps that views look things up in; and metrics in the cursor of the consumer without a name.
+readonly VIEWED_MAPS=(nt_counters nt_ifaces nt_log_head nt_services syn_map)
 
 # What view/metrics.bpf.c goes over the services for, and its steps behind these.
 readonly METRICS_OF_SERVICES=4 STEPS_OF_INTERFACES=2
@@ -43,21 +43,23 @@ view_objects() {
 # view_pin DIR: pin the views, whose objects are in DIR, in place of those that may be there. Those that cannot be are left out, and said
 # by name with the reason, a line for each reason. Fails if there is none.
 view_pin() {
-	local view reason lacking
+	local view reason lacking had_log=''
 	local -a pinned=()
 	local -A left_out=() # reason to the views that it concerns
 	unpin_views
+	[[ ! -e $VIEWS/cursor ]] || had_log=1
 	lacking=$(view_pin_each "$1" | sort)
 	while read -r view reason; do
 		[[ ! $view ]] || left_out[$reason]+=${left_out[$reason]:+, }$view
 	done <<<"$lacking"
 	for reason in "${!left_out[@]}"; do
-		say "views that cannot be in $VIEWS: ${left_out[$reason]}, as $reason; 'list' needs records and handshake_records, 'log' needs ${!LOG_VIEWS[*]}, 'metrics' needs metrics"
+		say "views that cannot be in $VIEWS: ${left_out[$reason]}, as $reason; 'list' needs records and handshake_records, 'log' needs log, log.json and unread, 'metrics' needs metrics"
 	done
 	for view in "${!VIEW_MAP[@]}" "${!LOG_VIEWS[@]}"; do
 		[[ ! -e $VIEWS/$view ]] || pinned+=("$view")
 	done
 	if ((${#pinned[@]} == 0)); then
+		[[ $had_log ]] || unpin_consumers
 		[[ ! -d $VIEWS ]] || rmdir --ignore-fail-on-non-empty -- "$VIEWS"
 		return 1
 	fi
@@ -72,17 +74,19 @@ view_pin_each() (
 	trap '((${#passing[@]} == 0)) || rm -f -- "${passing[@]}"' EXIT
 
 	if [[ ! -e /sys/kernel/btf/vmlinux ]]; then
-		without_views "this kernel has no BTF (CONFIG_DEBUG_INFO_BTF), which one of the distribution has"
+		without_views "this kernel has no BTF (CONFIG_DEBUG_INFO_BTF), which one of the distribution has" "${!VIEW_MAP[@]}" "${!LOG_VIEWS[@]}"
 		exit
 	fi
+	pin_consumer "$objects"
+	for consumer in "$CONSUMERS"/*; do
+		pin_consumer "$objects" "${consumer##*/}"
+	done
 	# libbpf finds the maps which a view only looks things up in by their names in $BPFFS itself: bpftool has no option to say
 	# that tc keeps them elsewhere.
 	for map in "${VIEWED_MAPS[@]}"; do
-		if ! link_map "$PINS/$map" "$map"; then
-			without_views "$BPFFS/$map is somebody else's, who has to take it away or pin it elsewhere"
-			exit
-		fi
+		lend_map "$PINS/$map" "$map" "${!VIEW_MAP[@]}" || exit 0
 	done
+	lend_map "$VIEWS/cursor" nt_cursor "${!VIEW_MAP[@]}" || exit 0
 
 	# A step for each service that there can be, for each of its metrics; then those of the interfaces.
 	mkdir -p -- "$VIEWS"
@@ -96,10 +100,6 @@ view_pin_each() (
 		[[ ${VIEW_MAP[$view]} != nt_plan ]] || map=$VIEWS/plan
 		pin_one_view "$objects" "$view" "$VIEWS" "$map"
 	done
-	pin_consumer "$objects"
-	for consumer in "$CONSUMERS"/*; do
-		pin_consumer "$objects" "${consumer##*/}"
-	done
 )
 
 # link_map PIN NAME: have a view that is pinned next find the map; the caller's trap removes what is in passing. Fails if the name is taken.
@@ -108,6 +108,14 @@ link_map() {
 	ln -s -- "$1" "$BPFFS/$2" 2>/dev/null || return
 	# shellcheck disable=SC2031 # of the subshell that calls
 	passing+=("$BPFFS/$2")
+}
+
+# lend_map PIN NAME VIEW…: likewise; if it fails it prints VIEW REASON of each.
+lend_map() {
+	link_map "$1" "$2" || {
+		without_views "$BPFFS/$2 is somebody else's, who has to take it away or pin it elsewhere" "${@:3}"
+		return 1
+	}
 }
 
 # pin_one_view OBJECTS VIEW DIR MAP: pin it in DIR as an iterator over the map that is pinned as MAP, or print VIEW REASON.
@@ -120,10 +128,10 @@ pin_one_view() {
 	fi
 }
 
-# without_views REASON: print it for each of them.
+# without_views REASON VIEW…: print VIEW REASON of each.
 without_views() {
 	local view
-	for view in "${!VIEW_MAP[@]}" "${!LOG_VIEWS[@]}"; do
+	for view in "${@:2}"; do
 		printf '%s\n' "$view $1"
 	done
 }
