@@ -47,13 +47,20 @@ as_unit() {
 	with bpf,net_admin,perfmon tc filter add dev lo egress bpf obj "$OBJ" sec tc_en
 }
 
-@test "attach and detach need NET_ADMIN and SYS_ADMIN, and say which is lacking" {
+@test "attach and detach need NET_ADMIN and SYS_ADMIN, and for the log DAC_OVERRIDE; they say which is lacking" {
 	run with sys_admin "$NETRACKER" attach lo
 	assert_equal "without NET_ADMIN" "$status:$(grep --only-matching 'CAP_[A-Z_]*' <<<"$output")" 4:CAP_NET_ADMIN
 	run with net_admin,bpf,perfmon "$NETRACKER" attach lo
 	assert_equal "without SYS_ADMIN" "$status:$(grep --only-matching 'CAP_[A-Z_]*' <<<"$output")" 4:CAP_SYS_ADMIN
-	with net_admin,sys_admin "$NETRACKER" attach --quiet lo
+	run with net_admin,sys_admin "$NETRACKER" attach --quiet lo
+	assert_equal "without DAC_OVERRIDE" "$status:$(grep --only-matching 'log, log.json, unread, as root here lacks CAP_[A-Z_]*' <<<"$output")" \
+		'0:log, log.json, unread, as root here lacks CAP_DAC_OVERRIDE'
+	assert_equal "lines" "${#lines[@]}" 1
+	with none "$NETRACKER" metrics >/dev/null
+	with dac_override,net_admin,sys_admin "$NETRACKER" attach --quiet lo
+	[[ -e /sys/fs/bpf/netracker/log.json ]] || fail "no log"
 	with net_admin,sys_admin "$NETRACKER" detach --quiet lo
+	assert_equal "pins left" "$(find /sys/fs/bpf/tc /sys/fs/bpf/netracker -type f 2>/dev/null)" ""
 }
 
 @test "the units' commands work with the units' capabilities" {
@@ -124,13 +131,21 @@ like_systemd() {
 	in_netns client "$NETRACKER" detach --quiet --all
 }
 
-@test "--group lets its members list and read metrics, nobody else, and not for longer than the tracker is there" {
+@test "--group lets its members list and read metrics and the log, nobody else, and not for longer than the tracker is there" {
 	like_systemd
-	local before
+	local before file
 	before=$(stat --format='%a %g' /sys/fs/bpf)
 	in_netns client "$NETRACKER" attach --quiet --group games lo
 	as_user games "$COMMAND" list --json
 	[[ $(as_user games "$COMMAND" metrics) == *netracker_build_info* ]] || fail "no metrics"
+	in_netns client bash -c 'exec 3<>/dev/tcp/127.0.0.1/9' 2>/dev/null || true
+	wait_for grep --quiet '^1 ' /sys/fs/bpf/netracker/unread
+	[[ $(as_user games cat /sys/fs/bpf/netracker/log.json) == *'"state":"REJ"'* ]] || fail "no record in the log"
+	assert_equal "unread and lost, after the group has read" "$(as_user games cat /sys/fs/bpf/netracker/unread)" "0 0"
+	for file in cursor boot; do
+		run as_user games cat "/sys/fs/bpf/netracker/$file"
+		[[ $output == *'Permission denied'* ]] || fail "the group gets at $file: $output"
+	done
 	run as_user games "$COMMAND" stats
 	assert_equal "stats for the group" "$status" 4
 	run as_user 65534 "$COMMAND" list

@@ -40,6 +40,10 @@ pin_consumer() (
 		lend_map "$PINS/$map" "$map" "${!LOG_VIEWS[@]}" || exit 0
 	done
 	lend_map "$dir/cursor" nt_cursor "${!LOG_VIEWS[@]}" && lend_map "$VIEWS/boot" nt_boot "${!LOG_VIEWS[@]}" || exit 0
+	lacking=$(has_dac_override) || {
+		without_views "$lacking" "${!LOG_VIEWS[@]}"
+		exit 0
+	}
 	# What a reading has at most: a step for each piece of 32 KiB, of at least 16 records, and what it begins and ends with.
 	steps=$(($(bpftool --json map show pinned "$PINS/nt_log" | jq .max_entries) / 16 + 8))
 	rm -f -- "$dir/plan"
