@@ -80,7 +80,7 @@ help_attach() {
 		  -q, --quiet            do not print the privileged commands
 		  -v, --verbose          print them, as without --quiet
 		  -n, --dry-run          print them (on stdout) and do nothing
-		  --group GROUP          let this group's members use list and metrics without being root
+		  --group GROUP          let this group's members use list, log and metrics without being root
 		  --netns NAME|PID|FILE  interfaces of this network namespace: of `ip netns`, of a process, or of a file
 		  --                     what follows are interfaces, even if they begin with -
 	EOF
