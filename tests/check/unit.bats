@@ -39,7 +39,7 @@ teardown() { :; }
 holds() {
 	local program=$BATS_TEST_TMPDIR/$1
 	# shellcheck disable=SC2086 # flags are words
-	run clang -std=gnu11 -g -Wall -Wextra -Wno-unused-function $UNIT_FLAGS -I"$ROOT/tests/unit/host" -I"$ROOT/tests/unit" \
+	run clang -std=gnu11 -g -Wall -Wextra -Wno-unused-function -DLOG_RECORDS=64 $UNIT_FLAGS -I"$ROOT/tests/unit/host" -I"$ROOT/tests/unit" \
 		-o "$program" "$ROOT/tests/unit/$1.c"
 	((status == 0)) || fail "clang: $output"
 	run on_host "$program"
