@@ -111,3 +111,15 @@ constant() {
 		"$NETRACKER" help config | grep --quiet "${name}_timeout=S .*($value)" || fail "the help has another default than $value for ${name}_timeout"
 	done
 }
+
+@test "make takes a size of the log that is a power of two from 64 to 4194304, and says so of any other" {
+	local size
+	for size in 64 65536 4194304; do
+		[[ $(make --dry-run --directory="$ROOT" LOG_RECORDS="$size" all 2>&1) != *"it has to be"* ]] || fail "$size is refused"
+	done
+	for size in 0 32 100 8388608 64k '64 128' % -64; do
+		run make --dry-run --directory="$ROOT" LOG_RECORDS="$size" all
+		assert_equal "exit status of '$size'" "$status" 2
+		[[ $output == *"LOG_RECORDS=$size: the log holds so many records; it has to be a power of two from 64 to 4194304."* ]] || fail "$output"
+	done
+}
