@@ -200,6 +200,16 @@ refused_view() {
 	[[ $output == *"$VIEWS/records is not there; 'netracker attach' on an interface"* ]] || fail "$output"
 }
 
+@test "a kernel that is locked down is the reason, and no helper that it lacks" {
+	local refusal='program of this type cannot use helper bpf_probe_read_kernel_str#115'
+	[[ -d /sys/kernel/security ]] || skip "this kernel cannot be locked down"
+	mount -t tmpfs tmpfs /sys/kernel/security
+	echo 'none integrity [confidentiality]' >/sys/kernel/security/lockdown
+	run library explain_view "$refusal"
+	umount /sys/kernel/security
+	[[ $output == "the kernel is locked down (confidentiality), where no program may read its memory; "* ]] || fail "$output"
+}
+
 @test "without a view, what needs it says so and how to get it, exit status 4; what needs another goes on" {
 	track server
 	rm "$VIEWS/handshake_records"

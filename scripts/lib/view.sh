@@ -140,6 +140,12 @@ without_views() {
 explain_view() {
 	local name release words
 	case $1 in
+		*probe_read_kernel*)
+			if [[ $(cat /sys/kernel/security/lockdown 2>/dev/null) == *'[confidentiality]'* ]]; then
+				printf '%s\n' "the kernel is locked down (confidentiality), where no program may read its memory; boot with lockdown=integrity or none"
+				return 0
+			fi
+			;;&
 		*' func '*#[0-9]*)
 			read -r name release < <(lacking_helper "$1")
 			printf '%s\n' "this is Linux $(uname -r), which has no $name; boot a newer kernel (Linux $release)"
