@@ -140,7 +140,9 @@ value() {
 	attach_raw server veth0
 	before=$(find /sys/fs/bpf)
 	library view_pin "$ROOT/view"
+	chmod 0 "$VIEWS" # as one that was killed has left it
 	library view_pin "$ROOT/view"
+	assert_equal "mode" "$(stat --format=%a "$VIEWS")" 700
 	assert_equal "views" "$(cd "$VIEWS" && echo *)" "boot connections cursor handshake_records handshakes hooks log log.json metrics records unread"
 	library view_unpin
 	assert_equal "bpffs" "$(find /sys/fs/bpf)" "$before"

@@ -130,10 +130,10 @@ release() {
 wait_for_readers() {
 	local dir unread i=0
 	for dir in "$VIEWS" "$CONSUMERS"/*; do
-		[[ -e $dir/unread ]] || continue
-		# A reader of the log holds its lock (cmd_log).
+		[[ -e $dir/log && -e $dir/unread ]] || continue
+		# A reader of the log holds its lock (cmd_log). One that reads for the moment may take its consumer with it.
 		until flock --nonblock "$dir/log" true 2>/dev/null; do
-			read -r unread _ <"$dir/unread"
+			{ read -r unread _ <"$dir/unread"; } 2>/dev/null || break
 			((unread > 0)) || break
 			if ((i++ >= 40)); then
 				say "the reader of $dir/log has not come for the last $unread records, which go with it"

@@ -111,7 +111,7 @@ log_lost() {
 
 # What `trace` is set to, by the numbers of enum trace_mode in NeTracker.h. Until somebody sets it, plain tc has all records in the trace, as
 # with `on`.
-readonly TRACE_MODES=(on on auto off) TRACE_ALL=0 TRACE_AUTO=2
+readonly TRACE_ALL=0 TRACE_ON=1 TRACE_AUTO=2 TRACE_OFF=3 TRACE_WORDS=(on on auto off)
 
 # limit_trace: for attach, whose log has all records: unless somebody has set it otherwise, the trace gets no more than a person can read.
 limit_trace() {
@@ -138,9 +138,9 @@ cmd_config() {
 			close_timeout=*) close=${word#*=} ;;
 			log=on) quiet=0 ;;
 			log=off) quiet=1 ;;
-			trace=auto) trace=2 ;;
-			trace=on) trace=1 ;;
-			trace=off) trace=3 ;;
+			trace=auto) trace=$TRACE_AUTO ;;
+			trace=on) trace=$TRACE_ON ;;
+			trace=off) trace=$TRACE_OFF ;;
 		esac
 	done
 	if (($#)); then
@@ -148,7 +148,7 @@ cmd_config() {
 	else
 		# 0 is what a fresh map holds: the defaults of NeTracker.h.
 		printf '%s\n' "handshake_timeout=$((handshake ? handshake : 75))" "close_timeout=$((close ? close : 120))" \
-			"log=$( ((quiet)) && echo off || echo on)" "trace=${TRACE_MODES[trace]}"
+			"log=$( ((quiet)) && echo off || echo on)" "trace=${TRACE_WORDS[trace]}"
 	fi
 }
 

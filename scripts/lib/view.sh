@@ -77,6 +77,8 @@ view_pin_each() (
 		without_views "this kernel has no BTF (CONFIG_DEBUG_INFO_BTF), which one of the distribution has" "${!VIEW_MAP[@]}" "${!LOG_VIEWS[@]}"
 		exit
 	fi
+	# Whoever was killed while he had closed the directory (pin_consumer) has left it so.
+	[[ ! -d $VIEWS || $(stat --format=%a -- "$VIEWS") != 0 ]] || chmod 700 -- "$VIEWS"
 	pin_consumer "$objects"
 	for consumer in "$CONSUMERS"/*; do
 		pin_consumer "$objects" "${consumer##*/}"
