@@ -157,6 +157,20 @@ written_since() {
 	assert_says 'LOST       4 records, overwritten before they were read'
 }
 
+@test "log.json knows the time of day, and again after an attach if the clock was set meanwhile" {
+	local before
+	before=$EPOCHSECONDS
+	refused
+	wait_for figure_is .logged 1
+	jq --exit-status --argjson before "$before" '.ts | sub("\\.[0-9]+Z"; "Z") | fromdate | . >= $before and . <= now' "$VIEWS/log.json"
+	# As if it had been 1970.
+	bpftool map update pinned "$VIEWS/boot" key 0 0 0 0 value 0 0 0 0 0 0 0 0
+	netracker attach --quiet veth0
+	refused
+	wait_for figure_is .logged 2
+	jq --exit-status --argjson before "$before" '.ts | sub("\\.[0-9]+Z"; "Z") | fromdate | . >= $before and . <= now' "$VIEWS/log.json"
+}
+
 @test "trackers with a BPF file system each have a log each" {
 	refused
 	wait_for figure_is .logged 1

@@ -177,14 +177,17 @@ without_tracefs() {
 	assert_detached
 }
 
-# follows: reads the log as its reader does, with its lock, and takes its time between two looks.
+# follows: reads the log as its reader does, with its lock, and takes its time once there is something.
 follows() {
+	local unread
 	exec {lock}<"$VIEWS/log"
 	flock "$lock"
 	echo ready
-	while [[ -e $VIEWS/log ]]; do
-		cat "$VIEWS/log" 2>/dev/null || true
+	while { read -r unread _ <"$VIEWS/unread"; } 2>/dev/null; do
+		sleep 0.01
+		((unread > 0)) || continue
 		sleep 0.7
+		cat "$VIEWS/log" 2>/dev/null || true
 	done
 }
 
