@@ -155,8 +155,10 @@ like_systemd() {
 
 	# A second attach without --group leaves it so.
 	in_netns client ip link add veth8 type veth peer name veth9
+	library pin_consumer "$ROOT/view" other
 	in_netns client "$NETRACKER" attach --quiet veth8
 	as_user games "$COMMAND" list --json
+	assert_equal "unread and lost of another consumer" "$(as_user games cat /sys/fs/bpf/netracker/consumers/other/unread)" "1 0"
 	in_netns client "$NETRACKER" detach --quiet --all
 	assert_equal "mode and group of /sys/fs/bpf" "$(stat --format='%a %g' /sys/fs/bpf)" "$before"
 }
