@@ -16,10 +16,10 @@ teardown() { :; }
 	# Each is set in another library than the one that uses it.
 	sed -i 's/OUR_BTFS/OUR_BTSF/' "$tree/scripts/lib/hooks.sh"
 	sed -i 's/DRY_RUN/DRYRUN/' "$tree/scripts/lib/stats.sh"
-	sed -i 's/FORMATTER/FORMATER/' "$tree/scripts/lib/records.sh"
+	sed -i 's/MINIMUM_KERNEL/MINIMUM_KERNLE/' "$tree/scripts/lib/hooks.sh"
 	run "$tree/scripts/lint" shellcheck
 	assert_equal "exit status" "$status" 1
-	for name in OUR_BTSF DRYRUN FORMATER; do
+	for name in OUR_BTSF DRYRUN MINIMUM_KERNLE; do
 		[[ $output == *"$name"* ]] || fail "$name is not found: $output"
 	done
 }
