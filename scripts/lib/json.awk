@@ -48,7 +48,9 @@ function show_record(   us, line, i, at, digits)
 
 function word(key)
 {
-	return key == "user" ? user() : key == "owner" ? owner() : known(key)
+	if (key != "user" && key != "owner")
+		return known(key)
+	return numeric ? "" : key == "user" ? user() : owner()
 }
 
 # timestamp(SECOND): asked mostly for the same second again.

@@ -7,9 +7,14 @@
 # then will never be: its cgroup is gone, and the kernel does not give the id to another one.
 
 # owner(): of the record. nginx.service; 4f8ad5dc1e7b, a container; /, the root cgroup; #4711, one that is gone; "" if nobody knows.
-function owner(   id)
+function owner()
 {
-	id = known("cgroup")
+	return owner_of(known("cgroup"))
+}
+
+# owner_of(ID): of a cgroup.
+function owner_of(id)
+{
 	if (id == "")
 		return ""
 	if (!(id in owner_name))
@@ -80,10 +85,15 @@ function is_owned_by(whom,   name, path)
 	return whom ~ /^\// && index(path "/", whom "/") == 1
 }
 
-# user(): the name that the user database has for the uid of the record, else the uid; "" if nobody knows. Asked once for each uid.
-function user(   uid, lookup, line, part)
+# user(): of the record: the name that the user database has for its uid, else the uid; "" if nobody knows.
+function user()
 {
-	uid = known("uid")
+	return user_of(known("uid"))
+}
+
+# user_of(UID): the database is asked once for each.
+function user_of(uid,   lookup, line, part)
+{
 	if (uid == "" || uid in user_name)
 		return user_name[uid]
 	user_name[uid] = uid

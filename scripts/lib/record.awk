@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 #
-# Reads records, from the trace or from the view of the live connections, picks those that are wanted and hands each to show_record(),
+# Reads records, from the log or from the view of the live connections, picks those that are wanted and hands each to show_record(),
 # which table.awk, json.awk and sortkey.awk define in their ways. Needs address.awk and owner.awk.
 #
-#	netracker: SRC:SPORT -> DST:DPORT KEY=VALUE…        the trace (with the tracer's prefix)
-#	SRC:SPORT -> DST:DPORT KEY=VALUE…                   the view
+#	netracker: SRC:SPORT -> DST:DPORT KEY=VALUE…        the log and the trace (whose tracer puts something before it)
+#	SRC:SPORT -> DST:DPORT KEY=VALUE…                   the view of the live ones
 #
 # The record at hand is the current line, $0; values are looked up when they are asked for, as few of them are and splitting all of them
 # costs more than the rest. They are text as it came: byte counts and cgroup ids can be longer than what a number here holds exactly.
@@ -13,9 +13,13 @@
 #
 # NT_TABLES: the file tables.tsv, which says what states and fields there are.
 #
+# NT_NUMERIC=1: users and owners are shown as their numbers.
+#
 # NT_BATCHES=1: lines come in batches and go out in batches, so that whoever reads the log knows at any time what has become of what it
-# took (log.sh). The line "netracker: end of batch" is answered with "ROWS BYTES MORE" and BYTES of output behind it; MORE is 0 once
-# nothing more is wanted. The line "netracker: written BYTES" asks how many of the ROWS were not in the first BYTES of it.
+# took (log.sh). The line "netracker: end of batch" is answered with "ROWS BYTES MORE TAKEN LOST LEFT" and BYTES of output behind it.
+# MORE is 0 once nothing more is wanted, and LEFT says how many records then came too late; TAKEN counts the others and those that
+# were lost before them, LOST these alone. The line "netracker: written BYTES" asks what was not in the first BYTES of it, and is answered
+# with "ROWS TAKEN LOST": how many rows, and how much was taken until the last row that was. "netracker: boot MICROSECONDS" sets NT_BOOT_US.
 #
 # What is written here has to mean the same to mawk, gawk, busybox awk and the original awk: no strftime, no powers, no %d of a number
 # that may be beyond 2^31, no {n} in patterns, no variable with the name of a function.
@@ -30,6 +34,7 @@ BEGIN {
 	since_us = ENVIRON["NT_SINCE_US"] + 0
 	max_rows = ENVIRON["NT_MAX_ROWS"]
 	batches = ENVIRON["NT_BATCHES"] == 1
+	numeric = ENVIRON["NT_NUMERIC"] == 1
 	read_tables(ENVIRON["NT_TABLES"])
 	boot_us = ENVIRON["NT_BOOT_US"] + 0
 	if (ENVIRON["NT_ADDR"] != "") {
@@ -39,52 +44,59 @@ BEGIN {
 	}
 	picky = (want_family want_port want_states want_iface want_owner want_prefix) != "" || min_ns || since_us
 	rows = rows_before = pieces = bytes = 0
-	if (max_rows == "0" && !batches)
+	over = max_rows == "0"
+	if (over && !batches)
 		exit
 }
 
-batches && /^netracker: (end of batch|written [0-9]+)$/ {
+batches && /^netracker: (end of batch|written [0-9]+|boot [0-9]+)$/ {
 	if ($2 == "end")
 		end_batch()
-	else
+	else if ($2 == "written")
 		tell_missing($3)
+	else
+		boot_us = $3 + 0
 	next
 }
 
-{
-	# The name of the process that the tracer puts first can be anything, so look for what follows it. Some tools have the tracer
-	# leave it out.
-	if (start = index($0, ": bpf_trace_printk: netracker: ")) {
-		$0 = substr($0, start + 31)
-	} else if (index($0, "bpf_trace_printk: netracker: ") == 1) {
-		$0 = substr($0, 30)
-	} else if (/^CPU:[0-9]+ \[LOST ([0-9]+ )?EVENTS\]$/) {
-		note_loss($3 == "EVENTS]" ? "" : $3)
+substr($0, 1, 1) != "{" {
+	if (start = index($0, "netracker: "))
+		$0 = substr($0, start + 11)
+	if (!is_record())
 		next
-	} else if ($2 != "->") {
-		if (/: tracing_mark_write: netracker: detached$/) {
-			print "netracker: the last interface was detached" > "/dev/stderr"
-			over = 1
-			if (!batches)
-				exit
-		}
-		if (!sub(/^netracker: /, "")) {
-			# Any line of the tracer names its event; one that does not may be a record in a form for machines.
-			if (batches && NF && !/(^|: )[A-Za-z0-9_]+: /)
-				unreadable++
-			next
-		}
-	}
-	if (!is_record()) {
-		if (batches)
-			unreadable++
+	if (over) {
+		left_over++
 		next
 	}
+	note_record(index($NF, "lost_before=") == 1 ? substr($NF, 13) : 0)
 	if (picky && !is_wanted())
 		next
 	show_record()
+	note_row()
+}
+
+# note_record(LOST): a record has come, before which so many were overwritten until now.
+function note_record(n)
+{
+	taken += 1 + n
+	if (!n)
+		return
+	taken_lost += n
+	lost += n
+	losses_unsaid += n
+	if (!batches)
+		say_losses()
+}
+
+# note_row(): it has been shown.
+function note_row()
+{
 	lost = 0
 	rows++
+	if (batches) {
+		taken_at[rows - rows_before] = taken
+		lost_at[rows - rows_before] = taken_lost
+	}
 	if (max_rows != "" && rows >= max_rows + 0) {
 		over = 1
 		if (!batches)
@@ -92,24 +104,12 @@ batches && /^netracker: (end of batch|written [0-9]+)$/ {
 	}
 }
 
-# note_loss(HOW_MANY): what the tracer says was overwritten. It may not know how many there were. Said once a batch: the tracer says it
-# for each of its pages.
-function note_loss(how_many)
-{
-	lost += how_many == "" ? 1 : how_many
-	losses_unknown += how_many == ""
-	losses_unsaid += how_many
-	if (!batches)
-		say_losses()
-}
-
+# Said once a batch.
 function say_losses()
 {
-	if (losses_unknown)
-		print "netracker: records lost, nobody knows how many: the log's buffer was full before they were read" > "/dev/stderr"
 	if (losses_unsaid)
 		printf "netracker: %.0f records lost: the log's buffer was full before they were read\n", losses_unsaid > "/dev/stderr"
-	losses_unknown = losses_unsaid = 0
+	losses_unsaid = 0
 }
 
 # put(LINE): all that goes out goes through here. Lines are held until the end of their batch, in pieces of some lines: to mawk, when
@@ -129,10 +129,8 @@ function put(line)
 function end_batch(   i)
 {
 	say_losses()
-	if (unreadable)
-		printf "netracker: %.0f lines of the log could not be read: they are not in the form of records\n", unreadable > "/dev/stderr"
 	batch_rows = rows - rows_before
-	printf("%.0f %.0f %d\n", batch_rows, bytes, !over && max_rows != "0")
+	printf("%.0f %.0f %d %.0f %.0f %.0f\n", batch_rows, bytes, !over, taken, taken_lost, left_over)
 	for (i = 0; i <= pieces; i++) {
 		printf "%s", piece[i]
 		handed_out[i] = piece[i]
@@ -141,18 +139,20 @@ function end_batch(   i)
 	fflush()
 	handed_pieces = pieces
 	rows_before = rows
-	unreadable = pieces = bytes = 0
+	pieces = bytes = taken = taken_lost = left_over = 0
 }
 
 # tell_missing(BYTES): each row is a line. Headings go out in a batch without rows.
-function tell_missing(bytes_,   i, shown)
+function tell_missing(bytes_,   i, shown, rows_out)
 {
 	for (i = 0; i <= handed_pieces && bytes_ > 0; i++) {
 		shown = substr(handed_out[i], 1, bytes_)
 		bytes_ -= length(shown)
-		batch_rows -= gsub(/\n/, "", shown)
+		rows_out += gsub(/\n/, "", shown)
 	}
-	printf("%.0f\n", batch_rows > 0 ? batch_rows : 0)
+	if (rows_out > batch_rows)
+		rows_out = batch_rows
+	printf("%.0f %.0f %.0f\n", batch_rows - rows_out, rows_out ? taken_at[rows_out] : 0, rows_out ? lost_at[rows_out] : 0)
 	fflush()
 }
 

@@ -112,9 +112,9 @@ function figure(name,   us)
 	if (name == "RESP_MBIT")
 		return rate(known("resp_bytes"))
 	if (name == "USER")
-		return or_dash(printable(user()))
+		return or_dash(numeric ? known("uid") : printable(user()))
 	if (name == "OWNER")
-		return or_dash(printable(owner()))
+		return or_dash(numeric ? known("cgroup") : printable(owner()))
 }
 
 # Times in milliseconds. Names are text from outside; they are few.

@@ -58,9 +58,7 @@ many_records() {
 	src=255.255.255.255:65535 dst=0.0.0.0:0 state=RSTOS0 record 99999999999999 $'ifname=a"\\\e[2J\x7f\x01' uid=4294967294 cgroup=18446744073709551615
 	state=REJ dur_ns=86400000000000000 record 0 $'ifname=\xc3\xa9t\xc3\xa9\xff' uid=0 srtt_us=4294967295 min_rtt_us=1 retrans=3000000000
 	record 86400000000000 ifname=%s%d orig_segs=9007199254740993 resp_segs=9007199254740993 cwnd=10 mss=1448
-	echo 'CPU:1 [LOST 4294967297 EVENTS]'
-	record 1000 ifname=eth0 later=1
-	echo 'CPU:0 [LOST EVENTS]'
+	record 1000 ifname=eth0 later=1 lost_before=4294967297
 	record 2000 ifname=eth0
 	echo 'garbage: netracker'
 	sed -E 's/^.*: netracker: //; s/dur_ns/age_ns/; s/=(9)[0-9]+ state/=93784000000000 state/' <(record 5 ifname=veth1)
@@ -80,6 +78,18 @@ many_records() {
 	same table NT_TABLE=list NT_UTC=1
 	for sort in age src dst port; do
 		same sortkey NT_SORT=$sort
+	done
+}
+
+@test "each awk fills names into the kernel's JSON" {
+	local name
+	printf '{"sport":%s,"uid":%s,"cgroup":18446744073709551615,"mss":null,"user":null,"owner":null%s}\n' 1 0 '' 2 null ',"lost_before":4294967297' \
+		3 4294967294 '' >"$RECORDS"
+	for name in "${AWKS[@]}"; do
+		assert_equal "$name" "$(PATH=$BATS_TEST_TMPDIR/$name:$PATH awk -f "$LIB/address.awk" -f "$LIB/owner.awk" -f "$LIB/record.awk" \
+			-f "$LIB/json.awk" -f "$LIB/log_json.awk" <"$RECORDS" 2>/dev/null | cut -d , -f 1,5-)" '{"sport":1,"user":"root","owner":"#18446744073709551615"}
+{"sport":2,"user":null,"owner":"#18446744073709551615","lost_before":4294967297}
+{"sport":3,"user":"4294967294","owner":"#18446744073709551615"}'
 	done
 }
 

@@ -76,13 +76,6 @@ json() {
 	done
 }
 
-@test "the process before the record may be called anything" {
-	local comm
-	for comm in 'netracker: 1.2.3' 'a -> b' '<idle>' ': bpf_trace'; do
-		assert_equal "record of '$comm'" "$(trace_line "$comm" | json .src)" 192.0.2.9
-	done
-}
-
 @test "lines that are no records are left out" {
 	assert_equal rows "$(printf '%s\n' '' garbage 'x: bpf_trace_printk: netracker: hello' 'netracker: a:b -> c:d state=SF' | format json)" ''
 }
@@ -91,10 +84,8 @@ json() {
 	local lines
 	lines=$(
 		trace_line
-		echo 'CPU:0 [LOST 12 EVENTS]'
-		trace_line x state=REJ
-		echo 'CPU:1 [LOST 3 EVENTS]'
-		trace_line
+		trace_line x state=REJ lost_before=12
+		trace_line x lost_before=3
 		trace_line
 	)
 	assert_equal marks "$(NT_STATES=SF json '.lost_before // 0' <<<"$lines" | paste -sd ' ')" '0 15 0'
@@ -102,24 +93,58 @@ json() {
 	assert_equal row "$(format table <<<"$lines" | grep -c 'lost before\]$')" 2
 }
 
-@test "lost records: a batch says so once, however many of the tracer's pages it was" {
-	{
-		echo 'CPU:0 [LOST 12 EVENTS]'
-		trace_line
-		echo 'CPU:1 [LOST 3 EVENTS]'
-		trace_line
-		echo 'CPU:0 [LOST 5 EVENTS]'
-		echo 'netracker: end of batch'
-	} | NT_BATCHES=1 format json >/dev/null
-	assert_equal notices "$(cat "$BATS_TEST_TMPDIR/stderr")" "netracker: 20 records lost: the log's buffer was full before they were read"
+# in_batches FORM: the lines on stdin, whose batches are to be answered.
+in_batches() {
+	NT_BATCHES=1 awk -f "$LIB/address.awk" -f "$LIB/owner.awk" -f "$LIB/record.awk" -f "$LIB/json.awk" -f "$LIB/log_json.awk" 2>"$BATS_TEST_TMPDIR/stderr"
 }
 
-@test "the farewell of the last detach ends the reader" {
-	assert_equal rows "$({
+# kernel_line SPORT [LOST]: as the view log.json has it.
+kernel_line() {
+	printf '{"ts":"2026-01-31T00:00:00.000000Z","src":"192.0.2.9","sport":%s,"ifname":"\\",\\"uid\\":7,","uid":%s,"cgroup":null,"mss":null,"user":null,"owner":null%s}\n' \
+		"$1" "${3-null}" "${2:+,\"lost_before\":$2}"
+}
+
+@test "a batch says once what was lost, and what has become of its records" {
+	local answers
+	# Each row is told from the answers by what it begins with.
+	answers=$({
+		trace_line x lost_before=12
+		trace_line x state=REJ
+		trace_line x lost_before=3
+		echo 'netracker: end of batch'
+		echo 'netracker: written 0'
+		echo 'netracker: written 500'
+		echo 'netracker: written 5000'
+	} | NT_STATES=SF in_batches | grep -v '^{')
+	assert_equal notices "$(cat "$BATS_TEST_TMPDIR/stderr")" "netracker: 15 records lost: the log's buffer was full before they were read"
+	assert_equal "ROWS MORE TAKEN LOST LEFT" "$(head -n 1 <<<"$answers" | cut -d ' ' -f 1,3-)" '2 1 18 15 0'
+	assert_equal "not written, TAKEN, LOST" "$(tail -n +2 <<<"$answers" | paste -sd ,)" '2 0 0,1 13 12,0 18 15'
+}
+
+@test "a batch that has more than is wanted says how much" {
+	assert_equal "ROWS MORE TAKEN LOST LEFT" "$({
 		trace_line
-		echo '  tee-7 [000] ...1.  7.1: tracing_mark_write: netracker: detached'
 		trace_line
-	} | format json | wc -l)" 1
+		trace_line x lost_before=5
+		echo 'netracker: end of batch'
+	} | NT_MAX_ROWS=2 in_batches | grep -v '^{' | cut -d ' ' -f 1,3-)" '2 0 2 0 1'
+}
+
+@test "the kernel's JSON gets names, and keeps all else" {
+	local lines
+	lines=$({
+		kernel_line 1
+		kernel_line 2 '' 0
+		kernel_line 3 17 0
+		echo 'netracker: end of batch'
+	} | in_batches)
+	assert_equal "ROWS MORE TAKEN LOST LEFT" "$(head -n 1 <<<"$lines" | cut -d ' ' -f 1,3-)" '3 1 20 17 0'
+	assert_equal "rows" "$(tail -n +2 <<<"$lines" | jq --compact-output '[.sport, .ifname, .uid, .user, .owner, .lost_before]' | paste -sd ' ')" \
+		'[1,"\",\"uid\":7,",null,null,null,null] [2,"\",\"uid\":7,",0,"root",null,null] [3,"\",\"uid\":7,",0,"root",null,17]'
+	assert_equal "numeric" "$({
+		kernel_line 3 17 0
+		echo 'netracker: end of batch'
+	} | NT_NUMERIC=1 in_batches | tail -n +2)" "$(kernel_line 3 17 0)"
 }
 
 @test "table: IPv4 fits 80 columns, and a wide terminal gets more" {
