@@ -1,60 +1,79 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 #
-# log: from the kernel's trace to the output, and nothing is lost on the way without a word.
+# log: from the ring in the kernel to the output, and nothing is lost or shown twice on the way without a word.
 #
-# Reading the trace takes the records out of it, so this shell takes them a batch at a time: dd hands what is there to an awk that
-# runs all the while, awk answers with the text, another dd writes it, and only then comes the next batch. Signals stop the shell
-# between two batches; awk and dd do not see them. Should the output fail, the batch at hand is all that can be missing, and awk knows
-# which of its rows went out. Looking for new records a few times a second costs the kernel less than being woken for each of them.
+# The kernel keeps for each consumer what it has read, and hands it the rest in pieces of some dozens of records (view/log.h). A piece
+# counts as read when its reader comes back for the next one. So this shell takes a batch of pieces, sees it written, and only then looks
+# for more: dd hands the batch to an awk that runs all the while, awk answers with the text, another dd writes it. What needs no awk, as
+# JSON without names, goes straight from the kernel to the output. Signals stop the shell between two batches; awk and dd do not see them.
+#
+# While a batch is one piece, the kernel alone sees to it that what was not written comes again. Behind a backlog batches grow, as each
+# costs two processes; then a file in $RUN says where the batch began, for who comes after a reader that was killed. What an output that
+# fails has not taken is given back by setting the cursor: awk knows which of its rows went out. Only root can do that, so the batches of
+# who reads as a member of a group stay small.
+#
+# A new record is looked for a few times a second without a fork, which costs the kernel less than waking somebody for each of them.
 
-# A batch is at most so many reads, each of which brings what fits into a page or two. It begins small, as what a full disk meets is
-# one batch, and grows while there is more to read than fits: each batch costs two processes.
-readonly BATCH_READS_MIN=8 BATCH_READS_MAX=128
-
-# With --max-rows: records that are taken one by one. What a larger read took beyond the last row would be lost.
-readonly BATCH_RECORDS=256
+# A batch is at most so many pieces.
+readonly PIECES_MAX=128
 
 # Seconds: between two looks, and for an output that is stuck when a signal asks for the end.
 readonly LOG_PAUSE=0.1 LOG_GRACE=2
 
+# Looks: for another reader to end, for views that attach puts into the place of others.
+readonly LOG_PATIENCE=10
+
+CONSUMER=     # its name; empty: the one that all share who name none
+LOG_DIR=      # where its files are
+LOG_VIEW=log  # which of them is read
+DIRECT=0      # 1: what it says is what is shown
 LOG_SIGNAL=   # the one that asked for the end
 LOG_DEADLINE= # for a stuck output, then
-BATCH_READS=$BATCH_READS_MIN
-TRACE= # descriptor of trace_pipe
-TO_AWK='' FROM_AWK='' AWK_PID=''
-MORE=1     # 0: awk has seen the last that is wanted
-AT_END=0   # 1: the trace had no more, when it was last asked
-ROWS_LEFT= # with --max-rows
-TAKE_LEFT= # records that were there when a log that is not followed was begun
+PIECES=1
+LOCK_FD='' LOG_FD='' # descriptors of the consumer's lock, and of a reading, which may have begun
+TO_AWK='' FROM_AWK='' AWK_PID='' NAP_FD=''
+MORE=1      # 0: awk has seen the last that is wanted
+AT_END=1    # 1: of the reading nothing is left
+PEEKED=     # its next byte, if it has been taken
+CAN_SET=0   # 1: we may set the cursor
+POSITION=0  # where the next record to be shown is, by the cursor's count, if we may
+LOST=0      # the cursor's count of those that were lost until there
+MARK=       # the file that tells of a batch at work
+MARKED=0    # 1: it does
+BOOT_US=    # what the file boot has, if we may set it
+CHECKED_AT= # the second of the last look at the clock and the lock
 
 cmd_log() {
-	local dir
 	obey_record_options "$@"
-	require root awk
+	obey_log_options
+	if [[ -v GIVEN[forget] ]]; then
+		forget_consumer "$CONSUMER"
+		return
+	fi
+	require awk
 	((!WAIT)) || wait_for_log
-	dir=$(instance)
-	[[ -d $dir ]] || die "$EXIT_NOT_ATTACHED" "no log at $dir; 'netracker attach IFACE' makes it"
-
-	open_trace "$dir/trace_pipe" ||
-		die "$EXIT_FAILED" "the log is being read by somebody else; 'fuser -v $dir/trace_pipe' shows by whom"
+	find_log
+	choose_view
+	lock_log || die_read_by_other
 	prepare_output log
-	ROWS_LEFT=$NT_MAX_ROWS
-	read -r TAKE_LEFT _ < <(buffer_fill)
+	[[ $LOG_VIEW == log ]] || FORMATTER+=(-f "$LIBDIR/log_json.awk")
+	look_at_cursor
+	keep_time
+	# A record has the same time however it is shown.
+	NT_BOOT_US=${BOOT_US:-$NT_BOOT_US}
 	trap 'end_log HUP' HUP
 	trap 'end_log INT' INT
 	trap 'end_log TERM' TERM
 	trap '' PIPE
-	start_awk
-	write_batch # the headings
-	while ((MORE)) && [[ ! $LOG_SIGNAL ]]; do
-		watch_trace "$dir"
-		! take_batch || write_batch
-		((AT_END)) || continue
-		((FOLLOW)) || break
-		pause
-	done
-	stop_awk
+	if ((DIRECT)); then
+		exec {NAP_FD}<> <(:)
+	else
+		start_awk
+		write_batch # the headings
+	fi
+	read_on
+	leave_log
 	if [[ $LOG_SIGNAL ]]; then
 		# Whoever sent it looks whether it was that which ended us.
 		trap - "$LOG_SIGNAL"
@@ -62,18 +81,95 @@ cmd_log() {
 	fi
 }
 
-# open_trace FILE: the lock is on the file that is read, so it ends with the reader, however the reader ends. Newer kernels let only one
-# open it. A reader that is just ending, or has only looked, is waited for.
-open_trace() {
+# obey_log_options: those that only log has and that say what is read.
+obey_log_options() {
+	CONSUMER=${GIVEN[consumer]-}
+	[[ ! -v GIVEN[all] || ! $CONSUMER ]] || die_usage "--all and --consumer exclude each other: --all shows what is there and is forgotten"
+	[[ ! -v GIVEN[forget] || $CONSUMER ]] || die_usage "--forget wants to know whom: --consumer NAME"
+	[[ ! $CONSUMER || $CONSUMER =~ ^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}$ ]] ||
+		die_usage "--consumer wants up to 32 letters, digits, '_', '.' and '-', not one of the last two first, and not '$CONSUMER'"
+	[[ ! -v GIVEN[all] ]] || CONSUMER=$PASSING_CONSUMER$BASHPID
+	LOG_DIR=$(consumer_dir "$CONSUMER")
+}
+
+# choose_view: what is read, and whether anybody has to work on it. JSON of all that has ended is the kernel's own.
+choose_view() {
+	local option
+	for option in 4 6 addr port state iface owner failed min_ms since; do
+		[[ ! -v GIVEN[$option] ]] || return 0
+	done
+	[[ $FORMAT == json ]] || return 0
+	LOG_VIEW=log.json
+	[[ ! -v GIVEN[numeric] || -v GIVEN[max_rows] ]] || DIRECT=1
+}
+
+# find_log: see that the consumer's files are there. Who may read them needs no privilege.
+find_log() {
+	local view
+	if [[ $CONSUMER && ! -e $LOG_DIR/log ]]; then
+		require_attached
+		has_views "$VIEWS" || die_without_view log
+		[[ ! -v GIVEN[all] ]] || trap 'remove_consumer "$CONSUMER"' EXIT
+		make_consumer "$CONSUMER"
+	fi
+	has_views "$LOG_DIR" && return
+	require_attached
+	for view in "${!LOG_VIEWS[@]}"; do
+		[[ -e $LOG_DIR/$view ]] || die_without_view "$view"
+	done
+}
+
+# has_views DIR: may we read all the views of the consumer there?
+has_views() {
+	local view
+	for view in "${!LOG_VIEWS[@]}"; do
+		[[ -r $1/$view ]] || return 1
+	done
+}
+
+# lock_log: be the consumer's only reader. The lock is on its file, which attach may put another in the place of; it ends with this shell,
+# however that ends. A reader that is just ending, or has only looked, is waited for. Fails if there is another.
+lock_log() {
 	local i
-	for ((i = 0; i < 10; i++)); do
-		if { exec {TRACE}<"$1"; } 2>/dev/null; then
-			flock --timeout 1 "$TRACE" 2>/dev/null
-			return
+	for ((i = 0; i < LOG_PATIENCE; i++)); do
+		[[ ! $LOCK_FD ]] || exec {LOCK_FD}<&-
+		LOCK_FD=
+		if { exec {LOCK_FD}<"$LOG_DIR/log"; } 2>/dev/null && flock --timeout "$LOG_PAUSE" "$LOCK_FD" 2>/dev/null &&
+			[[ $LOG_DIR/log -ef /proc/self/fd/$LOCK_FD ]]; then
+			open_reading && return
 		fi
 		sleep "$LOG_PAUSE"
 	done
 	return 1
+}
+
+# open_reading: have LOG_FD for the next reading, which begins when the first piece of it is taken. Until then it needs no more of the file,
+# so that who detaches can take it away, and the last records are still read.
+open_reading() {
+	local before=$LOG_FD
+	{ exec {LOG_FD}<"$LOG_DIR/$LOG_VIEW"; } 2>/dev/null || return
+	[[ ! $before ]] || exec {before}<&-
+}
+
+die_read_by_other() {
+	die "$EXIT_FAILED" "the log is being read by somebody else; 'fuser -v $LOG_DIR/log' shows by whom, and with --consumer NAME each reader sees all"
+}
+
+# wait_for_log: until there is one that nobody else reads. The kernel tells nobody of new files there, so it is looked for once a second.
+wait_for_log() {
+	local said=
+	while true; do
+		if ! has_views "$VIEWS"; then
+			[[ $said == none ]] || say "not attached to any interface yet; waiting for 'netracker attach IFACE'"
+			said=none
+		elif [[ ! -e $LOG_DIR/log ]] || is_unread "$LOG_DIR"; then
+			return 0
+		else
+			[[ $said == taken ]] || say "the log is being read by somebody else; waiting for its reader to end"
+			said=taken
+		fi
+		sleep 1
+	done
 }
 
 # end_log SIGNAL
@@ -82,10 +178,197 @@ end_log() {
 	LOG_SIGNAL=$1
 }
 
+#
+# Where we stand
+#
+
+# look_at_cursor: if we may set it, set POSITION and LOST, and begin where a reader that did not come to its end had begun.
+look_at_cursor() {
+	local seen at mark_position='' mark_lost='' i before=''
+	CAN_SET=0
+	for ((i = 0; i < LOG_PATIENCE; i++)); do
+		ask_position || return 0
+		# Another one reads while it is seen, as somebody without our lock may.
+		[[ $seen != 0 && $seen != "$before" ]] || break
+		before=$seen
+		sleep 0.3
+	done
+	((i < LOG_PATIENCE)) || die_read_by_other
+	CAN_SET=1
+	MARK=$RUN/$(mark_of "$LOG_DIR")
+	[[ ! -s $MARK ]] || read -r mark_position mark_lost <"$MARK" || true
+	if [[ $mark_position =~ ^[0-9]+$ && $mark_lost =~ ^[0-9]+$ ]] && ((mark_position <= POSITION)); then
+		POSITION=$mark_position LOST=$mark_lost
+	elif ((seen == 0)); then
+		unmark
+		return 0
+	fi
+	((at <= POSITION)) ||
+		say "the reader before this one did not come to its end; the last $((at - POSITION)) records that it had at hand are shown again"
+	set_cursor
+}
+
+# ask_position: set POSITION and LOST to what the kernel takes to be read, and the caller's at to where its reader is and seen to when that
+# was seen, 0 if it has come to its end. Fails if we may not look.
+ask_position() {
+	local next lost unsaid
+	read -r next lost unsaid seen at < <(read_cursor "$LOG_DIR" || true) || return
+	# Those that are lost and have not been told of come before the next.
+	POSITION=$((next - unsaid)) LOST=$((lost - unsaid))
+}
+
+# set_cursor: to what POSITION and LOST are. Whatever reading was going on is over.
+set_cursor() {
+	write_cursor "$LOG_DIR" "$POSITION" "$LOST"
+	unmark
+}
+
+# mark: a batch begins that the kernel does not give back by itself.
+mark() {
+	if ((PIECES > 1)); then
+		if ((!MARKED)) && [[ ! -d $RUN ]]; then
+			(umask 077 && mkdir -p -- "$RUN") 2>/dev/null || true
+		fi
+		{ printf '%s\n' "$POSITION $LOST" >"$MARK"; } 2>/dev/null || PIECES=1
+		MARKED=1
+	elif ((MARKED)); then
+		unmark
+	fi
+}
+
+unmark() {
+	MARKED=0
+	[[ ! -s $MARK ]] || : >"$MARK"
+}
+
+# leave_log: what we have at hand and has not been shown is for the next reader.
+leave_log() {
+	local seen at
+	if ((!AT_END && CAN_SET)); then
+		((!DIRECT)) || ask_position
+		set_cursor
+	elif ((!AT_END && !MORE)); then
+		say "the last records are shown again by the next who reads the log, as only root can mark a part of what was read at once as read"
+	fi
+	[[ ! $MARK ]] || rm -f -- "$MARK"
+	((DIRECT)) || stop_awk
+	if [[ -v GIVEN[all] ]]; then
+		trap - EXIT
+		remove_consumer "$CONSUMER"
+	fi
+}
+
+# keep_time: have the views tell times of day by the clock on the wall as it is now. /proc/uptime has steps of 10 ms, which is enough to see
+# whether it has been set; only then it is asked for exactly.
+keep_time() {
+	local up wall ahead
+	if [[ ! $CHECKED_AT ]]; then
+		BOOT_US=$(read_boot)
+	fi
+	CHECKED_AT=$EPOCHSECONDS
+	[[ $BOOT_US ]] || return 0
+	read -r up _ </proc/uptime
+	wall=${EPOCHREALTIME/[^0-9]/}
+	ahead=$((wall - 10#${up/./} * 10000 - BOOT_US))
+	((ahead < -1000 || ahead > 11000)) || return 0
+	wall=$(boot_us)
+	((wall - BOOT_US < -5000 || wall - BOOT_US > 5000)) || return 0
+	BOOT_US=$wall
+	write_boot "$BOOT_US"
+	((!TO_AWK)) || tell_awk "netracker: boot $BOOT_US" || die_without_awk
+}
+
+#
+# Reading
+#
+
+# read_on: until all has been shown that is wanted, or a signal asks for the end.
+read_on() {
+	while true; do
+		read_to_end
+		if ((!MORE)) || [[ $LOG_SIGNAL ]]; then
+			return
+		fi
+		((FOLLOW)) || return 0
+		wait_for_more || break
+		[[ ! $LOG_SIGNAL ]] || return 0
+	done
+	say "the last interface was detached"
+}
+
+# read_to_end: a reading: what is there when it begins. It is over when the kernel says so; then all of it counts as read.
+read_to_end() {
+	AT_END=0 PEEKED=
+	while ((MORE && !AT_END)) && [[ ! $LOG_SIGNAL ]]; do
+		if ((DIRECT)); then
+			copy_batch
+		else
+			((!CAN_SET)) || mark
+			take_batch
+			write_batch
+		fi
+		# To ask for the next byte is to come back. What has not been shown must not count as read.
+		if ((LEFT > 0)); then
+			break
+		elif ! IFS= read -r -N 1 -u "$LOG_FD" PEEKED 2>/dev/null; then
+			AT_END=1
+		elif ((PIECES < PIECES_MAX && (DIRECT || CAN_SET))); then
+			PIECES=$((2 * PIECES))
+		fi
+	done
+	((PIECES == 1)) || PIECES=$((PIECES / 2))
+	((!AT_END || !MARKED)) || unmark
+}
+
+# wait_for_more: until there is something to read, or a signal. Fails if the log has gone; what was in it at last has been read then.
+wait_for_more() {
+	local unread missing=0
+	# If it cannot be opened now, it can be when there is something to read, or there will be nothing any more.
+	open_reading || true
+	while [[ ! $LOG_SIGNAL ]]; do
+		unread=0
+		if { read -r unread _ <"$LOG_DIR/unread"; } 2>/dev/null; then
+			missing=0
+			((unread == 0)) || ! open_reading || return 0
+		elif ((missing == 0)); then
+			# The descriptor that we have still leads to what there was at last.
+			[[ ! $LOG_FD ]] || read_to_end
+			missing=1
+		elif [[ ! -d $VIEWS ]] || ((missing > LOG_PATIENCE)); then
+			return 1
+		else
+			missing=$((missing + 1))
+		fi
+		((EPOCHSECONDS == CHECKED_AT)) || check_log
+		pause
+	done
+}
+
+# check_log: once a second, for who follows.
+check_log() {
+	keep_time
+	if [[ -e $LOG_DIR/log && ! $LOG_DIR/log -ef /proc/self/fd/$LOCK_FD ]]; then
+		# attach has put other views in the place of ours.
+		lock_log || die_read_by_other
+		look_at_cursor
+	fi
+}
+
+# Without a fork. awk says nothing unless it is asked; if it has ended, there is no waiting.
+pause() {
+	local status=0
+	if ((DIRECT)); then
+		read -r -t "$LOG_PAUSE" -u "$NAP_FD" || true
+	else
+		read -r -t "$LOG_PAUSE" -u "$FROM_AWK" || status=$?
+		((status > 128)) || die_without_awk
+	fi
+}
+
 start_awk() {
 	coproc FORMAT_LOG {
 		trap '' HUP INT TERM
-		exec {TRACE}<&- # and with it the lock, which is this shell's alone
+		exec {LOCK_FD}<&- {LOG_FD}<&- # the lock is this shell's alone
 		NT_BATCHES=1 exec "${FORMATTER[@]}"
 	}
 	AWK_PID=$!
@@ -108,59 +391,78 @@ stop_awk() {
 	wait "$AWK_PID" || true
 }
 
-# Without a fork: awk says nothing unless it is asked. If it has ended, there is no waiting.
-pause() {
-	local status=0
-	read -r -t "$LOG_PAUSE" -u "$FROM_AWK" || status=$?
-	((status > 128)) || die_without_awk
-}
+# end_awk: what it has at hand is not wanted.
+end_awk() {
+	kill -KILL "$AWK_PID" || true
+	wait "$AWK_PID" || true
+} 2>/dev/null
 
-# take_batch: hand what has come to awk, and set AT_END; fails if there was nothing.
+# take_batch: hand the next pieces to awk. Another reader, who need not know our lock, is waited for.
 take_batch() {
-	AT_END=1
-	read -r -t 0 -u "$TRACE" || return 1
-	if [[ $ROWS_LEFT ]]; then
-		take_records
-	elif (
-		trap '' HUP INT TERM
-		exec dd iflag=nonblock bs=64K count="$BATCH_READS" status=none <&"$TRACE" >&"$TO_AWK" 2>/dev/null
-	); then
-		AT_END=0
-		((BATCH_READS >= BATCH_READS_MAX)) || BATCH_READS=$((BATCH_READS * 2))
-	else
-		BATCH_READS=$BATCH_READS_MIN
-	fi
-}
-
-# take_records: the same, one by one, and no more than may be shown.
-take_records() {
-	local line taken limit=$BATCH_RECORDS
-	((limit < ROWS_LEFT)) || limit=$ROWS_LEFT
-	((FOLLOW || limit < TAKE_LEFT)) || limit=$TAKE_LEFT
-	for ((taken = 0; taken < limit; taken++)); do
-		{ read -r -t 0 -u "$TRACE" && IFS= read -r -u "$TRACE" line; } 2>/dev/null || break
-		tell_awk "$line" || die_without_awk
+	local words i
+	for ((i = 0; i < LOG_PATIENCE; i++)); do
+		words=$(
+			trap '' HUP INT TERM
+			exec {LOCK_FD}<&-
+			printf %s "$PEEKED" >&"$TO_AWK"
+			exec dd bs=64K count="$PIECES" status=none <&"$LOG_FD" 2>&1 >&"$TO_AWK"
+		) || true
+		[[ $words ]] || return 0
+		[[ $words == *' error reading '* ]] || die_without_awk
+		[[ ! $PEEKED ]] || die_overtaken
+		sleep "$LOG_PAUSE"
+		open_reading || true
 	done
-	TAKE_LEFT=$((TAKE_LEFT - taken))
-	((taken < limit || (!FOLLOW && TAKE_LEFT <= 0))) || AT_END=0
-	((taken > 0))
+	die_read_by_other
 }
 
-# write_batch: have the batch formatted, and write it. The newline ends a line that the trace may have left open.
-write_batch() {
-	local rows bytes said='' text pid words status=0 written=0 missing=''
-	tell_awk '' 'netracker: end of batch' || die_without_awk
-	read -r -u "$FROM_AWK" rows bytes MORE || die_without_awk
-	[[ ! $ROWS_LEFT ]] || ROWS_LEFT=$((ROWS_LEFT - rows))
-	((bytes > 0)) || return 0
+# copy_batch: the same to the output.
+copy_batch() {
+	local said i
+	for ((i = 0; i < LOG_PATIENCE; i++)); do
+		write_out "$LOG_FD" "$PEEKED" bs=64K count="$PIECES" status=none
+		[[ $said == *' error reading '* ]] || break
+		[[ ! $PEEKED ]] || die_overtaken
+		sleep "$LOG_PAUSE"
+		open_reading || true
+	done
+	((i < LOG_PATIENCE)) || die_read_by_other
+	LEFT=0
+	[[ $said ]] || return 0
+	said=${said%%$'\n'*}
+	give_back_pieces "${said##*: }"
+}
 
-	# One block, so that all of it is out of the pipe before anything is written.
+# give_back_pieces REASON: the output has failed behind what the kernel knows to be read. Never returns.
+give_back_pieces() {
+	local seen at what='the last records'
+	if ((CAN_SET)); then
+		ask_position
+		set_cursor
+		what="the last $((at - POSITION)) records"
+	fi
+	die_missing "$1" "$what, which have not all been written, are still in the log"
+}
+
+# die_overtaken: another reader, who does not know our lock, has come while we could not go on.
+die_overtaken() {
+	die "$EXIT_FAILED" "somebody else has begun to read the log where this reader was; 'fuser -v $LOG_DIR/log' may show by whom; start again"
+}
+
+readonly STUCK='nobody takes it'
+
+# write_out DESCRIPTOR BYTES OPTION…: have dd write what is read there, and BYTES before it. Sets the caller's said to what dd says.
+write_out() {
+	local words pid status text
 	exec {words}< <(
 		trap '' HUP INT TERM
-		exec {TRACE}<&- {TO_AWK}>&-
-		exec dd iflag=fullblock bs="$bytes" count=1 <&"$FROM_AWK" 2>&1 >&"$OUT"
+		exec {LOCK_FD}<&-
+		[[ ! $TO_AWK ]] || exec {TO_AWK}>&-
+		[[ ! $2 ]] || printf %s "$2" >&"$OUT" || exit
+		exec dd "${@:3}" <&"$1" 2>&1 >&"$OUT"
 	)
 	pid=$!
+	said=
 	while true; do
 		status=0
 		IFS= read -r -d '' -t 1 -u "$words" text || status=$?
@@ -168,33 +470,57 @@ write_batch() {
 		((status > 128)) || break
 		if [[ $LOG_SIGNAL ]] && ((SECONDS >= LOG_DEADLINE)); then
 			kill -KILL "$pid" 2>/dev/null || true
-			said='nobody takes it'
+			said=$STUCK
 			break
 		fi
 	done
 	exec {words}<&-
 	# What dd says of itself tells more than its exit status, which bash may have forgotten by now.
 	wait "$pid" 2>/dev/null || true
-	[[ ! $said =~ ([0-9]+)\ bytes ]] || written=${BASH_REMATCH[1]}
-	((written != bytes)) || return 0
-
-	! tell_awk "netracker: written $written" || read -r -t 5 -u "$FROM_AWK" missing || true
-	[[ $missing =~ ^[0-9]+$ ]] || missing=$rows
-	said=${said%%$'\n'*}
-	kill -KILL "$AWK_PID" 2>/dev/null || true
-	die_missing "${said##*: }" "$missing"
 }
 
-# die_missing REASON RECORDS
+# write_batch: have the batch formatted, and write it. Then POSITION and LOST are behind it, and LEFT is how many records of it were not wanted
+# any more. The newline ends a line that may have been left open.
+write_batch() {
+	local rows bytes taken lost said='' written=0 missing=''
+	tell_awk '' 'netracker: end of batch' || die_without_awk
+	read -r -u "$FROM_AWK" rows bytes MORE taken lost LEFT || die_without_awk
+	if ((bytes > 0)); then
+		# One block, so that all of it is out of the pipe before anything is written.
+		write_out "$FROM_AWK" '' iflag=fullblock bs="$bytes" count=1
+		[[ ! $said =~ ([0-9]+)\ bytes ]] || written=${BASH_REMATCH[1]}
+		if ((written != bytes)); then
+			! tell_awk "netracker: written $written" || read -r -t 5 -u "$FROM_AWK" missing taken lost || true
+			[[ $missing =~ ^[0-9]+$ ]] || missing=$rows taken=0 lost=0
+			said=${said%%$'\n'*}
+			end_awk
+			give_back "$taken" "$lost" "${said##*: }" "$missing"
+		fi
+	fi
+	POSITION=$((POSITION + taken)) LOST=$((LOST + lost))
+}
+
+# give_back TAKEN LOST REASON RECORDS: the output has failed behind so many of the batch. Never returns.
+give_back() {
+	(($4 > 0)) || die_unwritten "$3"
+	if ((CAN_SET)); then
+		POSITION=$((POSITION + $1)) LOST=$((LOST + $2))
+		set_cursor
+		die_missing "$3" "$4 records that were taken from the log are in it again"
+	fi
+	die_missing "$3" "$4 records that were taken from the log have not been shown, and come again with those of the same piece that have been"
+}
+
+# die_missing REASON WHAT
 die_missing() {
 	local remedy="make room there, or write it elsewhere"
-	[[ $1 != 'Broken pipe' && $1 != 'nobody takes it' ]] || remedy="those after them are still in the log"
-	(($2 > 0)) || die_unwritten "$1"
-	die "$EXIT_FAILED" "cannot write the output: $1; $2 records that were taken from the log have not been shown; $remedy"
+	[[ $1 != 'Broken pipe' && $1 != "$STUCK" ]] || remedy="the next who reads the log begins with them"
+	die "$EXIT_FAILED" "cannot write the output: $1; $2; $remedy"
 }
 
 die_without_awk() {
 	local status=0
 	wait "$AWK_PID" || status=$?
-	die "$EXIT_FAILED" "awk ended with status $status in the middle of the log, and the records it had at hand have not been shown; start again"
+	((!CAN_SET)) || set_cursor
+	die "$EXIT_FAILED" "awk ended with status $status in the middle of the log; the records that it had at hand come again; start again"
 }

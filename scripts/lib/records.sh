@@ -65,7 +65,7 @@ obey_record_options() {
 	[[ ! $iface ]] || is_interface_name "$iface" || die_usage "--iface: '$iface' cannot be the name of an interface"
 	export NT_FAMILY=${GIVEN[4]+4}${GIVEN[6]+6} NT_ADDR=$addr NT_PORT=${GIVEN[port]-} NT_STATES=${states^^} NT_IFACE=$iface
 	export NT_OWNER=${GIVEN[owner]-} NT_SINCE_US=$since NT_MAX_ROWS=${GIVEN[max_rows]-}
-	export NT_HEADER=1 NT_WIDE=${GIVEN[wide]-0} NT_UTC=${GIVEN[utc]-0}
+	export NT_HEADER=1 NT_WIDE=${GIVEN[wide]-0} NT_UTC=${GIVEN[utc]-0} NT_NUMERIC=${GIVEN[numeric]-0}
 	[[ ! -v GIVEN[no_header] ]] || NT_HEADER=0
 	NT_MIN_NS=$(awk -v ms="${GIVEN[min_ms]-0}" 'BEGIN { printf "%.0f", ms * 1e6 }')
 	export NT_MIN_NS

@@ -80,8 +80,8 @@ view_pin_each() (
 	# Whoever was killed while he had closed the directory (pin_consumer) has left it so.
 	[[ ! -d $VIEWS || $(stat --format=%a -- "$VIEWS") != 0 ]] || chmod 700 -- "$VIEWS"
 	pin_consumer "$objects"
-	for consumer in "$CONSUMERS"/*; do
-		pin_consumer "$objects" "${consumer##*/}"
+	for dir in "$CONSUMERS"/*; do
+		pin_consumer "$objects" "${dir##*/}"
 	done
 	# libbpf finds the maps which a view only looks things up in by their names in $BPFFS itself: bpftool has no option to say
 	# that tc keeps them elsewhere.
