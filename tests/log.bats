@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 # shellcheck disable=SC2154,SC2016,SC2030,SC2031 # helpers set variables; inner shells expand what they are given
 #
-# What is taken from the log is shown, or said: at signals, with outputs that fail, beside other tools of tracing. And what goes to
-# standard output gets there, or the command fails.
+# What the log promises: each record is shown, once, or what has become of it is said; at signals, with outputs that fail, after a reader that
+# was killed, with several readers. And what goes to standard output gets there, or the command fails.
 
 load helpers
 load cli_helpers
@@ -13,10 +13,9 @@ setup() {
 	requires object kernel_5.19
 	new_pair
 	netracker attach --quiet veth0
+	export NETRACKER_RUN=$BATS_TEST_TMPDIR/run
 	LOG=$BATS_TEST_TMPDIR/log
-	# Trackers of other tests write into our log, too; nobody else's connections go there.
 	PORT=$((20000 + RANDOM % 12000))
-	TRACING=$INSTANCES/$NETRACKER_INSTANCE
 }
 
 # refused N: so many connections that end at once.
@@ -40,31 +39,46 @@ has_ours() {
 	assert_equal "records in $1" "$(ours "$1")" "$2"
 }
 
-# left: how many records are still in the log; it is empty then.
+# keys FILE: of each whole record there what tells it from the others.
+keys() {
+	sed -nE 's/.*"ts":"([^"]*)".*"sport":([0-9]+),.*\}$/\1 \2/p' "$@" | sort
+}
+
+# left: how many records are still in the log; it is empty then. They are in the file left, and what is said meanwhile in left.words.
 left() {
-	netracker log --no-follow --json >"$BATS_TEST_TMPDIR/left"
+	netracker log --no-follow --json >"$BATS_TEST_TMPDIR/left" 2>"$BATS_TEST_TMPDIR/left.words"
 	ours "$BATS_TEST_TMPDIR/left"
 }
 
-# said: how many records the command says that it has not shown.
-said() {
-	sed -nE 's/^netracker: cannot write the output: .*; ([0-9]+) records that were taken .*/\1/p' "${1-$BATS_TEST_TMPDIR/stderr}"
-}
-
-# follow [AWK]: netracker log --json into $LOG by this awk, its words into $LOG.words; the process is $BACKGROUND_PID.
+# follow [OPTION…]: netracker log --json OPTION… into $LOG by the awk that is $AWK, its words into $LOG.words; the process is $BACKGROUND_PID.
 follow() {
-	mkdir -p "$BATS_TEST_TMPDIR/${1-awk}"
-	[[ ! ${1-} ]] || ln -sf "$(command -v "$1")" "$BATS_TEST_TMPDIR/$1/awk"
+	mkdir -p "$BATS_TEST_TMPDIR/${AWK-awk}"
+	[[ ! ${AWK-} ]] || ln -sf "$(command -v "$AWK")" "$BATS_TEST_TMPDIR/$AWK/awk"
 	: >"$LOG"
 	# shellcheck disable=SC2016 # for the inner shell
-	background env PATH="$BATS_TEST_TMPDIR/${1-awk}:$PATH" bash -c 'exec "$@" >"$0" 2>"$0.words"' "$LOG" \
-		nsenter --net="$NETNS_DIR/server" -- "$NETRACKER" log --json
+	background env PATH="$BATS_TEST_TMPDIR/${AWK-awk}:$PATH" bash -c 'exec "$@" >"$0" 2>"$0.words"' "$LOG" \
+		nsenter --net="$NETNS_DIR/server" -- "$NETRACKER" log --json "$@"
 	wait_for is_read
 }
 
-# is_read: the process in the background has the log open. Trying the lock would take it.
+# is_read [CONSUMER]: somebody reads the log as this consumer.
 is_read() {
-	find "/proc/$BACKGROUND_PID/fd" -lname "*/$NETRACKER_INSTANCE/trace_pipe" | grep --quiet .
+	[[ -e $VIEWS${1:+/consumers/$1}/log ]] && ! flock --nonblock "$VIEWS${1:+/consumers/$1}/log" true
+}
+
+# into_pipe [OPTION…]: netracker log --json OPTION… into a pipe that nobody empties, as descriptor 9, until it is full.
+into_pipe() {
+	mkfifo "$BATS_TEST_TMPDIR/pipe"
+	exec 9<>"$BATS_TEST_TMPDIR/pipe"
+	# shellcheck disable=SC2016 # for the inner shell
+	background bash -c 'exec "$@" >"$0" 2>"$0.words"' "$BATS_TEST_TMPDIR/pipe" nsenter --net="$NETNS_DIR/server" -- "$NETRACKER" log --json "$@"
+	wait_for pipe_full "$BATS_TEST_TMPDIR/pipe"
+}
+
+# out_of_pipe FILE: what is in it.
+out_of_pipe() {
+	timeout 0.5 cat <&9 >"$1" || true
+	exec 9<&-
 }
 
 rejected() {
@@ -104,30 +118,33 @@ teardown() {
 }
 
 @test "lines come as they are written, by any awk, and none is lost when the reader is told to end" {
-	local awk signal
+	local signal
 	requires tool_mawk tool_gawk tool_busybox tool_original-awk
-	for awk in mawk gawk busybox original-awk; do
-		follow "$awk"
+	for AWK in mawk gawk busybox original-awk; do
+		follow
 		refused 3
 		wait_for has_ours "$LOG" 3
 		kill -TERM "$BACKGROUND_PID"
 		ends "$BACKGROUND_PID" 143
 		assert_equal "records left" "$(left)" 0
 	done
+	unset -v AWK
 	for signal in INT:130 HUP:129; do
-		follow
+		follow --numeric
 		refused 1
 		wait_for has_ours "$LOG" 1
 		kill -s "${signal%:*}" "$BACKGROUND_PID"
 		ends "$BACKGROUND_PID" "${signal#*:}"
+		assert_equal "records left" "$(left)" 0
 	done
 }
 
 @test "a reader that is ended amid many connections has shown each record it has taken, and leaves the others" {
-	local round load total=0 shown=0
-	for round in 1 2 3; do
-		follow
-		background refused 400
+	local options load total=0 shown=0
+	for options in '' --numeric "--port $PORT"; do
+		# shellcheck disable=SC2086 # options are words
+		follow $options
+		background refused 2000
 		load=$BACKGROUND_PID
 		wait_for grep --quiet "\"dport\":$PORT," "$LOG"
 		# All of its processes, as systemd does it.
@@ -135,40 +152,286 @@ teardown() {
 		ends "${BACKGROUND_PIDS[-2]}" 143
 		ends "$load" 0
 		shown=$((shown + $(ours "$LOG")))
-		total=$((total + 400))
+		total=$((total + 2000))
 		wait_for rejected "$total"
 		shown=$((shown + $(left)))
-		assert_equal "shown after round $round" "$shown" "$total"
+		assert_equal "shown after '$options'" "$shown" "$total"
+		assert_equal "words" "$(cat "$LOG.words" "$BATS_TEST_TMPDIR/left.words")" ''
 	done
 }
 
-@test "a full disk ends the log with 1, and of the records taken each is on the disk or counted" {
-	refused 400
-	small_disk
-	# shellcheck disable=SC2016 # for the inner shell
-	assert_status 1 bash -c 'exec "$@" >"$0"' "$SMALL/log" nsenter --net="$NETNS_DIR/server" -- "$NETRACKER" log --json --no-follow --port "$PORT"
-	assert_says 'No space left on device'
-	assert_equal "on the disk + said + left" "$(($(ours "$SMALL/log") + $(said) + $(left)))" 400
-	assert_equal "sentences" "$(wc -l <"$BATS_TEST_TMPDIR/stderr")" 1
+@test "a reader that is killed amid a backlog has lost nothing, and the next says how much it shows again" {
+	local options said
+	for options in '' --numeric "--port $PORT"; do
+		refused 3000
+		# shellcheck disable=SC2086 # options are words
+		into_pipe $options
+		kill -KILL -- "-$BACKGROUND_PID"
+		wait "$BACKGROUND_PID" || true
+		out_of_pipe "$LOG"
+		rm "$BATS_TEST_TMPDIR/pipe"
+		left >/dev/null
+		said=$(sed -n 's/^netracker: the reader before this one did not come to its end; the last \([0-9]*\) records .* again$/\1/p' "$BATS_TEST_TMPDIR/left.words")
+		assert_equal "records shown" "$(keys "$LOG" "$BATS_TEST_TMPDIR/left" | uniq | wc -l)" 3000
+		# Of them some have been shown, of which the last may have been cut off.
+		(($(keys "$LOG" "$BATS_TEST_TMPDIR/left" | uniq -d | wc -l) <= said)) || fail "more are shown twice than ${said:-nothing}, which is what is said"
+		(($(ours "$BATS_TEST_TMPDIR/left") >= said && said > 0)) || fail "$said are more than all"
+		assert_equal "left after all" "$(left)$(<"$BATS_TEST_TMPDIR/left.words")" 0
+		[[ ! -e $NETRACKER_RUN ]] || assert_equal "files" "$(ls "$NETRACKER_RUN")" ''
+	done
 }
 
-@test "a log whose reader has gone says how many records it had taken, and fails" {
-	refused 300
+# write_to FILE [OPTION…]: netracker log --no-follow OPTION… into it.
+write_to() {
 	# shellcheck disable=SC2016 # for the inner shell
-	assert_status 1 bash -c 'exec 8> >(:); wait "$!"; exec "$@" >&8' bash nsenter --net="$NETNS_DIR/server" -- \
-		"$NETRACKER" log --json --no-follow --port "$PORT"
-	assert_says 'Broken pipe'
-	assert_equal "said + left" "$(($(said) + $(left)))" 300
+	bash -c 'exec "$@" >"$0"' "$1" nsenter --net="$NETNS_DIR/server" -- "$NETRACKER" log --no-follow "${@:2}"
+}
+
+@test "a full disk ends the log with 1, and what has not got on it comes again, nothing else" {
+	local options said
+	small_disk
+	for options in '' "--port $PORT" '--max-rows 350'; do
+		refused 400
+		# shellcheck disable=SC2086 # options are words
+		assert_status 1 write_to "$SMALL/log" --json $options
+		assert_says 'No space left on device'
+		assert_equal "sentences" "$(wc -l <"$BATS_TEST_TMPDIR/stderr")" 1
+		assert_equal "on the disk + left" "$(($(ours "$SMALL/log") + $(left)))" 400
+		assert_equal "words" "$(<"$BATS_TEST_TMPDIR/left.words")" ''
+		assert_equal "records" "$(keys "$SMALL/log" "$BATS_TEST_TMPDIR/left" | uniq | wc -l)" 400
+	done
+	# Straight from the kernel, by pieces.
+	refused 400
+	assert_status 1 write_to "$SMALL/log" --json --numeric
+	assert_says 'No space left on device'
+	said=$(sed -n 's/.*; the last \([0-9]*\) records, which have not all been written, .*/\1/p' "$BATS_TEST_TMPDIR/stderr")
+	left >/dev/null
+	assert_equal "words" "$(<"$BATS_TEST_TMPDIR/left.words")" ''
+	assert_equal "records" "$(keys "$SMALL/log" "$BATS_TEST_TMPDIR/left" | uniq | wc -l)" 400
+	(($(keys "$SMALL/log" "$BATS_TEST_TMPDIR/left" | uniq -d | wc -l) < said)) || fail "more come twice than said: $output"
+}
+
+@test "a log whose reader has gone keeps what nobody has taken, and fails" {
+	local options
+	for options in '' --numeric "--port $PORT"; do
+		refused 300
+		# shellcheck disable=SC2016,SC2086 # for the inner shell; options are words
+		assert_status 1 bash -c 'exec 8> >(:); wait "$!"; exec "$@" >&8' bash nsenter --net="$NETNS_DIR/server" -- \
+			"$NETRACKER" log --json --no-follow $options
+		assert_says 'Broken pipe'
+		assert_equal "left" "$(left)" 300
+	done
 }
 
 @test "log -n takes no record beyond those it shows" {
-	refused 20
-	assert_status 0 netracker log --json --no-follow --port "$PORT" -n 3
-	assert_equal "rows" "$(wc -l <<<"$stdout")" 3
-	assert_status 0 netracker log --json --port "$PORT" -n 2
+	refused 200
+	assert_status 0 netracker log --json --no-follow --port "$PORT" -n 30
+	assert_equal "rows" "$(wc -l <<<"$stdout")" 30
+	assert_status 0 netracker log --json -n 2
 	assert_equal "rows" "$(wc -l <<<"$stdout")" 2
+	assert_status 0 netracker log --json --numeric -n 3
+	assert_equal "rows" "$(wc -l <<<"$stdout")" 3
 	assert_status 0 netracker log --json -n 0
-	assert_equal "left" "$(left)" 15
+	assert_equal "left" "$(left)" 165
+	assert_equal "words" "$(<"$BATS_TEST_TMPDIR/left.words")" ''
+}
+
+@test "an awk that is killed takes nothing with it" {
+	follow
+	wait_for pgrep -P "$BACKGROUND_PID" awk
+	kill -KILL "$(pgrep -P "$BACKGROUND_PID" awk)"
+	ends "$BACKGROUND_PID" 1
+	grep --quiet 'awk ended with status 137 in the middle of the log' "$LOG.words" || fail "$(<"$LOG.words")"
+	refused 3
+	assert_equal "left" "$(left)" 3
+}
+
+@test "of two readers at once the second is told; with names of their own both see all" {
+	follow
+	refused 2
+	wait_for has_ours "$LOG" 2
+	assert_status 1 netracker log --no-follow
+	assert_says "being read by somebody else; 'fuser -v $VIEWS/log'"
+	assert_status 0 netracker log --json --no-follow --consumer second.reader
+	assert_equal "records since before there was the second" "$(wc -l <<<"$stdout")" 2
+	refused 3
+	wait_for has_ours "$LOG" 5
+	assert_status 0 netracker log --json --no-follow --consumer second.reader
+	assert_equal "records of the second" "$(wc -l <<<"$stdout")" 3
+	assert_status 0 netracker log --consumer second.reader --forget
+	assert_status 1 netracker log --consumer second.reader --forget
+	assert_says "no consumer 'second.reader'"
+	[[ ! -e $VIEWS/consumers ]] || fail "$(find "$VIEWS/consumers")"
+}
+
+@test "a consumer that reads is not forgotten, and its name is a name" {
+	local name
+	background netracker log --json --consumer archive
+	wait_for is_read archive
+	assert_status 1 netracker log --consumer archive --forget
+	assert_says "reads the log at this moment"
+	for name in ../log .x -x a/b 'a b' "$(printf '%033d' 0)" '+1'; do
+		assert_status 2 netracker log --consumer="$name"
+	done
+	assert_status 2 netracker log --forget
+	assert_status 2 netracker log --all --consumer archive
+	netracker detach --quiet veth0
+	wait_for has_ended "$BACKGROUND_PID"
+}
+
+@test "log --all shows what the log holds, and moves nobody's cursor" {
+	refused 4
+	assert_equal "read" "$(left)" 4
+	refused 2
+	assert_status 0 netracker log --all --no-follow --json
+	assert_equal "history" "$(wc -l <<<"$stdout")" 6
+	[[ ! -e $VIEWS/consumers ]] || fail "$(find "$VIEWS/consumers")"
+	# Following; what is killed is swept by the next.
+	background netracker log --all --json
+	wait_for has_ours "$BACKGROUND_OUTPUT" 6
+	refused 1
+	wait_for has_ours "$BACKGROUND_OUTPUT" 7
+	kill -KILL -- "-$BACKGROUND_PID"
+	wait "$BACKGROUND_PID" || true
+	[[ -e $VIEWS/consumers ]] || fail "it had no cursor of its own"
+	assert_status 0 netracker log --all --no-follow --json
+	[[ ! -e $VIEWS/consumers ]] || fail "$(find "$VIEWS/consumers")"
+	assert_equal "unread all the while" "$(left)" 3
+}
+
+@test "what is overwritten before it is read is counted exactly" {
+	local shown marked lost
+	refused 100
+	assert_equal "read" "$(left)" 100
+	refused 70000
+	assert_status 0 netracker log --no-follow --json
+	shown=$(wc -l <<<"$stdout")
+	lost=$((70000 - shown))
+	((lost > 0)) || fail "all of them were there"
+	assert_says "netracker: $lost records lost"
+	marked=$(sed -nE 's/.*,"lost_before":([0-9]+)\}$/\1/p' <<<"$stdout")
+	assert_equal "lost_before" "$marked" "$lost"
+	read -r shown marked <"$VIEWS/unread"
+	assert_equal "UNREAD LOST" "$shown $marked" "0 $lost"
+	# Who has a name from now on has missed nothing.
+	netracker log --no-follow --json --consumer new >"$LOG" 2>"$LOG.words"
+	assert_equal "words" "$(<"$LOG.words")" ''
+	assert_equal "records" "$(ours "$LOG")" 65536
+	# Nor is a loss counted twice when a full disk gives records back.
+	small_disk
+	refused 66000
+	assert_status 1 write_to "$SMALL/log" --json
+	left >/dev/null
+	marked=$(sed -nE 's/.*,"lost_before":([0-9]+)\}$/\1/p' "$SMALL/log" "$BATS_TEST_TMPDIR/left" | awk '{ n += $1 } END { print n }')
+	assert_equal "shown + lost" "$((marked + $(ours "$SMALL/log") + $(ours "$BATS_TEST_TMPDIR/left")))" 66000
+	read -r _ shown <"$VIEWS/unread"
+	assert_equal "LOST" "$shown" $((lost + marked))
+}
+
+@test "JSON is the same by the kernel and by awk, and names are filled in unless they are not wanted" {
+	local all
+	http_server server
+	in_netns client curl --silent "http://$SERVER4:8000/" >/dev/null
+	in_netns client curl --silent "http://[$SERVER6]:8000/close" >/dev/null
+	refused 2
+	wait_for sees_all 4
+	all=$(netracker log --json --all --no-follow)
+	assert_equal "through awk" "$(netracker log --json --all --no-follow --port 8000 | jq --compact-output --sort-keys .)" \
+		"$(jq --compact-output --sort-keys 'select(.dport == 8000)' <<<"$all")"
+	assert_equal "limited" "$(netracker log --json --all -n 2)" "$(head -n 2 <<<"$all")"
+	assert_equal "names" "$(jq --raw-output 'select(.state == "SF").user' <<<"$all" | sort --unique)" root
+	assert_equal "owners" "$(jq 'select(.state == "SF").owner' <<<"$all" | grep -c null || true)" 0
+	assert_equal "numeric" "$(netracker log --json --numeric --all --no-follow)" "$(sed -E 's/"user":.*"owner":[^}]*/"user":null,"owner":null/' <<<"$all")"
+	assert_equal "numeric, through awk" "$(netracker log --json --numeric --all --no-follow --port 8000 | jq --compact-output '[.user, .owner]' | sort --unique)" '[null,null]'
+	assert_equal "numeric table" "$(netracker log --wide --no-header --numeric --no-follow --port 8000 | awk '{ print $10, $16 }' | sort --unique)" \
+		"$(jq --raw-output 'select(.dport == 8000) | "\(.cgroup) \(.uid)"' <<<"$all" | sort --unique)"
+}
+
+# sees_all N: so many have ended.
+sees_all() {
+	local unread
+	read -r unread _ <"$VIEWS/unread"
+	assert_equal "unread" "$unread" "$1"
+}
+
+# is_followed: somebody reads with --all.
+is_followed() {
+	local dirs
+	dirs=("$VIEWS"/consumers/+*)
+	is_read "${dirs[0]##*/}"
+}
+
+@test "who follows gets what is still alive at the last detach, and ends" {
+	local options reader
+	background peer server serve 8000
+	wait_for listening server 8000
+	for options in '' --numeric --all; do
+		netracker attach --quiet veth0
+		# shellcheck disable=SC2086 # options are words
+		background netracker log --json $options
+		reader=$BACKGROUND_PID LOG=$BACKGROUND_OUTPUT
+		[[ $options != --all ]] || wait_for is_followed
+		[[ $options == --all ]] || wait_for is_read
+		background peer client connect "$SERVER4" 8000
+		wait_for grep --quiet . "$BACKGROUND_OUTPUT"
+		netracker detach --quiet veth0
+		ends "$reader" 0
+		assert_equal "records of what was alive" "$(grep -c '"dport":8000,.*"state":"S1"' "$LOG")" 1
+		grep --quiet 'netracker: the last interface was detached' "$LOG" || fail "$(<"$LOG")"
+	done
+}
+
+@test "a time of day that is wrong is set right by who reads" {
+	refused 1
+	bpftool map update pinned "$VIEWS/boot" key 0 0 0 0 value 0 0 0 0 0 0 0 0
+	assert_status 0 netracker log --json --no-follow
+	(($(date +%s) - $(date --date="$(jq --raw-output .ts <<<"$stdout")" +%s) < 60)) || fail "$stdout"
+}
+
+@test "views that attach puts into the place of those that are read: nothing is lost or shown twice, and there is still one reader" {
+	follow
+	refused 2
+	wait_for has_ours "$LOG" 2
+	rm "$VIEWS/metrics"
+	netracker attach --quiet veth0
+	refused 2
+	wait_for has_ours "$LOG" 4
+	wait_for is_read
+	assert_status 1 netracker log --no-follow
+	kill "$BACKGROUND_PID"
+	ends "$BACKGROUND_PID" 143
+	assert_equal "left" "$(left)" 0
+}
+
+# share: let the group of nobody read the log.
+share() {
+	chgrp 65534 "$VIEWS" "$VIEWS"/{log,log.json,unread}
+	chmod 750 "$VIEWS"
+	chmod 440 "$VIEWS"/{log,log.json,unread}
+}
+
+# as_member COMMAND…: as nobody, who is in that group, and may do no more than to read this tree.
+as_member() {
+	setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=+dac_read_search --ambient-caps=+dac_read_search "$@"
+}
+
+@test "members of the group need no root, and what they cannot set back is said" {
+	share
+	assert_equal "left" "$(left)" 0
+	refused 300
+	small_disk
+	chmod 777 "$SMALL"
+	# shellcheck disable=SC2016 # for the inner shell
+	assert_status 1 as_member bash -c 'exec "$@" >"$0"' "$SMALL/log" "$NETRACKER" log --json --no-follow
+	assert_says 'come again with those of the same piece that have been'
+	left >/dev/null
+	assert_equal "records" "$(keys "$SMALL/log" "$BATS_TEST_TMPDIR/left" | uniq | wc -l)" 300
+	refused 200
+	assert_status 0 as_member "$NETRACKER" log --json -n 20
+	assert_says 'the last records are shown again'
+	assert_status 0 as_member "$NETRACKER" log --json --no-follow
+	assert_equal "rows" "$(wc -l <<<"$stdout")" 200
+	assert_status 4 as_member "$NETRACKER" log --consumer other
 }
 
 @test "a standard output that is closed or full takes no record from the log" {
@@ -204,88 +467,25 @@ teardown() {
 	cmp "$SMALL/netracker.prom" "$BATS_TEST_TMPDIR/before"
 }
 
-@test "an output that is stuck does not keep the reader from ending, and what it had is said" {
-	mkfifo "$BATS_TEST_TMPDIR/pipe"
-	exec 9<>"$BATS_TEST_TMPDIR/pipe"
-	refused 400
-	# shellcheck disable=SC2016 # for the inner shell
-	background bash -c 'exec "$@" >"$0" 2>"$0.words"' "$BATS_TEST_TMPDIR/pipe" nsenter --net="$NETNS_DIR/server" -- "$NETRACKER" log --json
-	wait_for is_read
-	wait_for pipe_full "$BATS_TEST_TMPDIR/pipe"
-	kill -TERM "$BACKGROUND_PID"
-	ends "$BACKGROUND_PID" 1
-	(($(said "$BATS_TEST_TMPDIR/pipe.words") > 0)) || fail "$(<"$BATS_TEST_TMPDIR/pipe.words")"
-	exec 9<&-
-}
-
-@test "other tools' forms of the trace's lines are set right by the log, and no record is lost" {
-	local option
-	for option in bin raw hex nocontext-info fields latency-format printk-msg-only norecord-cmd; do
-		grep --quiet --line-regexp -E "(no)?${option#no}" "$TRACING/trace_options" || continue
-		refused 1
-		echo "$option" >"$TRACING/trace_options"
-		refused 1
-		assert_equal "records after $option" "$(left)" 2
-		[[ $option =~ ^(latency|norecord) ]] || grep --quiet --line-regexp -E "no$option|${option#no}" "$TRACING/trace_options" || fail "$option is still set"
-	done
-	follow
-	echo raw >"$TRACING/trace_options"
-	wait_for grep --quiet 'noraw is set again' "$LOG.words"
-	refused 1
-	wait_for has_ours "$LOG" 1
-}
-
-# off FILE VALUE: what another tool does; the log says so, and so does status; attach sets it right.
-off() {
-	echo "$2" >"$TRACING/$1"
-	for words in 'status' 'log --no-follow'; do
+@test "an output that is stuck does not keep the reader from ending, and what it had is still there" {
+	local options
+	for options in '' --numeric; do
+		refused 400
 		# shellcheck disable=SC2086 # options are words
-		assert_status 0 netracker $words
-		assert_says "no records get into the log: $TRACING/$1"
+		into_pipe $options
+		kill -TERM "$BACKGROUND_PID"
+		ends "$BACKGROUND_PID" 1
+		grep --quiet 'nobody takes it; ' "$BATS_TEST_TMPDIR/pipe.words" || fail "$(<"$BATS_TEST_TMPDIR/pipe.words")"
+		out_of_pipe "$LOG"
+		rm "$BATS_TEST_TMPDIR/pipe"
+		left >/dev/null
+		assert_equal "records" "$(keys "$LOG" "$BATS_TEST_TMPDIR/left" | uniq | wc -l)" 400
 	done
-	assert_status 0 netracker attach --quiet veth0
-	assert_status 0 netracker status
-	[[ $output != *'no records get'* ]] || fail "$output"
-	refused 1
-	assert_equal "records after attach" "$(left)" 1
 }
 
-@test "a log that another tool has switched off says so, and attach switches it on" {
-	off tracing_on 0
-	off events/bpf_trace/bpf_trace_printk/enable 0
-	off set_event_pid 1
-}
-
-@test "attach sets right what other tools have set in the log's instance, and keeps its records" {
-	refused 2
-	(
-		cd "$TRACING"
-		for option in bin raw hex nocontext-info nooverwrite nomarkers block; do
-			echo "$option" >trace_options
-		done
-		echo 1 >tracing_cpumask
-		echo 0 >events/bpf_trace/bpf_trace_printk/filter
-		echo 1 >events/sched/sched_process_exit/enable
-	)
-	assert_status 0 netracker attach --quiet veth0
-	assert_equal "options" "$(grep -cxE 'nobin|noraw|nohex|context-info|overwrite|markers|noblock' "$TRACING/trace_options")" 7
-	assert_equal "events" "$(<"$TRACING/set_event")" bpf_trace:bpf_trace_printk
-	assert_equal "CPUs" "$(tr -d ,0 <"$TRACING/tracing_cpumask")" "$(python3 -c '
-import sys
-print("%x" % (2 ** (int(sys.argv[1]) + 1) - 1))' "$(sed 's/.*[-,]//' /sys/devices/system/cpu/possible)")"
-	assert_equal "records" "$(left)" 2
-}
-
-@test "lines that cannot be read are counted" {
-	printf '%s\n' 'a-1 [0] 1: bpf_trace_printk: netracker: 192.0.2.1:1 -> cut' '0 1 2 3' 'a-1 [0] 1: sched_switch: x' 'netracker: end of batch' |
-		NT_BATCHES=1 awk -f "$ROOT/scripts/lib/address.awk" -f "$ROOT/scripts/lib/owner.awk" -f "$ROOT/scripts/lib/record.awk" \
-			-f "$ROOT/scripts/lib/json.awk" 2>"$BATS_TEST_TMPDIR/stderr" >/dev/null
-	assert_equal "words" "$(<"$BATS_TEST_TMPDIR/stderr")" 'netracker: 2 lines of the log could not be read: they are not in the form of records'
-}
-
-# without_losses: of stats. The records of everybody on the machine fill the log, so some may be overwritten meanwhile.
-without_losses() {
-	sed '/^LOST/,/^$/d'
+# without_time: of stats. The second since when it counts is rounded.
+without_time() {
+	sed 's/^Since [^ ]* //'
 }
 
 @test "what the environment can do to bash and the tools changes nothing" {
@@ -294,10 +494,10 @@ without_losses() {
 	refused 3
 	for verb in stats 'list --json' config 'log --help' version; do
 		read -r -a words <<<"$verb"
-		want=$(netracker "${words[@]}" 2>&1 | without_losses)
+		want=$(netracker "${words[@]}" 2>&1 | without_time)
 		for setting in POSIXLY_CORRECT=1 SHELLOPTS=noclobber:noglob _POSIX2_VERSION=200112 TMPDIR=/nowhere HOME= CDPATH=/:/usr GLOBIGNORE='*' \
 			GREP_OPTIONS=--invert-match JQ_COLORS=x AWKPATH=/nowhere GAWK_READ_TIMEOUT=1 BLOCKSIZE=1 'BASH_FUNC_jq%%=() { echo wrong; }' LC_ALL=C.UTF-8; do
-			assert_equal "$verb with $setting" "$(env "$setting" nsenter --net="$NETNS_DIR/server" -- "$NETRACKER" "${words[@]}" 2>&1 | without_losses)" "$want"
+			assert_equal "$verb with $setting" "$(env "$setting" nsenter --net="$NETNS_DIR/server" -- "$NETRACKER" "${words[@]}" 2>&1 | without_time)" "$want"
 		done
 	done
 }
