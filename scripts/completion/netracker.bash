@@ -18,6 +18,7 @@ _netracker() {
 			--iface) words=$(_netracker_interfaces) ;;
 			--state) words=$states ;;
 			--sort) words='age src dst port' ;;
+			--consumer) words=$(_netracker_consumers) ;;
 			--addr | --port | --owner | --max-rows | -n | --min-ms | --since) return ;;
 			*)
 				case $verb in
@@ -27,7 +28,7 @@ _netracker() {
 					detach) words="--all --quiet --verbose --dry-run --netns $(_netracker_attached)" ;;
 					status) words='--json' ;;
 					list) words="$filters --sort" ;;
-					log) words="$filters --no-follow --wait --failed --quality --min-ms --since --utc" ;;
+					log) words="$filters --no-follow --wait --failed --quality --min-ms --since --utc --numeric --all --consumer --forget" ;;
 					stats) words='--json --reset' ;;
 					metrics) words='--textfile' ;;
 					config)
@@ -45,6 +46,10 @@ _netracker() {
 
 _netracker_interfaces() {
 	command ip -json link 2>/dev/null | jq --raw-output '.[].ifname' 2>/dev/null
+}
+
+_netracker_consumers() {
+	command ls /sys/fs/bpf/netracker/consumers 2>/dev/null | grep --invert-match '^+'
 }
 
 # Only root can tell; then as the tracker itself does.

@@ -160,10 +160,13 @@ help_log() {
 	cat <<-'EOF'
 		usage: netracker log [OPTION…]
 
-		Connections that have ended: those since the log was last read, then on as they end, until Ctrl-C. What is read is gone from the
-		log, shown or not; it has one reader at a time.
+		Connections that have ended: those since the log was last read, then on as they end, until Ctrl-C. What has been read does not come
+		again, shown or not, and one process reads at a time; --all and --consumer read beside others.
 
 		  --no-follow            end after what is there
+		  --all                  begin with the oldest that the log holds, whatever has been read, and take nothing away from others
+		  --consumer NAME        read as NAME, who at first sees all that the log holds, and then what is new to NAME
+		  --forget               with --consumer: there is no such consumer any more
 		  --wait                 while there is no log to read, wait for it: not attached yet, or another reader
 		  --failed               those that failed: all states but SF, S1, S2, S3
 		  --quality              another table: round-trip times, retransmissions, throughput, owner
@@ -174,6 +177,7 @@ help_log() {
 		  --since TIME           ended since TIME: 90s, 10m, 2h, 1d ago, or a time that `date -d` knows: 14:30, '2026-01-31 08:00'
 		  -n, --max-rows N       end after N rows
 		  -u, --utc              times in UTC, not in local time
+		  -N, --numeric          users and owners are not looked up: null in JSON, in the table their numbers
 	EOF
 	help_output
 	cat <<-'EOF'
