@@ -45,6 +45,7 @@ BOOT_US=    # what the file boot has, if we may set it
 CHECKED_AT= # the second of the last look at the clock and the lock
 
 cmd_log() {
+	local -a names=()
 	obey_record_options "$@"
 	obey_log_options
 	if [[ -v GIVEN[forget] ]]; then
@@ -56,8 +57,8 @@ cmd_log() {
 	find_log
 	choose_view
 	lock_log || die_read_by_other
-	prepare_output log
-	[[ $LOG_VIEW == log ]] || FORMATTER+=(-f "$LIBDIR/log_json.awk")
+	[[ $LOG_VIEW == log ]] || names=(-f "$LIBDIR/log_json.awk")
+	prepare_output log "${names[@]}"
 	look_at_cursor
 	keep_time
 	# A record has the same time however it is shown.

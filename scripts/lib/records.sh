@@ -111,7 +111,7 @@ since_us() {
 	printf '%s\n' "${seconds}000000"
 }
 
-# prepare_output TABLE: set FORMATTER, and tell it about the terminal and the clock.
+# prepare_output TABLE [WORD…]: set FORMATTER, of which WORDs are the last, and tell it about the terminal and the clock.
 prepare_output() {
 	local width=80
 	export NT_TABLE=$1 NT_COLOUR=0 NT_WIDTH NT_BOOT_US NT_CGROUPS NT_TABLES=$TABLES_TSV
@@ -133,7 +133,7 @@ prepare_output() {
 		AWK+=(-W interactive)
 	fi
 	AWK+=(-f "$LIBDIR/address.awk" -f "$LIBDIR/owner.awk" -f "$LIBDIR/record.awk")
-	FORMATTER=("${AWK[@]}" -f "$LIBDIR/$FORMAT.awk")
+	FORMATTER=("${AWK[@]}" -f "$LIBDIR/$FORMAT.awk" "${@:2}")
 }
 
 terminal_width() {
