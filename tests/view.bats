@@ -11,6 +11,11 @@ readonly RECORD="^$ADDRESS -> $ADDRESS age_ns=[0-9]+ state=[A-Z0-9]+ dir=(in|out
  ack_rtt_ns=[0-9]+ orig_bytes=-?[0-9]+ resp_bytes=-?[0-9]+ syn_retrans=[0-9]+ start_ns=[0-9]+ ifindex=[0-9]+ ifname=[^ ]+\
 ( uid=[0-9]+ cgroup=[0-9]+)?( [a-z_]+=[^ ]+)*\$"
 
+# What is in $VIEWS: the views, and what those of the log stand on.
+readonly LIST_VIEWS=(connections handshake_records handshake_records.json handshakes records records.json)
+readonly OTHER_VIEWS=(hooks log log.json metrics unread)
+readonly NO_VIEWS=(boot cursor)
+
 setup() {
 	isolate
 	requires kernel_5.19 object
@@ -38,6 +43,11 @@ serve() {
 # lines VIEW N: the view has N lines.
 lines() {
 	(($(wc -l <"$VIEWS/$1") == $2))
+}
+
+# sorted WORD…: on one line.
+sorted() {
+	printf '%s\n' "$@" | sort | xargs
 }
 
 # value KEY: of the record on stdin.
@@ -110,6 +120,62 @@ value() {
 	assert_equal "connections" "$(wc -l <"$VIEWS/connections")" 1
 }
 
+# name_iface INDEX NAME: as if attach had found that name there.
+name_iface() {
+	local -a key=("$1" 0 0 0) value
+	mapfile -t value < <(bpftool --json map lookup pinned "$PINS/nt_ifaces" key "${key[@]}" | jq --raw-output '.value[]')
+	value=("${value[@]:16}")
+	# shellcheck disable=SC2046 # bytes are words
+	bpftool map update pinned "$PINS/nt_ifaces" key "${key[@]}" value \
+		$({ printf '%s' "$2" && head -c 16 /dev/zero; } | head -c 16 | od -v -A n -t u1 -w1) "${value[@]}"
+}
+
+# awk_objects: what awk makes of the records, with BOOT_US as the time of boot.
+awk_objects() {
+	local lib=$ROOT/scripts/lib
+	cat "$VIEWS/handshake_records" "$VIEWS/records" | NT_BOOT_US=$BOOT_US NT_TABLES=$lib/tables.tsv \
+		awk -f "$lib/address.awk" -f "$lib/owner.awk" -f "$lib/record.awk" -f "$lib/json.awk"
+}
+
+# same_objects: of the objects on standard input, those of awk_objects() are the very same, but for their age.
+same_objects() {
+	assert_equal "objects" "$(jq --sort-keys --compact-output 'del(.age_ns)' | sort)" \
+		"$(awk_objects | jq --sort-keys --compact-output 'del(.age_ns)' | sort)"
+}
+
+@test "the objects of the JSON views have the keys and values that awk makes of the records" {
+	local BOOT_US=1767225599999999 name lib=$ROOT/scripts/lib
+	requires ipv6
+	in_netns client ip neighbour add "$NOBODY4" lladdr 02:00:00:00:00:99 dev veth0
+	track client
+	serve
+	hold "$SERVER4" >/dev/null
+	wait_for lines records 1
+	# Two of which nothing is known, neither owner nor interface.
+	python3 "$ROOT/tests/clone_entries.py" "$PINS/conn_map" 2 12 1 0
+	hold "$SERVER6" >/dev/null
+	background peer client connect "$NOBODY4" 8000
+	wait_for lines records 4
+	wait_for lines handshake_records 1
+	# It sends no second SYN.
+	kill -KILL -- "-$BACKGROUND_PID"
+	python3 -c 'import struct, sys; sys.stdout.buffer.write(struct.pack("<Q", int(sys.argv[1])))' "$BOOT_US" >"$BATS_TEST_TMPDIR/boot"
+	# shellcheck disable=SC2046 # bytes are words
+	bpftool map update pinned "$VIEWS/boot" key 0 0 0 0 value $(od -v -A n -t u1 "$BATS_TEST_TMPDIR/boot")
+	export NT_CGROUPS
+	NT_CGROUPS=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts)
+
+	# Fifteen characters, each of which is six in JSON, are the most that there can be.
+	for name in eth0 'a"\b/c' $'\x01\x1f\x7f\e[2J' $'\x01\x02\x03\x04\x05\x06\x07\x08\x0e\x0f\x10\x11\x12\x13\x14' $'\xc3\xa9'; do
+		name_iface 1 "$name"
+		cat "$VIEWS/handshake_records.json" "$VIEWS/records.json" >"$BATS_TEST_TMPDIR/objects"
+		assert_equal "lines" "$(wc -l <"$BATS_TEST_TMPDIR/objects")" 5
+		awk -f "$lib/owner.awk" -f "$lib/objects.awk" "$BATS_TEST_TMPDIR/objects" | same_objects
+	done
+	assert_equal "families, states, owners" "$(jq --raw-output '[.family, .state, .uid != null, .ts[:10]] | join(" ")' \
+		"$BATS_TEST_TMPDIR/objects" | sort | uniq -c | xargs)" "1 4 S0 true 2026-01-01 2 4 S1 false 2025-12-31 1 4 S1 true 2026-01-01 1 6 S1 true 2026-01-01"
+}
+
 @test "every line is whole while connections come and go" {
 	requires tool_nginx tool_wrk
 	track server
@@ -140,23 +206,21 @@ value() {
 	attach_raw server veth0
 	before=$(find /sys/fs/bpf)
 	library view_pin "$ROOT/view"
-	chmod 0 "$VIEWS" # as one that was killed has left it
 	library view_pin "$ROOT/view"
-	assert_equal "mode" "$(stat --format=%a "$VIEWS")" 700
-	assert_equal "views" "$(cd "$VIEWS" && echo *)" "boot connections cursor handshake_records handshakes hooks log log.json metrics records unread"
+	assert_equal "views" "$(cd "$VIEWS" && echo *)" "$(sorted "${LIST_VIEWS[@]}" "${OTHER_VIEWS[@]}" "${NO_VIEWS[@]}")"
 	library view_unpin
 	assert_equal "bpffs" "$(find /sys/fs/bpf)" "$before"
 }
 
 @test "views that cannot be are one line on stderr, and nothing is left" {
-	local before
+	local before views
 	attach_raw server veth0
 	before=$(find /sys/fs/bpf)
 	run library view_pin "$BATS_TEST_TMPDIR"
 	assert_equal "status" "$status" 1
-	assert_equal "lines" "${#lines[@]}" 1
-	[[ $output == "netracker: views that cannot be in $VIEWS: connections, handshake_records, handshakes, hooks, log, log.json, metrics, records, unread, as "* ]] ||
-		fail "$output"
+	assert_equal "lines of $output" "${#lines[@]}" 1
+	views=$(sorted "${LIST_VIEWS[@]}" "${OTHER_VIEWS[@]}")
+	[[ $output == "netracker: views that cannot be in $VIEWS: ${views// /, }, as "* ]] || fail "$output"
 	assert_equal "bpffs" "$(find /sys/fs/bpf)" "$before"
 }
 
@@ -179,15 +243,16 @@ refused_view() {
 	dir=$(refused_view)
 	run library view_pin "$dir"
 	assert_equal "status" "$status" 0
-	assert_equal "lines" "${#lines[@]}" 1
+	assert_equal "lines of $output" "${#lines[@]}" 1
 	[[ $output == "netracker: views that cannot be in $VIEWS: metrics, as this is Linux $(uname -r), which has no helper_195000; boot a newer kernel"* ]] ||
 		fail "$output"
-	assert_equal "views" "$(cd "$VIEWS" && echo *)" "boot connections cursor handshake_records handshakes hooks log log.json records unread"
-	rm "$dir"/*records.bpf.o
+	assert_equal "views" "$(cd "$VIEWS" && echo *)" "$(sorted "${LIST_VIEWS[@]}" "${OTHER_VIEWS[@]/metrics/}" "${NO_VIEWS[@]}")"
+	rm "$dir"/*records*.bpf.o
 	run library view_pin "$dir"
 	assert_equal "lines" "${#lines[@]}" 2
-	[[ $output == *": handshake_records, records, as it is not in $dir; 'make' builds it"* ]] || fail "$output"
-	assert_equal "views" "$(cd "$VIEWS" && echo *)" "boot connections cursor handshakes hooks log log.json unread"
+	[[ $output == *": handshake_records, handshake_records.json, records, records.json, as it is not in $dir; 'make' builds it"* ]] ||
+		fail "$output"
+	assert_equal "views" "$(cd "$VIEWS" && echo *)" "$(sorted "${LIST_VIEWS[@]/*records*/}" "${OTHER_VIEWS[@]/metrics/}" "${NO_VIEWS[@]}")"
 }
 
 @test "a kernel without BTF has no views: one line says so, and list says what to do, exit status 4" {
@@ -196,7 +261,7 @@ refused_view() {
 	run library view_pin "$ROOT/view"
 	umount /sys/kernel/btf
 	assert_equal "status, lines" "$status, ${#lines[@]}" "1, 1"
-	[[ $output == *' records, unread, as this kernel has no BTF (CONFIG_DEBUG_INFO_BTF), '* ]] || fail "$output"
+	[[ $output == *' records.json,'*' as this kernel has no BTF (CONFIG_DEBUG_INFO_BTF), '* ]] || fail "$output"
 	run in_netns server "$NETRACKER" list
 	assert_equal "list" "$status, ${#lines[@]}" "4, 1"
 	[[ $output == *"$VIEWS/records is not there; 'netracker attach' on an interface"* ]] || fail "$output"
@@ -241,8 +306,7 @@ refused_view() {
 @test "no view needs a tenth of the instructions that the verifier allows itself, as other kernels need more" {
 	local view insns
 	track server
-	for view in "$VIEWS"/*; do
-		[[ ${view##*/} != @(boot|cursor) ]] || continue # maps
+	for view in "${LIST_VIEWS[@]/#/$VIEWS/}" "${OTHER_VIEWS[@]/#/$VIEWS/}"; do
 		insns=$(python3 "$ROOT/tests/verified.py" "$view")
 		echo "${view##*/}: $insns"
 		((insns > 0 && insns < 100000)) || fail "${view##*/} needs $insns of 1000000"

@@ -7,7 +7,10 @@ int connections(struct bpf_iter__bpf_map_elem *ctx)
 {
 	const struct flow_key *key = ctx->key;
 	const struct conn *conn = ctx->value;
+	struct text *line = new_line();
 
+	if (!line)
+		return AGAIN;
 	if (ctx->meta->seq_num == 0)
 		print_table_head(ctx->meta->seq);
 	if (key && conn) {
@@ -15,7 +18,7 @@ int connections(struct bpf_iter__bpf_map_elem *ctx)
 		struct flow flow = conn->flow;
 
 		if (!(flow.flags & ENDED))
-			print_table_row(ctx->meta->seq, &tuple, &flow, live_state(flow.flags));
+			print_table_row(ctx->meta->seq, line, &tuple, &flow, live_state(flow.flags));
 	}
 	return 0;
 }

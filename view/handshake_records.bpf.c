@@ -6,11 +6,14 @@ SEC("iter/bpf_map_elem")
 int handshake_records(struct bpf_iter__bpf_map_elem *ctx)
 {
 	const struct syn_set *set = ctx->value;
+	struct text *line = new_line();
 	struct syn_slot slot;
 	int i;
 
+	if (!line)
+		return AGAIN;
 	for (i = 0; set && i < SYN_WAYS; i++)
 		if (copy_handshake(set, i, &slot))
-			print_record(ctx->meta->seq, &slot.key, &slot.flow, handshake_state(slot.flow.flags));
+			print_record(ctx->meta->seq, line, &slot.key, &slot.flow, handshake_state(slot.flow.flags));
 	return 0;
 }

@@ -83,24 +83,37 @@ __noinline int put_json_address(struct text *t, const struct address *a)
 	return 0;
 }
 
-/* A field that the line of such a connection has no place for is not in the object either; one that is unknown is null. */
+/*
+ * A field that the line of such a connection has no place for is not in the object either; one that is unknown is null. The
+ * numbers of the owner come last, beside his names, so that who fills these in finds all of it in one place.
+ */
 #define IN_OBJECT_ANY(r) true
 #define IN_OBJECT_ENDED(r) !(r)->live
 #define IN_OBJECT_LIVE(r) (r)->live
-#define IN_OBJECT_OWNER(r) true
+#define IN_OBJECT_OWNER(r) false
 #define IN_OBJECT_SOCKET(r) true
 
-#define JSON_NUMBER(key, json, of, unit, unknown, heading, width, value) \
-	if (json[0] && IN_OBJECT_##of(r)) {                              \
-		__u64 number = SHOWS_##of(r) ? value : 0;                \
-                                                                         \
-		put_literal(t, ",\"" json "\":");                        \
-		if (!SHOWS_##of(r) || IS_##unknown(number))              \
-			put_literal(t, "null");                          \
-		else                                                     \
-			put_number(t, number);                           \
-		SEND_ON(t, seq);                                         \
+#define IS_OWNERS_ANY false
+#define IS_OWNERS_ENDED false
+#define IS_OWNERS_LIVE false
+#define IS_OWNERS_OWNER true
+#define IS_OWNERS_SOCKET false
+
+#define JSON_NUMBER_IF(shown, json, of, unknown, value)     \
+	if (json[0] && (shown)) {                           \
+		__u64 number = SHOWS_##of(r) ? value : 0;   \
+                                                            \
+		put_literal(t, ",\"" json "\":");           \
+		if (!SHOWS_##of(r) || IS_##unknown(number)) \
+			put_literal(t, "null");             \
+		else                                        \
+			put_number(t, number);              \
+		SEND_ON(t, seq);                            \
 	}
+
+#define JSON_NUMBER(key, json, of, unit, unknown, heading, width, value) JSON_NUMBER_IF(IN_OBJECT_##of(r), json, of, unknown, value)
+#define JSON_OWNER(key, json, of, unit, unknown, heading, width, value) JSON_NUMBER_IF(IS_OWNERS_##of, json, of, unknown, value)
+#define JSON_NO_OWNER(...)
 
 #define JSON_SIZE(key, json, of, unit, unknown, heading, width, value) \
 	if (json[0] && IN_OBJECT_##of(r)) {                            \
@@ -131,7 +144,10 @@ __noinline int put_json_address(struct text *t, const struct address *a)
 		SEND_ON(t, seq);                                       \
 	}
 
-/* Writes the object, without its closing brace. boot_us: the time of boot, microseconds of CLOCK_REALTIME. */
+/*
+ * Writes the object, without its closing brace. What only user space knows, the names of user and owner, is null.
+ * boot_us: the time of boot, microseconds of CLOCK_REALTIME.
+ */
 static __always_inline void put_object(struct text *t, const struct shown *r, __u64 boot_us,
                                        struct seq_file *seq __attribute__((unused)))
 {
@@ -152,6 +168,8 @@ static __always_inline void put_object(struct text *t, const struct shown *r, __
 		put_literal(t, ",\"family\":6");
 	SEND_ON(t, seq);
 	FIELDS(JSON_NUMBER, JSON_SIZE, JSON_TEXT_FIELD, JSON_FACT)
+	FIELDS(JSON_OWNER, JSON_NO_OWNER, JSON_NO_OWNER, JSON_NO_OWNER)
+	put_literal(t, ",\"user\":null,\"owner\":null");
 }
 
 #endif

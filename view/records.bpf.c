@@ -7,13 +7,16 @@ int records(struct bpf_iter__bpf_map_elem *ctx)
 {
 	const struct flow_key *key = ctx->key;
 	const struct conn *conn = ctx->value;
+	struct text *line = new_line();
 
+	if (!line)
+		return AGAIN;
 	if (key && conn) {
 		struct flow_key tuple = *key;
 		struct flow flow = conn->flow;
 
 		if (!(flow.flags & ENDED))
-			print_record(ctx->meta->seq, &tuple, &flow, live_state(flow.flags));
+			print_record(ctx->meta->seq, line, &tuple, &flow, live_state(flow.flags));
 	}
 	return 0;
 }

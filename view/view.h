@@ -8,12 +8,9 @@
 #define NETRACKER_VIEW_H
 
 #include "iterator.h"
-/* On the stack, as a reader of a file can be interrupted by another. No part of a line is longer than its two ends. */
-#define TEXT_LEN 128
-#define LITERAL_LEN 24
-#define SEND_ON(t, seq) send_on(t, seq)
-struct text;
-static void send_on(struct text *t, struct seq_file *seq);
+/* A connection in words; longer than any, a power of two. */
+#define TEXT_LEN 2048
+#define LITERAL_LEN 32
 #include "../tracker/flow.h"
 #include "../tracker/record.h"
 
@@ -27,11 +24,33 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } nt_ifaces SEC(".maps");
 
-/* Sends what has been written to who reads the file. */
-static __always_inline void send_on(struct text *t, struct seq_file *seq)
+/*
+ * A line, in memory of the task that reads the file, as it can be interrupted by another. The verifier does not follow what is
+ * written there, as it would on the stack.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct text);
+} lines SEC(".maps");
+
+/*
+ * What a program of the kernel's iterators returns to have the element at hand done again. Where that is the first of a piece, it
+ * is an error for who reads: EAGAIN.
+ */
+#define AGAIN 1
+
+/* The line to write; NULL if there is no memory. */
+static __always_inline struct text *new_line(void)
 {
+	return bpf_task_storage_get(&lines, bpf_get_current_task_btf(), NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+}
+
+static __always_inline void print_line(struct seq_file *seq, struct text *t)
+{
+	put_char(t, '\n');
 	bpf_seq_write(seq, t->c, t->len & (TEXT_LEN - 1));
-	t->len = 0;
 }
 
 static __always_inline __u64 age_of(const struct flow *flow)
@@ -49,7 +68,7 @@ static __always_inline const char (*iface_name(const struct flow *flow))[IFACE_N
 }
 
 /* For programs: the trace's line without its first word, with age_ns in place of dur_ns. */
-static __always_inline void print_record(struct seq_file *seq, const struct flow_key *key, const struct flow *flow,
+static __always_inline void print_record(struct seq_file *seq, struct text *t, const struct flow_key *key, const struct flow *flow,
                                          enum conn_state state)
 {
 	struct shown shown = {
@@ -60,12 +79,10 @@ static __always_inline void print_record(struct seq_file *seq, const struct flow
 		.state = state,
 		.live = true,
 	};
-	struct text t;
 
-	t.len = 0;
-	put_record(&t, &shown, seq);
-	put_char(&t, '\n');
-	send_on(&t, seq);
+	t->len = 0;
+	put_record(t, &shown, NULL);
+	print_line(seq, t);
 }
 
 /* For people. The columns of fixed width come first, so that they stay in line whatever the addresses are. */
@@ -91,11 +108,10 @@ static __always_inline void print_bytes(struct seq_file *seq, __s64 bytes)
 		BPF_SEQ_PRINTF(seq, "          -");
 }
 
-static __always_inline void print_table_row(struct seq_file *seq, const struct flow_key *key, const struct flow *flow,
-                                            enum conn_state state)
+static __always_inline void print_table_row(struct seq_file *seq, struct text *t, const struct flow_key *key,
+                                            const struct flow *flow, enum conn_state state)
 {
 	__u64 age_ms = age_of(flow) / 1000000;
-	struct text t;
 
 	BPF_SEQ_PRINTF(seq, "%-5s %-3s %-15s %6llu.%03llu", state_name[state], dir_name[dir_of(flow)], *iface_name(flow),
 	               age_ms / 1000, age_ms % 1000);
@@ -103,11 +119,10 @@ static __always_inline void print_table_row(struct seq_file *seq, const struct f
 	print_thousandths(seq, flow->ack_rtt_ns / 1000);
 	print_bytes(seq, exact_bytes(flow, NULL, true));
 	print_bytes(seq, exact_bytes(flow, NULL, false));
-	t.len = 0;
-	put_char(&t, ' ');
-	put_endpoints(&t, key);
-	put_char(&t, '\n');
-	send_on(&t, seq);
+	t->len = 0;
+	put_char(t, ' ');
+	put_endpoints(t, key);
+	print_line(seq, t);
 }
 
 /*

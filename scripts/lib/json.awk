@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 #
-# Records as JSON, one object a line; null where unknown. Needs record.awk.
+# Records as JSON, one object a line; null where unknown. Needs record.awk and owner.awk.
 
 # choose_members(WHOSE): what the objects of LIVE or of ENDED connections have. user and owner are no fields, but what a host knows of
 # two of them. Fields that have no place of their own here come last.
@@ -61,30 +61,4 @@ function timestamp(second)
 		stamp = date_of(second) "T" time_of(second)
 	}
 	return stamp
-}
-
-function text(value,   i, c, escaped)
-{
-	if (value == "")
-		return "null"
-	if (value !~ /["\\[:cntrl:]]/)
-		return "\"" value "\""
-	for (i = 1; i <= length(value); i++) {
-		c = substr(value, i, 1)
-		if (c == "\"" || c == "\\")
-			c = "\\" c
-		else if (c ~ /[[:cntrl:]]/)
-			c = sprintf("\\u%04x", index(controls(), c))
-		escaped = escaped c
-	}
-	return "\"" escaped "\""
-}
-
-# The control characters in their order: awk cannot tell a character's number.
-function controls(   i)
-{
-	if (!control_characters)
-		for (i = 1; i < 128; i++)
-			control_characters = control_characters sprintf("%c", i)
-	return control_characters
 }

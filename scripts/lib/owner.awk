@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 #
-# Who owns a record's socket: the systemd unit or container of its cgroup, the user of its uid. Needs record.awk.
+# Who owns a record's socket: the systemd unit or container of its cgroup, the user of its uid; and names as JSON has them. Needs known()
+# and field() of record.awk or names.awk.
 #
 # NT_CGROUPS: the directory where cgroup2 is mounted; empty: nowhere. A cgroup's id is the inode number of its directory. The tree is
 # read when an id turns up that is not known yet, so once for each cgroup at most and not once a record. An id that is not there even
@@ -102,4 +103,31 @@ function user_of(uid,   lookup, line, part)
 		user_name[uid] = part[1]
 	close(lookup)
 	return user_name[uid]
+}
+
+# text(VALUE): between quotes, with what RFC 8259 wants escaped; null if it is empty.
+function text(value,   i, c, escaped)
+{
+	if (value == "")
+		return "null"
+	if (value !~ /["\\[:cntrl:]]/)
+		return "\"" value "\""
+	for (i = 1; i <= length(value); i++) {
+		c = substr(value, i, 1)
+		if (c == "\"" || c == "\\")
+			c = "\\" c
+		else if (c ~ /[[:cntrl:]]/)
+			c = sprintf("\\u%04x", index(controls(), c))
+		escaped = escaped c
+	}
+	return "\"" escaped "\""
+}
+
+# The control characters in their order: awk cannot tell a character's number.
+function controls(   i)
+{
+	if (!control_characters)
+		for (i = 1; i < 128; i++)
+			control_characters = control_characters sprintf("%c", i)
+	return control_characters
 }

@@ -7,6 +7,7 @@
 #
 #	connections  handshakes             tables for people: established connections, and those being opened
 #	records      handshake_records      the same in the format of the trace's lines, for programs
+#	records.json handshake_records.json the same as JSON Lines, for programs
 #	metrics                             Prometheus text
 #	hooks                               the filters that run our programs, in all network namespaces, for programs (view/hooks.bpf.c)
 #	log  log.json  unread               what has ended, of each consumer of the log (consumer.sh)
@@ -21,6 +22,8 @@ declare -rA VIEW_MAP=(
 	[handshakes]=syn_map
 	[records]=conn_map
 	[handshake_records]=syn_map
+	[records.json]=conn_map
+	[handshake_records.json]=syn_map
 	[metrics]=nt_plan
 	[hooks]=nt_ifaces
 )
@@ -53,7 +56,7 @@ view_pin() {
 		[[ ! $view ]] || left_out[$reason]+=${left_out[$reason]:+, }$view
 	done <<<"$lacking"
 	for reason in "${!left_out[@]}"; do
-		say "views that cannot be in $VIEWS: ${left_out[$reason]}, as $reason; 'list' needs records and handshake_records, 'log' needs log, log.json and unread, 'metrics' needs metrics"
+		say "views that cannot be in $VIEWS: ${left_out[$reason]}, as $reason; 'list' needs those with records in their names, 'log' needs log, log.json and unread, 'metrics' needs metrics"
 	done
 	for view in "${!VIEW_MAP[@]}" "${!LOG_VIEWS[@]}"; do
 		[[ ! -e $VIEWS/$view ]] || pinned+=("$view")
@@ -88,7 +91,7 @@ view_pin_each() (
 	for map in "${VIEWED_MAPS[@]}"; do
 		lend_map "$PINS/$map" "$map" "${!VIEW_MAP[@]}" || exit 0
 	done
-	lend_map "$VIEWS/cursor" nt_cursor "${!VIEW_MAP[@]}" || exit 0
+	lend_map "$VIEWS/cursor" nt_cursor "${!VIEW_MAP[@]}" && lend_map "$VIEWS/boot" nt_boot "${!VIEW_MAP[@]}" || exit 0
 
 	# A step for each service that there can be, for each of its metrics; then those of the interfaces.
 	mkdir -p -- "$VIEWS"
@@ -122,12 +125,18 @@ lend_map() {
 
 # pin_one_view OBJECTS VIEW DIR MAP: pin it in DIR as an iterator over the map that is pinned as MAP, or print VIEW REASON.
 pin_one_view() {
-	local output
+	local output mode=''
+	if [[ $2 == *.* ]]; then
+		# The kernel takes no name with a dot in it while anybody may enter the directory (bpf_lookup(), kernel/bpf/inode.c).
+		mode=$(stat --format=%a -- "$3")
+		chmod 0 -- "$3"
+	fi
 	if [[ ! -s $1/$2.bpf.o ]]; then
 		printf '%s\n' "$2 it is not in $1; 'make' builds it"
 	elif ! output=$(command bpftool iter pin "$1/$2.bpf.o" "$3/$2" map pinned "$4" 2>&1); then
 		printf '%s\n' "$2 $(explain_view "$output")"
 	fi
+	[[ ! $mode ]] || chmod "$mode" -- "$3"
 }
 
 # without_views REASON VIEW…: print VIEW REASON of each.

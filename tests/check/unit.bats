@@ -51,6 +51,10 @@ holds() {
 	holds text
 }
 
+@test "json: times as gmtime has them, names with the same characters, room for the longest object" {
+	holds json
+}
+
 @test "tuples: both directions have one hash, and hash and comparison see every byte" {
 	holds tuple
 }

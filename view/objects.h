@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* objects.h - a live connection as a line of JSON, for the views records.json and handshake_records.json: docs/fields.md. */
+#ifndef NETRACKER_OBJECTS_H
+#define NETRACKER_OBJECTS_H
+
+#include "view.h"
+#include "json.h"
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} nt_boot SEC(".maps");
+
+/* Writes it. For the verifier, which would follow eight of them in a set of handshakes, a function of its own. */
+__noinline int put_live_object(struct text *t, const struct flow_key *key, const struct flow *flow, __u64 state)
+{
+	__u32 zero = 0;
+	const __u64 *boot_us = bpf_map_lookup_elem(&nt_boot, &zero);
+	struct shown shown = {
+		.key = key,
+		.flow = flow,
+		.state = state,
+		.live = true,
+	};
+
+	if (!t || !key || !flow || state >= CONN_STATES)
+		return 0;
+	shown.ifname = iface_name(flow);
+	shown.lifetime_ns = age_of(flow);
+	put_object(t, &shown, boot_us ? *boot_us : 0, NULL);
+	put_char(t, '}');
+	return 0;
+}
+
+static __always_inline void print_object(struct seq_file *seq, struct text *t, const struct flow_key *key, const struct flow *flow,
+                                         enum conn_state state)
+{
+	t->len = 0;
+	put_live_object(t, key, flow, state);
+	print_line(seq, t);
+}
+
+#endif

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+/* records.json: the established connections as JSON, one object a line. Iterates over conn_map. */
+#include "objects.h"
+
+SEC("iter/bpf_map_elem")
+int records_json(struct bpf_iter__bpf_map_elem *ctx)
+{
+	const struct flow_key *key = ctx->key;
+	const struct conn *conn = ctx->value;
+	struct text *line = new_line();
+
+	if (!line)
+		return AGAIN;
+	if (key && conn) {
+		struct flow_key tuple = *key;
+		struct flow flow = conn->flow;
+
+		if (!(flow.flags & ENDED))
+			print_object(ctx->meta->seq, line, &tuple, &flow, live_state(flow.flags));
+	}
+	return 0;
+}
