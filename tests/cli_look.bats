@@ -336,6 +336,48 @@ said_left_out() {
 	assert_equal "oldest" "$(netracker list --json --sort age --max-rows 1 | jq .dport)" 8000
 }
 
+# without_time: objects on standard input with sorted keys, without what differs from one look to the next.
+without_time() {
+	jq --sort-keys --compact-output 'del(.age_ns, .ts)' | sort
+}
+
+@test "list --json: all connections are the same objects as those that are picked, with the names of their owners" {
+	local all
+	open 8000
+	open 8001
+	all=$(netracker list --json)
+	assert_equal "objects" "$(wc -l <<<"$all")" 2
+	assert_equal "picked" "$(netracker list --json --addr 0.0.0.0/0 | without_time)" "$(without_time <<<"$all")"
+	assert_equal "sorted" "$(netracker list --json --sort port | without_time)" "$(without_time <<<"$all")"
+	assert_equal "users" "$(jq --raw-output .user <<<"$all" | xargs)" 'root root'
+}
+
+@test "list --numeric: no name of a user or an owner, in no form" {
+	local form uid cgroup
+	open 8000
+	read -r uid cgroup < <(netracker list --json | jq --raw-output '"\(.uid) \(.cgroup)"')
+	for form in '' '--port 8000' '--sort age'; do
+		# shellcheck disable=SC2086 # options are words
+		assert_equal "JSON $form" "$(netracker list --json --numeric $form | jq --compact-output '[.uid, .cgroup, .user, .owner]')" "[$uid,$cgroup,null,null]"
+	done
+	assert_equal "table" "$(netracker list --wide -N | awk 'NR == 1 { for (i = 1; i <= NF; i++) column[$i] = i } NR == 2 { print $column["USER"], $column["OWNER"] }')" \
+		"$uid $cgroup"
+}
+
+@test "list: a view that cannot be read to its end is no list" {
+	local form
+	open 8000
+	rm "$VIEWS/records"
+	mkdir "$VIEWS/records"
+	for form in '' '--sort age' '--json --port 8000'; do
+		# shellcheck disable=SC2086 # options are words
+		assert_status 1 netracker list $form
+		assert_says 'netracker: the kernel ended in the middle of the list'
+		assert_equal "lines of $form" "$(wc -l <"$BATS_TEST_TMPDIR/stderr")" 1
+	done
+	rmdir "$VIEWS/records"
+}
+
 @test "status: what is attached, who else is there, how full it is; exit status 3 when nothing is" {
 	open 8000
 	foreign_filter ingress 7

@@ -7,7 +7,7 @@ _netracker() {
 	local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} verb=${COMP_WORDS[1]-} words=
 	local verbs='attach detach status list log stats metrics config check version help'
 	local states='S0 S1 S2 S3 SF SH REJ RSTO RSTR RSTOS0'
-	local filters='-4 -6 --addr --port --state --iface --owner --max-rows --no-header --wide --json'
+	local filters='-4 -6 --addr --port --state --iface --owner --max-rows --no-header --wide --numeric --json'
 
 	if ((COMP_CWORD == 1)); then
 		words=$verbs
@@ -28,7 +28,7 @@ _netracker() {
 					detach) words="--all --quiet --verbose --dry-run --netns $(_netracker_attached)" ;;
 					status) words='--json' ;;
 					list) words="$filters --sort" ;;
-					log) words="$filters --no-follow --wait --failed --quality --min-ms --since --utc --numeric --all --consumer --forget" ;;
+					log) words="$filters --no-follow --wait --failed --quality --min-ms --since --utc --all --consumer --forget" ;;
 					stats) words='--json --reset' ;;
 					metrics) words='--textfile' ;;
 					config)

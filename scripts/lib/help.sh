@@ -131,6 +131,7 @@ help_output() {
 	cat <<-'EOF'
 		  -H, --no-header        no line of headings
 		  -w, --wide             all columns, however wide the terminal is
+		  -N, --numeric          users and owners are not looked up: null in JSON, in the table their numbers
 		  -j, --json             JSON, one object a line; null where unknown
 	EOF
 }
@@ -177,7 +178,6 @@ help_log() {
 		  --since TIME           ended since TIME: 90s, 10m, 2h, 1d ago, or a time that `date -d` knows: 14:30, '2026-01-31 08:00'
 		  -n, --max-rows N       end after N rows
 		  -u, --utc              times in UTC, not in local time
-		  -N, --numeric          users and owners are not looked up: null in JSON, in the table their numbers
 	EOF
 	help_output
 	cat <<-'EOF'

@@ -5,7 +5,7 @@
 # options, and -- before operands that begin with -.
 
 # What list and log have in common.
-readonly RECORD_OPTIONS='4 6 addr: port: state: iface: owner: n,max-rows: H,no-header w,wide j,json'
+readonly RECORD_OPTIONS='4 6 addr: port: state: iface: owner: n,max-rows: H,no-header w,wide N,numeric j,json'
 
 # Each verb's options: SHORT,LONG or one of the two, with a colon if a value belongs to it. Help, man page and completion tell the same; a
 # test compares them. -h, --help is an option of all verbs.
@@ -14,7 +14,7 @@ declare -rA OPTIONS=(
 	[detach]='all q,quiet v,verbose n,dry-run netns:'
 	[status]='j,json'
 	[list]="$RECORD_OPTIONS sort:"
-	[log]="$RECORD_OPTIONS no-follow wait failed quality min-ms: since: u,utc N,numeric all consumer: forget"
+	[log]="$RECORD_OPTIONS no-follow wait failed quality min-ms: since: u,utc all consumer: forget"
 	[stats]='j,json reset'
 	[metrics]='textfile:'
 	[config]=''

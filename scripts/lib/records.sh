@@ -13,9 +13,17 @@ QUALITY=0
 SORT= # by what list sorts; empty: not at all
 
 cmd_list() {
-	local view
+	local view plain=''
+	local -a views=(handshake_records records)
 	obey_record_options "$@"
-	for view in records handshake_records; do
+	# People want an order; what is piped on shall not wait for the last connection.
+	[[ $SORT || ! -t 1 ]] || SORT=age
+	if [[ $FORMAT == json && ! $SORT && ! $NT_FAMILY$NT_ADDR$NT_PORT$NT_STATES$NT_IFACE$NT_OWNER$NT_MAX_ROWS ]]; then
+		# All of them as JSON, as the kernel has them.
+		plain=1
+		views=("${views[@]/%/.json}")
+	fi
+	for view in "${views[1]}" "${views[0]}"; do
 		# Who may read them needs no privilege.
 		if [[ ! -r $VIEWS/$view ]]; then
 			require_attached
@@ -24,23 +32,34 @@ cmd_list() {
 	done
 	require awk
 	prepare_output list
-	# People want an order; what is piped on shall not wait for the last connection.
-	[[ $SORT || ! -t 1 ]] || SORT=age
-	if [[ ! $SORT ]]; then
-		view_records | "${FORMATTER[@]}" 2>/dev/null | copy_out || exit_of_list "${PIPESTATUS[@]}"
+	if [[ $FORMAT == json ]]; then
+		# A connection has the same time whoever writes its object.
+		keep_time
+		NT_BOOT_US=${BOOT_US:-$NT_BOOT_US}
+	fi
+	# gawk would read a pipe by 4 KiB.
+	export AWKBUFSIZE=131072
+	views=("${views[@]/#/$VIEWS/}")
+	[[ ! $plain ]] || FORMATTER=(awk -f "$LIBDIR/owner.awk" -f "$LIBDIR/objects.awk")
+	if [[ $plain && -v GIVEN[numeric] ]]; then
+		cat -- "${views[@]}" 2>/dev/null | copy_out || exit_of_list "${PIPESTATUS[0]}" 0 "${PIPESTATUS[1]}"
+	elif [[ ! $SORT ]]; then
+		cat -- "${views[@]}" 2>/dev/null | "${FORMATTER[@]}" 2>/dev/null | copy_out || exit_of_list "${PIPESTATUS[@]}"
 	else
-		view_records | NT_SORT=$SORT NT_MAX_ROWS='' "${AWK[@]}" -f "$LIBDIR/sortkey.awk" |
+		cat -- "${views[@]}" 2>/dev/null | NT_SORT=$SORT NT_MAX_ROWS='' "${AWK[@]}" -f "$LIBDIR/sortkey.awk" |
 			sort --stable --key=1,1 --field-separator=$'\t' | cut -f 2- | "${FORMATTER[@]}" 2>/dev/null | copy_out ||
 			exit_of_list "${PIPESTATUS[@]}"
 	fi
 }
 
-# exit_of_list STATUS…: of a pipe that ends with the formatter and the writer, who has said what is wrong with the output. Those before
-# them may have found that nobody listens any more.
+# exit_of_list STATUS…: of a pipe that begins with the kernel and ends with the formatter and the writer, who has said what is wrong with
+# the output. Those before them may have found that nobody listens any more.
 exit_of_list() {
-	local formatter=${*: -2:1} writer=${*: -1}
+	local kernel=$1 formatter=${*: -2:1} writer=${*: -1}
 	((writer == 0)) || exit "$EXIT_FAILED"
 	((formatter == 0)) || die "$EXIT_FAILED" "awk ended with status $formatter in the middle of the list; start again"
+	((kernel == 0 || kernel == 141)) ||
+		die "$EXIT_FAILED" "the kernel ended in the middle of the list, perhaps for want of memory; start again"
 }
 
 # obey_record_options [WORD…]: the options of log and list, each of which has some of its own, into the globals above and, for the awk
@@ -132,7 +151,9 @@ prepare_output() {
 	if [[ $1 == log && $(awk -W version </dev/null 2>&1) == mawk* ]]; then
 		AWK+=(-W interactive)
 	fi
-	AWK+=(-f "$LIBDIR/address.awk" -f "$LIBDIR/owner.awk" -f "$LIBDIR/record.awk")
+	AWK+=(-f "$LIBDIR/address.awk" -f "$LIBDIR/owner.awk")
+	[[ $1 != list ]] || AWK+=(-f "$LIBDIR/live.awk")
+	AWK+=(-f "$LIBDIR/record.awk")
 	FORMATTER=("${AWK[@]}" -f "$LIBDIR/$FORMAT.awk" "${@:2}")
 }
 

@@ -47,6 +47,7 @@ BEGIN {
 			break
 		}
 	}
+	common = ENVIRON["NT_TABLE"] == "list" && shown >= 7 ? 7 : 0
 	for (i = 1; i <= shown; i++)
 		set_format(i)
 	if (ENVIRON["NT_HEADER"] != "0" && max_rows != "0")
@@ -70,10 +71,11 @@ function print_header(   i, line)
 	put(line)
 }
 
-# A value that is too long for its column widens the column from then on: nothing is cut off.
+# A value that is too long for its column widens the column from then on: nothing is cut off. live.awk may have done the first columns.
 function show_record(   i, line, cell)
 {
-	for (i = 1; i <= shown; i++) {
+	line = row
+	for (i = row == "" ? 1 : common + 1; i <= shown; i++) {
 		cell = figure(name[i])
 		if (length(cell) > width[i]) {
 			width[i] = length(cell)
@@ -91,6 +93,19 @@ function show_record(   i, line, cell)
 function set_format(i)
 {
 	format[i] = (i > 1 ? " " : "") (left[i] ? (i == shown ? "%s" : "%-" width[i] "s") : "%" width[i] "s")
+	if (i <= common)
+		set_common_format()
+}
+
+# set_common_format(): of the columns that live.awk does, and what is in a row where none of them is too long, before the last one.
+function set_common_format(   i)
+{
+	common_format = ""
+	common_width = 0
+	for (i = 1; i <= common; i++) {
+		common_format = common_format (name[i] == "SYN_MS" ? " %" width[i] ".3f" : format[i])
+		common_width += i < common ? width[i] + 1 : 0
+	}
 }
 
 function figure(name,   us)
@@ -102,7 +117,7 @@ function figure(name,   us)
 	if (name == "RESPONDER")
 		return responder()
 	if (name == "AGE")
-		return age(field("age_ns") / 1e9)
+		return age_figure(field("age_ns"))
 	if (name == "STARTED") {
 		us = started_us()
 		return clock(int(us / 1000000)) sprintf(".%03d", int(us / 1000) % 1000)
@@ -158,6 +173,19 @@ function thousandths(value, unit)
 function rate(bytes)
 {
 	return bytes == "" || !(field("dur_ns") + 0) ? "-" : sprintf("%.3f", bytes * 8000 / field("dur_ns"))
+}
+
+# age_figure(NS): what a whole second, and from an hour on a whole minute, shows as, live.awk may find in age_text.
+function age_figure(ns,   second)
+{
+	second = int(ns / 1e9)
+	if (second < 10)
+		return age(ns / 1e9)
+	if (second > 3599)
+		second -= second % 60
+	if (!(second in age_text))
+		age_text[second] = age(second)
+	return age_text[second]
 }
 
 # Two figures tell an age: 0.42s 9.31s 59s 4m07s 23h59m 12d03h

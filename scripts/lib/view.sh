@@ -234,11 +234,6 @@ view_has_all() {
 	done
 }
 
-# Print a line for each live connection: those being opened, then the established ones.
-view_records() {
-	cat -- "$VIEWS/handshake_records" "$VIEWS/records"
-}
-
 # hooks_by_view: print NETNS IFINDEX HOOK PROGRAM of each filter that runs on the maps that are pinned, in whatever namespace it is,
 # without entering one. HOOK is ingress or egress; a program that hangs there without a filter has tcx_ingress or tcx_egress. Fails with
 # nothing printed where the kernel cannot tell, and says nothing: the caller has another way.

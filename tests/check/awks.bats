@@ -93,6 +93,78 @@ many_records() {
 	done
 }
 
+# live [KEY=VALUE…]: a line of the view records.
+live() {
+	local pair
+	local -A value=([src]=192.0.2.9:14599 [dst]=192.0.2.13:8000 [age_ns]=75123456789 [syn_rtt_ns]=51234 [ifname]=eth0)
+	for pair in "$@"; do
+		value[${pair%%=*}]=${pair#*=}
+	done
+	printf '%s -> %s age_ns=%s state=S1 dir=in first_fin_ns=0 syn_rtt_ns=%s ack_rtt_ns=0 orig_bytes=-1 resp_bytes=5000 syn_retrans=0 start_ns=%s' \
+		"${value[src]}" "${value[dst]}" "${value[age_ns]}" "${value[syn_rtt_ns]}" "$((99999999999 - value[age_ns] % 99999999999))"
+	printf ' ifindex=3 ifname=%s uid=0 cgroup=1\n' "${value[ifname]}"
+}
+
+# Each line twice: the second finds what the first has left behind.
+many_live() {
+	local line age
+	for line in state=S1 ifname=- syn_rtt_ns=0 syn_rtt_ns=99999999999 'src=[2001:db8::9]:2' ifname=enp0s31f6.4094 $'ifname=a"\\\e[2J\x7f' \
+		'src=[2001:db8:1111:2222:3333:4444:5555:6666]:12345' 'dst=[2001:db8:1111:2222:3333:4444:5555:6666]:12345' dst=1.1.1.1:1; do
+		live "$line"
+		live "$line"
+	done
+	for age in 0 999 425000000 9994999999 9995000000 9999999999 10000000000 59999999999 60000000000 3599999999999 3600000000000 3659999999999 \
+		86399999999999 86400000000000 8640000000000000 86400000000000000; do
+		live age_ns=$age
+		live age_ns=$age
+	done
+}
+
+# list AWK FILE… [NAME=VALUE…]: what these programs make of $RECORDS.
+list() {
+	local name=$1 word
+	local -a files=() setting=()
+	for word in "${@:2}"; do
+		if [[ $word == *=* ]]; then
+			setting+=("$word")
+		else
+			files+=(-f "$LIB/$word.awk")
+		fi
+	done
+	env NT_TABLE=list NT_TABLES="$LIB/tables.tsv" NT_UTC=1 NT_BOOT_US=1700000000000000 "${setting[@]}" PATH="$BATS_TEST_TMPDIR/$name:$PATH" \
+		awk "${files[@]}" <"$RECORDS" 2>&1
+}
+
+@test "the rows of a list are the same, done in one go or cell by cell, and each awk's" {
+	local name settings want
+	many_live >"$RECORDS"
+	for settings in NT_WIDTH=80 NT_WIDTH=60 NT_WIDTH=100 'NT_WIDE=1 NT_NUMERIC=1' 'NT_WIDTH=80 NT_HEADER=0 NT_MAX_ROWS=5' 'NT_WIDTH=80 NT_FAMILY=6'; do
+		# shellcheck disable=SC2086 # settings are words
+		want=$(list mawk address owner record table $settings)
+		(($(wc -l <<<"$want") >= 4)) || fail "$settings: $want"
+		for name in "${AWKS[@]}"; do
+			# shellcheck disable=SC2086
+			diff <(list "$name" address owner live record table $settings) - <<<"$want" >"$BATS_TEST_TMPDIR/difference" ||
+				fail "$name with $settings: $(head -n 4 "$BATS_TEST_TMPDIR/difference")"
+		done
+	done
+}
+
+@test "each awk fills in the names that objects lack, and leaves all else as it is" {
+	local name owner='"uid":0,"cgroup":18446744073709551615' none='"user":null,"owner":null' want
+	{
+		echo "{\"ifname\":\"a\\\"uid\\\":7\\u0001\",\"mss\":1448,$owner,$none}"
+		echo "{\"mss\":null,$owner,$none}"
+		echo "{\"mss\":1448,\"uid\":4294967294,\"cgroup\":null,$none,\"lost_before\":4294967297}"
+		echo "{\"mss\":null,\"uid\":null,\"cgroup\":null,$none}"
+		echo "{\"mss\":1448,$owner,$none,\"lost_before\":1}"
+	} >"$RECORDS"
+	want=$(sed -e '/"uid":0/s/"user":null,"owner":null/"user":"root","owner":"#18446744073709551615"/' -e 's/\(4294967294.*"user":\)null/\1"4294967294"/' "$RECORDS")
+	for name in "${AWKS[@]}"; do
+		assert_equal "$name" "$(list "$name" owner objects)" "$want"
+	done
+}
+
 @test "each awk picks the same records" {
 	local filter
 	many_records >"$RECORDS"
