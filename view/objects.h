@@ -14,22 +14,27 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } nt_boot SEC(".maps");
 
-/* Writes it. For the verifier, which would follow eight of them in a set of handshakes, a function of its own. */
+/*
+ * Writes the object. A global function, which the verifier checks once, not for each of the eight handshakes of a set.
+ * state: enum conn_state, as wide as verifier.h wants it.
+ */
 __noinline int put_live_object(struct text *t, const struct flow_key *key, const struct flow *flow, __u64 state)
 {
+	const __u64 *boot_us;
+	struct shown shown;
 	__u32 zero = 0;
-	const __u64 *boot_us = bpf_map_lookup_elem(&nt_boot, &zero);
-	struct shown shown = {
-		.key = key,
-		.flow = flow,
-		.state = state,
-		.live = true,
-	};
 
 	if (!t || !key || !flow || state >= CONN_STATES)
 		return 0;
-	shown.ifname = iface_name(flow);
-	shown.lifetime_ns = age_of(flow);
+	shown = (struct shown){
+		.key = key,
+		.flow = flow,
+		.ifname = iface_name(flow),
+		.lifetime_ns = age_of(flow),
+		.state = state,
+		.live = true,
+	};
+	boot_us = bpf_map_lookup_elem(&nt_boot, &zero);
 	put_object(t, &shown, boot_us ? *boot_us : 0, NULL);
 	put_char(t, '}');
 	return 0;
