@@ -11,11 +11,9 @@
 
 #include <stdbool.h>
 
-struct seq_file;
-
-/* Called behind each field: who writes from a short text sends it on here, to the file that is being read. */
-#ifndef SEND_ON
-#define SEND_ON(t, seq)
+/* Called behind each field: who cannot have more than so much of a line notes here how far it is whole. */
+#ifndef FIELD_DONE
+#define FIELD_DONE(t)
 #endif
 
 static const char state_name[CONN_STATES][8] = {
@@ -99,7 +97,7 @@ static __always_inline __s64 exact_bytes(const struct flow *f, const struct fact
 	if (SHOWS_##of(r)) {                                            \
 		put_literal(t, " " #key "=");                           \
 		put_number(t, value);                                   \
-		SEND_ON(t, seq);                                        \
+		FIELD_DONE(t);                                          \
 	}
 
 /* A size of -1 is one that nobody knows. */
@@ -112,21 +110,21 @@ static __always_inline __s64 exact_bytes(const struct flow *f, const struct fact
 			put_literal(t, "-1");                         \
 		else                                                  \
 			put_number(t, size);                          \
-		SEND_ON(t, seq);                                      \
+		FIELD_DONE(t);                                        \
 	}
 
 #define PUT_TEXT_FIELD(key, json, of, unit, unknown, heading, width, value) \
 	if (SHOWS_##of(r)) {                                                \
 		put_literal(t, " " #key "=");                               \
 		put_string(t, value, sizeof(value));                        \
-		SEND_ON(t, seq);                                            \
+		FIELD_DONE(t);                                              \
 	}
 
 #define PUT_FACT(key, json, of, unit, unknown, heading, width, value) \
 	if (r->facts && !IS_##unknown(r->facts->key)) {               \
 		put_literal(t, " " #key "=");                         \
 		put_number(t, r->facts->key);                         \
-		SEND_ON(t, seq);                                      \
+		FIELD_DONE(t);                                        \
 	}
 
 /* Writes both ends of a connection: ADDRESS:PORT -> ADDRESS:PORT, originator first. */
@@ -137,11 +135,11 @@ static __always_inline void put_endpoints(struct text *t, const struct flow_key 
 	put_endpoint(t, (const struct address *)key->dst, key->dport);
 }
 
-/* Writes the line of a connection: docs/fields.md. seq: for SEND_ON(). */
-static __always_inline void put_record(struct text *t, const struct shown *r, struct seq_file *seq __attribute__((unused)))
+/* Writes the line of a connection: docs/fields.md. */
+static __always_inline void put_record(struct text *t, const struct shown *r)
 {
 	put_endpoints(t, r->key);
-	SEND_ON(t, seq);
+	FIELD_DONE(t);
 	FIELDS(PUT_NUMBER, PUT_SIZE, PUT_TEXT_FIELD, PUT_FACT)
 }
 

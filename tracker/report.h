@@ -21,7 +21,7 @@ static __always_inline void note_whole(struct text *t)
 		t->whole = t->len;
 }
 
-#define SEND_ON(t, seq) note_whole(t)
+#define FIELD_DONE(t) note_whole(t)
 #include "record.h"
 
 /* The bucket of a log2 histogram that a time belongs to. */
@@ -148,7 +148,7 @@ static __always_inline void trace_record(struct scratch *scratch, const struct f
 
 	t->len = 0;
 	put_literal(t, "netracker: ");
-	put_record(t, &shown, NULL);
+	put_record(t, &shown);
 	t->c[t->whole & (TEXT_LEN - 1)] = '\0';
 	bpf_printk("%s", t->c);
 }

@@ -108,7 +108,6 @@ __noinline int put_json_address(struct text *t, const struct address *a)
 			put_literal(t, "null");             \
 		else                                        \
 			put_number(t, number);              \
-		SEND_ON(t, seq);                            \
 	}
 
 #define JSON_NUMBER(key, json, of, unit, unknown, heading, width, value) JSON_NUMBER_IF(IN_OBJECT_##of(r), json, of, unknown, value)
@@ -124,14 +123,12 @@ __noinline int put_json_address(struct text *t, const struct address *a)
 			put_literal(t, "null");                        \
 		else                                                   \
 			put_number(t, size);                           \
-		SEND_ON(t, seq);                                       \
 	}
 
 #define JSON_TEXT_FIELD(key, json, of, unit, unknown, heading, width, value) \
 	if (json[0] && IN_OBJECT_##of(r)) {                                  \
 		put_literal(t, ",\"" json "\":");                            \
 		put_json_name(t, value, sizeof(value));                      \
-		SEND_ON(t, seq);                                             \
 	}
 
 #define JSON_FACT(key, json, of, unit, unknown, heading, width, value) \
@@ -141,15 +138,13 @@ __noinline int put_json_address(struct text *t, const struct address *a)
 			put_number(t, r->facts->key);                  \
 		else                                                   \
 			put_literal(t, "null");                        \
-		SEND_ON(t, seq);                                       \
 	}
 
 /*
  * Writes the object, without its closing brace. What only user space knows, the names of user and owner, is null.
  * boot_us: the time of boot, microseconds of CLOCK_REALTIME.
  */
-static __always_inline void put_object(struct text *t, const struct shown *r, __u64 boot_us,
-                                       struct seq_file *seq __attribute__((unused)))
+static __always_inline void put_object(struct text *t, const struct shown *r, __u64 boot_us)
 {
 	put_literal(t, "{\"ts\":\"");
 	put_time(t, boot_us + r->flow->start_ns / 1000);
@@ -157,7 +152,6 @@ static __always_inline void put_object(struct text *t, const struct shown *r, __
 	put_json_address(t, (const struct address *)r->key->src);
 	put_literal(t, ",\"sport\":");
 	put_number(t, r->key->sport);
-	SEND_ON(t, seq);
 	put_literal(t, ",\"dst\":");
 	put_json_address(t, (const struct address *)r->key->dst);
 	put_literal(t, ",\"dport\":");
@@ -166,7 +160,6 @@ static __always_inline void put_object(struct text *t, const struct shown *r, __
 		put_literal(t, ",\"family\":4");
 	else
 		put_literal(t, ",\"family\":6");
-	SEND_ON(t, seq);
 	FIELDS(JSON_NUMBER, JSON_SIZE, JSON_TEXT_FIELD, JSON_FACT)
 	FIELDS(JSON_OWNER, JSON_NO_OWNER, JSON_NO_OWNER, JSON_NO_OWNER)
 	put_literal(t, ",\"user\":null,\"owner\":null");

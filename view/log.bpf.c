@@ -5,7 +5,7 @@
 static __always_inline void put_ended(struct text *t, const struct shown *r)
 {
 	put_literal(t, "netracker: ");
-	put_record(t, r, NULL);
+	put_record(t, r);
 }
 
 static __always_inline void put_end(struct text *t, __u64 lost)

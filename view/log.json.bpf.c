@@ -18,7 +18,7 @@ static __always_inline void put_ended(struct text *t, const struct shown *r)
 {
 	const __u64 *boot_us = only_value(&nt_boot);
 
-	put_object(t, r, boot_us ? *boot_us : 0, NULL);
+	put_object(t, r, boot_us ? *boot_us : 0);
 }
 
 static __always_inline void put_end(struct text *t, __u64 lost)

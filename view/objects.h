@@ -35,7 +35,7 @@ __noinline int put_live_object(struct text *t, const struct flow_key *key, const
 		.live = true,
 	};
 	boot_us = bpf_map_lookup_elem(&nt_boot, &zero);
-	put_object(t, &shown, boot_us ? *boot_us : 0, NULL);
+	put_object(t, &shown, boot_us ? *boot_us : 0);
 	put_char(t, '}');
 	return 0;
 }

@@ -81,7 +81,7 @@ static __always_inline void print_record(struct seq_file *seq, struct text *t, c
 	};
 
 	t->len = 0;
-	put_record(t, &shown, NULL);
+	put_record(t, &shown);
 	print_line(seq, t);
 }
 

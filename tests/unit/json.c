@@ -115,7 +115,7 @@ static void the_longest_object_has_room(void)
 	memset(&facts, 0x7f, sizeof(facts));
 	memset(&flow, 0xff, sizeof(flow));
 	begin();
-	put_object(&text, &shown, 1ULL << 52, NULL);
+	put_object(&text, &shown, 1ULL << 52);
 	CHECK(text.len < TEXT_LEN - 64); /* lost_before comes behind it */
 	object = written();
 	CHECK(strstr(object, ",\"uid\":4294967295,\"cgroup\":18446744073709551615,\"user\":null,\"owner\":null"));
@@ -124,7 +124,7 @@ static void the_longest_object_has_room(void)
 	flow.flags = 0;
 	shown.facts = NULL;
 	begin();
-	put_object(&text, &shown, 0, NULL);
+	put_object(&text, &shown, 0);
 	object = written();
 	CHECK(strstr(object, ",\"mss\":null,\"uid\":null,\"cgroup\":null,\"user\":null,\"owner\":null"));
 	CHECK(strstr(object, ",\"age_ns\":18446744073709551615,"));
