@@ -12,21 +12,33 @@
 		next
 	row = ""
 	if (common) {
+		if ($15 != ifname) {
+			# row_limit: how long a row is if no column is too long for its place; 0: the name has not been shown yet.
+			ifname = $15
+			iface = substr($15, 8)
+			row_limit = 0
+			if (iface in text_shown) {
+				iface = text_shown[iface]
+				row_limit = common_width + (shown > common ? width[common] : length(iface))
+			}
+		}
 		age_s = substr($4, 8, length($4) - 16) + 0
 		if (age_s > 3599)
 			age_s -= age_s % 60
-		iface = substr($15, 8)
-		if ((age_s < 10 || (age_s in age_text)) && (iface in text_shown) && $8 != "syn_rtt_ns=0") {
+		if (row_limit && (age_s < 10 || (age_s in age_text)) && $8 != "syn_rtt_ns=0") {
 			row = sprintf(common_format, $1, $3, substr($6, 5), substr($5, 7),
-				age_s < 10 ? sprintf("%.2fs", substr($4, 8) / 1e9) : age_text[age_s], substr($8, 12) / 1000000, text_shown[iface])
-			if (length(row) > common_width + (shown > common ? width[common] : length(text_shown[iface])))
+				age_s < 10 ? sprintf("%.2fs", substr($4, 8) / 1e9) : age_text[age_s], substr($8, 12) / 1000000, iface)
+			if (length(row) > row_limit)
 				row = ""
 		}
 	}
-	if (row == "" || shown > common)
+	if (row == "" || shown > common) {
+		# The columns may have become wider.
 		show_record()
-	else
+		ifname = ""
+	} else {
 		print row
+	}
 	if (max_rows != "" && ++rows >= max_rows + 0)
 		exit
 	next
