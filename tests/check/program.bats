@@ -16,10 +16,10 @@ teardown() { :; }
 	# Each is set in another library than the one that uses it.
 	sed -i 's/OUR_BTFS/OUR_BTSF/' "$tree/scripts/lib/hooks.sh"
 	sed -i 's/DRY_RUN/DRYRUN/' "$tree/scripts/lib/stats.sh"
-	sed -i 's/MINIMUM_KERNEL/MINIMUM_KERNLE/' "$tree/scripts/lib/hooks.sh"
+	sed -i 's/EXIT_FAILED/EXIT_FAILD/' "$tree/scripts/lib/records.sh"
 	run "$tree/scripts/lint" shellcheck
 	assert_equal "exit status" "$status" 1
-	for name in OUR_BTSF DRYRUN MINIMUM_KERNLE; do
+	for name in OUR_BTSF DRYRUN EXIT_FAILD; do
 		[[ $output == *"$name"* ]] || fail "$name is not found: $output"
 	done
 }
