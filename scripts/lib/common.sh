@@ -5,6 +5,9 @@
 
 readonly EXIT_FAILED=1 EXIT_USAGE=2 EXIT_NOT_ATTACHED=3 EXIT_PREREQUISITE=4
 
+# Where the files are that outlast a command: what stats counts from, and what log had at hand.
+readonly RUN=${NETRACKER_RUN:-/run/netracker}
+
 # A subshell that has said why it fails ends with its exit status plus this, so that the shell above does not say it again.
 readonly SAID=100
 

@@ -6,8 +6,6 @@
 # The kernel's counters are never set back: they grow on while somebody reads them, and Prometheus reads the same ones. A reset
 # keeps what they were then in a file, and stats shows the difference. Detach removes it with the maps.
 
-readonly RUN=${NETRACKER_RUN:-/run/netracker}
-
 cmd_stats() {
 	(($# == 0)) || die_word "$1"
 	[[ ! -v GIVEN[reset] || ! -v GIVEN[json] ]] || die_usage "--reset and --json exclude each other"
