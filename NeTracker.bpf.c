@@ -34,9 +34,9 @@
 #include "tracker/scratch.h"
 #include "tracker/segment.h"
 #include "tracker/parse.h"
-#include "tracker/handshake.h"
-#include "tracker/connection.h"
+#include "tracker/motion.h"
 #include "tracker/timeout.h"
+#include "tracker/verifier.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -55,6 +55,32 @@ static __always_inline bool comes_out_of_lo(const struct __sk_buff *skb, __u32 h
 	return !(how & HOW_OUT) && skb->ifindex == LOOPBACK_IFINDEX;
 }
 
+/* Makes room in a set that is full. From here, as what it calls is a long chain. */
+static __always_inline void make_room_if_full(const struct syn_set *set, const struct segment *s)
+{
+	__u32 young;
+
+	if (places_taken(set) < SYN_WAYS)
+		return;
+	young = make_room(set_index(s->hash), s->now);
+	if (young != NO_PLACE)
+		lay_to_rest(set_index(s->hash), young, s->now);
+}
+
+/* What has come of a segment that on_motion() has looked at. */
+static __always_inline void carry_on(struct __sk_buff *skb, const struct scratch *scratch, const struct syn_set *set,
+                                     const struct segment *s)
+{
+	__u32 acts = scratch->outcome.acts;
+
+	if (acts & (ACT_ANSWERED | ACT_REPLACES))
+		end_predecessor(s);
+	if (acts)
+		carry_out(skb, s);
+	if (acts & ACT_ESTABLISHED && places_taken(set) > SYN_WAYS - PLACES_KEPT)
+		lay_to_rest(set_index(s->hash), scratch->outcome.place, s->now);
+}
+
 /*
  * A segment that carries SYN, FIN or RST, or one without that is looked at. Its headers are read by their offsets: so
  * the verifier looks at all this once, and not once for each way in which the fast path can find them.
@@ -63,8 +89,8 @@ __noinline int on_segment(struct __sk_buff *skb, __u32 ip_off, __u32 tcp_off, __
 {
 	struct scratch *scratch = only_value(&nt_scratch);
 	const struct syn_set *set = set_of(hash);
-	enum rst_outcome outcome;
 	struct segment *s;
+	__u32 woken, tries;
 
 	if (!scratch || !set || comes_out_of_lo(skb, how))
 		return 0;
@@ -73,20 +99,35 @@ __noinline int on_segment(struct __sk_buff *skb, __u32 ip_off, __u32 tcp_off, __
 	s->dir = how & HOW_OUT ? DIR_OUT : DIR_IN;
 	if (!read_segment(skb, ip_off, tcp_off, how & HOW_IPV6, s))
 		return 0;
-	if (s->flags & TCP_RST) {
-		outcome = on_handshake_rst(s);
-		if (outcome == RST_ENDS || outcome == RST_NOTED || on_connection(skb, s))
-			return 0;
-		if (outcome == RST_UNBELIEVED)
-			COUNT(rst_disbelieved);
-		else
-			COUNT(no_record_rst);
-	} else if ((s->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN) {
-		on_syn(skb, s);
-	} else if (!on_handshake(skb, s) && (s->flags & TCP_FIN || (!(s->flags & TCP_SYN) && set->watched))) {
-		if (!on_connection(skb, s) && s->flags & TCP_FIN)
-			COUNT(no_record_fin);
+	if ((s->flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN) {
+		make_room_if_full(set, s);
+		if (on_syn(skb, s) && give_up(&scratch->slot))
+			COUNT(replaced);
+		return 0;
 	}
+	if (on_motion(skb, s, false) || !(s->flags & (TCP_FIN | TCP_RST))) {
+		carry_on(skb, scratch, set, s);
+		return 0;
+	}
+	/* Who has been woken is young, until its segment is noted; in a full set it may be laid to rest again before that. */
+	NOT_UNROLLED
+	for (tries = 0; tries < 2; tries++) {
+		if (may_rest(set, hash))
+			make_room_if_full(set, s);
+		woken = wake(skb, s);
+		if (woken != UNTOUCHED && on_motion(skb, s, woken == AWAKE && s->flags & TCP_RST)) {
+			carry_on(skb, scratch, set, s);
+			return 0;
+		}
+		if (woken != AWAKE)
+			break;
+	}
+	if (s->flags & TCP_FIN)
+		COUNT(no_record_fin);
+	else if (woken == UNTOUCHED || scratch->outcome.acts & ACT_UNBELIEVED)
+		COUNT(rst_disbelieved);
+	else
+		COUNT(no_record_rst);
 	return 0;
 }
 

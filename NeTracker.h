@@ -19,9 +19,14 @@
 #define MAX_CONNECTIONS 262144
 #endif
 
-/* Handshakes under way: SYN_SETS sets of SYN_WAYS slots. Both are powers of two. */
+/*
+ * Connections in motion: being opened, young or being closed. SYN_SETS sets of SYN_WAYS places, both powers of two; the memory for
+ * them is in POOLS pools.
+ */
 #define SYN_SETS 8192
 #define SYN_WAYS 8
+#define POOLS 4
+#define POOL_SLOTS (SYN_SETS * SYN_WAYS / POOLS)
 
 /* Services with figures of their own; the rest is counted under port 0. */
 #ifndef MAX_SERVICES
@@ -65,10 +70,7 @@ struct flow_key {
 	__u16 dport;  /* responder's port */
 };
 
-/*
- * Bits of flow.flags. In conn_map they are set and cleared by atomic operations: who sets a bit and finds that it was clear has the
- * right to do what it stands for. In syn_map they change under the lock of their set.
- */
+/* Bits of flow.flags. They change under the lock of the tuple's set; what is in conn_map does not change. */
 enum flow_flag {
 	ORIG_FIN = 1 << 0, /* the originator's FIN was seen; orig_end holds its sequence number */
 	RESP_FIN = 1 << 1, /* likewise for the responder */
@@ -78,32 +80,33 @@ enum flow_flag {
 	ORIG_ACKED = 1 << 5,   /* the originator acknowledged the responder's SYN */
 	RESP_SYN = 1 << 6,     /* the responder's initial sequence number is known */
 	DOUBTFUL = 1 << 7,     /* SYN on the tuple of a live connection: believed once it is answered */
-	PROMOTING = 1 << 8,    /* on its way from syn_map to conn_map */
+	MOVING = 1 << 8,       /* on its way between its slot and conn_map: who moves it alone may end it */
 	RST_PENDING = 1 << 9,  /* a RST waits for the silence that confirms it; last_ns is its time */
 	RST_BY_ORIG = 1 << 10, /* who sent that RST */
-	WATCHED = 1 << 11,     /* in the watches of its set: packets without SYN, FIN, RST are looked at, and time is limited */
+	ESTABLISHED = 1 << 11, /* both sides acknowledged each other's SYN */
 	IS_OUTBOUND = 1 << 12, /* enum direction is DIR_OUT */
 	HAS_OWNER = 1 << 13,   /* uid and cgroup are known */
-	ENDED = 1 << 14,       /* taken out by somebody, who reports it */
+	ENDED = 1 << 14,       /* somebody is reporting it, whose slot this is until then */
+	REPLACED = 1 << 15,    /* while it was MOVING, another one took its tuple: last_ns tells when, unless it is closing */
 	RST_ACKED = 1 << 16,   /* the pending RST told where the other side's data ended */
 };
 
-/* What is known of one connection, in whichever map it is. 80 bytes. */
+/* What is known of one connection, wherever it is. 80 bytes; the first 24 share a cache line with the key in a slot. */
 struct flow {
+	__u32 flags;    /* enum flow_flag */
+	__u32 orig_isn; /* initial sequence numbers */
+	__u32 resp_isn;
+	__u32 ifindex;         /* interface that saw the first SYN */
 	__u64 start_ns;        /* first SYN */
 	__u64 syn_rtt_ns : 48; /* first SYN -> SYN-ACK; 0: not seen */
 	__u64 syn_retrans : 8; /* SYNs sent again, seen where the first was seen; 255: or more */
 	__u64 iface : 8;       /* index into nt_ifaces of the interface that saw the first SYN; 0: not named */
 	__u64 ack_rtt_ns : 48; /* SYN-ACK -> ACK; 0: not seen */
-	__u64 tag : 16;        /* part of the tuple's hash: tells a reused map element from the one that was looked up */
-	__u64 first_fin_ns;    /* first FIN of either side; 0: none */
-	__u64 last_ns;         /* handshake: last SYN or SYN-ACK; half-closed: last packet; RST_PENDING: that RST */
-	__u32 orig_isn;        /* initial sequence numbers */
-	__u32 resp_isn;
-	__u32 orig_end; /* sequence number of the FIN or RST: (end - isn - 1) bytes were sent, modulo 2^32 */
+	__u64 unused : 16;
+	__u64 first_fin_ns; /* first FIN of either side; 0: none */
+	__u64 last_ns;      /* opening: last SYN or SYN-ACK; young: established; closing: last packet; RST_PENDING: that RST */
+	__u32 orig_end;     /* sequence number of the FIN or RST: (end - isn - 1) bytes were sent, modulo 2^32 */
 	__u32 resp_end;
-	__u32 ifindex; /* interface that saw the first SYN */
-	__u32 flags;   /* enum flow_flag */
 	__u64 cgroup;  /* cgroup id of this host's own socket; 0: none, forwarded, not known */
 	__u32 uid;     /* its owner, if HAS_OWNER */
 	__u32 rst_seq; /* sequence number of the pending RST */
@@ -139,40 +142,48 @@ struct facts {
 	__u8 known;     /* there is such a socket */
 };
 
-/* One handshake. Free when the tag of its place is 0. */
-struct syn_slot {
-	struct flow flow;
+/* A connection in motion. 192 bytes, three cache lines. */
+struct slot {
 	struct flow_key key;
 	__u32 orig_nxt; /* sequence number after the SYN and the data in it: the highest that an answer may acknowledge */
+	struct flow flow;
+	/*
+	 * If known: what its socket said when this host sent the first FIN, or at the end. By the time of the second FIN the socket
+	 * may be gone, as a closed one in FIN_WAIT_2 becomes a TIME_WAIT one that knows nothing.
+	 */
+	struct facts facts;
 };
 
 /*
- * A connection in conn_map that is half-closed or has a RST pending, and what its socket said when this host sent the first FIN: by
- * the time of the second one it may be gone, as a closed socket in FIN_WAIT_2 becomes a TIME_WAIT one that knows nothing.
+ * Value of nt_pool: the memory for the connections in motion of SYN_SETS / POOLS sets, which have as many places. What was given
+ * back last is given out first, as it is still in the caches.
  */
-struct watch {
-	__u64 due_ns; /* when to look at it next */
-	struct flow_key key;
-	struct facts facts; /* if facts.known */
-	__u64 start_ns;     /* the connection's, as there may have been others on its tuple */
+struct pool {
+	struct bpf_spin_lock lock; /* guards what follows, up to the slots */
+	__u32 fresh;               /* slots from here on have never been used */
+	__u32 free;                /* slots in free_slot */
+	__u32 unused[13];
+	__u16 free_slot[POOL_SLOTS];
+	struct slot slot[POOL_SLOTS];
 };
 
 /*
- * Value of syn_map: what happens to the tuples whose hash chooses this set. A place is free when its tag is 0; else the tag is made
- * of the tuple's hash.
+ * Value of syn_map: which connections in motion there are whose tuples' hash chooses this set. A place is free when its tag is 0;
+ * else the tag is made of the tuple's hash, and `at` is the index of its slot. There are two connections of one tuple at most: one
+ * that is being opened, and one that is established. 64 bytes, a cache line.
  */
 struct syn_set {
-	__u32 live;                /* handshakes */
-	__u32 watched;             /* half-closed and reset connections */
-	struct bpf_spin_lock lock; /* guards all of this, and what nt_gate and nt_due have of the set */
-	__u32 tag[SYN_WAYS];
-	__u32 watch_tag[SYN_WAYS];
-	struct syn_slot slot[SYN_WAYS];
-	struct watch watch[SYN_WAYS];
+	struct bpf_spin_lock lock; /* guards all of this, the slots of these places, and what nt_gate and nt_due have of the set */
+	__u32 resting;             /* its connections in conn_map */
+	__u64 filter;              /* a bit for each of those, chosen by the tuple's hash */
+	__u64 due_ns;              /* as in nt_due */
+	__u16 tag[SYN_WAYS];
+	__u16 at[SYN_WAYS];
+	__u64 open; /* bit i: place i has a connection that is opening or closing; segments without SYN, FIN, RST are looked at */
 };
 
 /*
- * The one value of nt_gate: for each set 16 bits, of which one is set for each handshake and each watched connection, chosen by the
+ * The one value of nt_gate: for each set 16 bits, of which one is set for each connection that is opening or closing, chosen by the
  * tuple's hash. A packet that only carries data is let by at the sight of it: unlike the sets, these 16 KiB stay in a CPU's cache.
  */
 struct gate {
@@ -181,7 +192,7 @@ struct gate {
 
 /*
  * Value of nt_due: for each of 64 sets, when the clock has to look at it; 0: never. Not later than the earliest time limit in the
- * set; it may be earlier, as nothing is done here when a handshake succeeds.
+ * set; it may be earlier, as nothing is done here when one is gone.
  */
 #define DUE_ROW 64
 
@@ -197,7 +208,7 @@ struct clock {
 
 /*
  * The one value of nt_counters, per CPU. Conservation, after every packet has been handled:
- * attempts = sum of ended + live handshakes + live connections + syn_evicted + syn_disbelieved + conn_full.
+ * attempts = sum of ended + connections in motion + connections in conn_map + syn_evicted + syn_disbelieved + conn_full.
  */
 struct counters {
 #define COUNTER(name, stats, metric, label, line) __u64 name;

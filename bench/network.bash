@@ -99,6 +99,6 @@ follow_log() {
 	done
 }
 
-live_connections() {
+at_rest() {
 	bpftool --json map dump pinned "$PINS/conn_map" | jq length
 }

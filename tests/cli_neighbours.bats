@@ -198,10 +198,19 @@ fill_entries() {
 	assert_clean
 }
 
+# connection_tables: the kernel's numbers of the maps that hold connections.
+connection_tables() {
+	local name
+	for name in conn_map syn_map nt_pool; do
+		bpftool --json map show pinned "$PINS/$name" | jq .id
+	done
+}
+
 @test "a pin is removed under live filters: each verb says so, attach makes it anew, detach leaves nothing" {
-	local verb name
-	for name in conn_map nt_counters nt_ifaces nt_config nt_log nt_log_head; do
+	local verb name before
+	for name in conn_map syn_map nt_pool nt_counters nt_ifaces nt_config nt_log nt_log_head; do
 		netracker attach --quiet veth0
+		before=$(connection_tables)
 		rm "$PINS/$name"
 		# The views hold the maps as the filters do.
 		assert_status 0 netracker list
@@ -217,6 +226,9 @@ fill_entries() {
 		assert_status 0 netracker attach --quiet veth0
 		assert_whole
 		assert_status 0 netracker stats
+		# Those that tell of each other are made anew together.
+		[[ $name != @(conn_map|syn_map|nt_pool) ]] ||
+			assert_equal "tables that are still there" "$(comm -12 <(sort <<<"$before") <(connection_tables | sort))" ""
 		netracker detach --quiet veth0
 		# Whose it was stood in the map that was lost.
 		[[ $name != nt_ifaces ]] || in_netns server tc qdisc del dev veth0 clsact

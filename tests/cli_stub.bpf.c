@@ -20,20 +20,24 @@ struct config_of_old {
 #endif
 
 #ifdef OTHER_SIZE
-#define conn syn_slot
+#define conn slot
 #endif
 
-#define PINNED(name, kind, count, key_type, value_type) \
-	struct {                                        \
-		__uint(type, kind);                     \
-		__uint(max_entries, count);             \
-		__type(key, key_type);                  \
-		__type(value, value_type);              \
-		__uint(pinning, LIBBPF_PIN_BY_NAME);    \
+#define FLAGGED(name, kind, flags, count, key_type, value_type) \
+	struct {                                                \
+		__uint(type, kind);                             \
+		__uint(map_flags, flags);                       \
+		__uint(max_entries, count);                     \
+		__type(key, key_type);                          \
+		__type(value, value_type);                      \
+		__uint(pinning, LIBBPF_PIN_BY_NAME);            \
 	} name SEC(".maps")
 
+#define PINNED(name, kind, count, key_type, value_type) FLAGGED(name, kind, 0, count, key_type, value_type)
+
 PINNED(conn_map, BPF_MAP_TYPE_HASH, 1024, struct flow_key, struct conn);
-PINNED(syn_map, BPF_MAP_TYPE_ARRAY, 1, __u32, struct syn_set);
+FLAGGED(syn_map, BPF_MAP_TYPE_ARRAY, BPF_F_MMAPABLE, SYN_SETS, __u32, struct syn_set);
+FLAGGED(nt_pool, BPF_MAP_TYPE_ARRAY, BPF_F_MMAPABLE, POOLS, __u32, struct pool);
 PINNED(nt_config, BPF_MAP_TYPE_ARRAY, 1, __u32, struct config);
 PINNED(nt_counters, BPF_MAP_TYPE_PERCPU_ARRAY, 1, __u32, struct counters);
 PINNED(nt_ifaces, BPF_MAP_TYPE_ARRAY, MAX_IFACES, __u32, struct iface);
@@ -54,6 +58,7 @@ static __always_inline int stand_in(struct __sk_buff *skb)
 
 	bpf_map_lookup_elem(&conn_map, &key);
 	bpf_map_lookup_elem(&syn_map, &zero);
+	bpf_map_lookup_elem(&nt_pool, &zero);
 	bpf_map_lookup_elem(&nt_counters, &zero);
 	bpf_map_lookup_elem(&nt_ifaces, &zero);
 	bpf_map_lookup_elem(&nt_services, &service);

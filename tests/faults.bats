@@ -9,17 +9,21 @@ load helpers
 
 readonly VIEWS=/sys/fs/bpf/netracker
 
-# hold N: N connections that stay open.
+# hold N [M]: N connections that stay open, of which M go to rest.
 hold() {
 	background in_netns client python3 -c '
 import socket, sys, time
 held = [socket.create_connection((sys.argv[1], 8000)) for _ in range(int(sys.argv[2]))]
 time.sleep(600)' "$SERVER4" "$1"
-	wait_for test_live "$1"
+	wait_for test_live "${2-$1}"
+}
+
+is_lost() {
+	assert_equal "lost" "$(counter conn_full)" "$1"
 }
 
 test_live() {
-	assert_equal "live connections" "$(live_connections)" "$1"
+	assert_equal "live connections" "$(at_rest)" "$1"
 }
 
 request() {
@@ -59,7 +63,7 @@ assert_detached() {
 	trace_start
 	hold 20
 	in_netns server ip link del veth0
-	assert_equal "alive" "$(live_connections)" 20
+	assert_equal "alive" "$(at_rest)" 20
 	in_server detach -q veth0
 	wait_for_records 20 ' state=S1 '
 	assert_detached
@@ -239,14 +243,15 @@ small_tree() {
 	in_netns server tc filter add dev veth0 egress bpf obj "$SMALL/NeTracker.bpf.o" sec tc_en
 	trace_start
 	hold 50
-	requests 20
-	assert_equal "lost" "$(counter conn_full)" 20
-	assert_equal "alive" "$(live_connections)" 50
-	assert_equal "records" "$(records | wc -l)" 0
-	kill -- "-${BACKGROUND_PIDS[-1]}"
+	hold 20 50
+	wait_for is_lost 20
+	requests 20 # which end before they would go to rest
+	assert_equal "alive" "$(at_rest)" 50
+	assert_equal "records" "$(records | wc -l)" 20
+	kill -- "-${BACKGROUND_PIDS[-1]}" "-${BACKGROUND_PIDS[-2]}"
 	wait_for test_live 0
-	requests 5
-	wait_for_records 55 ' state=SF '
+	hold 5
+	wait_for_records 70 ' state=SF '
 	assert_conserved
 }
 

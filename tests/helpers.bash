@@ -40,8 +40,8 @@
 #   record_value KEY             the value of KEY in each record on stdin
 #   counters                     struct counters as JSON, summed over the CPUs
 #   counter NAME                 one of them: attempts, ended.SF, …
-#   live_connections             entries of conn_map
-#   live_handshakes              slots in use in syn_map
+#   at_rest                      entries of conn_map
+#   in_motion                    places in use in syn_map
 #   assert_conserved             no connection has been lost: the law at struct counters in NeTracker.h holds
 #   assert_tables_empty          no connection and no handshake is left in the maps
 #                                Both wait: a record is written before its connection has left the table, and the counters and tables
@@ -295,11 +295,11 @@ counter() {
 	counters | jq --arg path "$1" 'getpath($path / ".")'
 }
 
-live_connections() {
+at_rest() {
 	bpftool map dump pinned "$PINS/conn_map" | grep -c '"key":' || true
 }
 
-live_handshakes() {
+in_motion() {
 	python3 "$ROOT/tests/wire/tracker.py"
 }
 
@@ -310,9 +310,9 @@ assert_conserved() {
 is_conserved() {
 	local now
 	now=$(counters)
-	jq --exit-status --argjson handshakes "$(live_handshakes)" --argjson connections "$(live_connections)" '
-		.attempts == ([.ended[]] | add) + $handshakes + $connections + .syn_evicted + .syn_disbelieved + .conn_full' \
-		<<<"$now" >/dev/null || fail "connections are not conserved; live: $(live_handshakes) handshakes, $(live_connections) connections; $now"
+	jq --exit-status --argjson moving "$(in_motion)" --argjson resting "$(at_rest)" '
+		.attempts == ([.ended[]] | add) + $moving + $resting + .syn_evicted + .syn_disbelieved + .conn_full' \
+		<<<"$now" >/dev/null || fail "connections are not conserved; $(in_motion) in motion, $(at_rest) at rest; $now"
 }
 
 assert_tables_empty() {
@@ -320,5 +320,5 @@ assert_tables_empty() {
 }
 
 are_tables_empty() {
-	assert_equal "connections in conn_map" "$(live_connections)" 0 && assert_equal "handshakes in syn_map" "$(live_handshakes)" 0
+	assert_equal "connections at rest" "$(at_rest)" 0 && assert_equal "connections in motion" "$(in_motion)" 0
 }

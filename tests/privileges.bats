@@ -53,8 +53,8 @@ as_unit() {
 	run with net_admin,bpf,perfmon "$NETRACKER" attach lo
 	assert_equal "without SYS_ADMIN" "$status:$(grep --only-matching 'CAP_[A-Z_]*' <<<"$output")" 4:CAP_SYS_ADMIN
 	run with net_admin,sys_admin "$NETRACKER" attach --quiet lo
-	assert_equal "without DAC_OVERRIDE" "$status:$(grep --only-matching 'log, log.json, unread, as root here lacks CAP_[A-Z_]*' <<<"$output")" \
-		'0:log, log.json, unread, as root here lacks CAP_DAC_OVERRIDE'
+	assert_equal "without DAC_OVERRIDE" "$status:$(grep --only-matching 'handshake_records.json, log, log.json, records.json, unread, as root here lacks CAP_[A-Z_]*' <<<"$output")" \
+		'0:handshake_records.json, log, log.json, records.json, unread, as root here lacks CAP_DAC_OVERRIDE'
 	assert_equal "lines" "${#lines[@]}" 1
 	with none "$NETRACKER" metrics >/dev/null
 	with dac_override,net_admin,sys_admin "$NETRACKER" attach --quiet lo

@@ -78,6 +78,10 @@ teardown() {
 	clean_up
 }
 
+is_at_rest() {
+	assert_equal "entries of conn_map" "$(at_rest)" 1
+}
+
 @test "conn_map shows an open connection in named fields" {
 	local entry port
 	new_pair
@@ -88,8 +92,8 @@ teardown() {
 	wait_for grep . "$BACKGROUND_OUTPUT"
 	read -r _ port <"$BACKGROUND_OUTPUT"
 
+	wait_for is_at_rest
 	entry=$(bpftool --json map dump pinned "$PINS/conn_map" | jq --compact-output '.[] | .formatted')
-	assert_equal "entries" "$(grep -c . <<<"$entry")" 1
 	assert_equal "client port" "$(jq '.key.sport' <<<"$entry")" "$port"
 	assert_equal "closed yet" "$(jq '.value.flow.first_fin_ns' <<<"$entry")" 0
 	assert_conserved

@@ -241,7 +241,7 @@ wrk_requests() {
 }
 
 all_ended() {
-	assert_equal "live connections" "$(live_connections)" 0
+	assert_equal "live connections" "$(at_rest)" 0
 }
 
 @test "10,000 connections of wrk: each record has the bytes of nginx's own log, and nginx's user" {

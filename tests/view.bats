@@ -72,6 +72,17 @@ value() {
 	assert_equal "handshakes" "$(wc -l <"$VIEWS/handshakes")" 1
 }
 
+@test "connections has one head, whether it has no row, one or two" {
+	local rows
+	track server
+	serve
+	for rows in 0 1 2; do
+		wait_for lines connections "$((rows + 1))"
+		assert_equal "heads of $rows" "$(grep -c ^STATE "$VIEWS/connections")" 1
+		hold "$SERVER4" >/dev/null
+	done
+}
+
 @test "a record has the keys and values that the trace's line will have" {
 	local live ended key
 	track server
@@ -101,8 +112,8 @@ value() {
 	# The kernel still accepts for a server that is stopped, but nobody answers the client's FIN with another.
 	kill -STOP -- "-$BACKGROUND_PID"
 	background peer client connect "$SERVER4" 8000 half
-	wait_for grep -q state=S2 "$VIEWS/records"
-	live=$(cat "$VIEWS/records")
+	wait_for grep -q state=S2 "$VIEWS/handshake_records"
+	live=$(cat "$VIEWS/handshake_records")
 	assert_equal "originator's bytes" "$(value orig_bytes <<<"$live")" 0
 	assert_equal "responder's bytes" "$(value resp_bytes <<<"$live")" -1
 	(($(value first_fin_ns <<<"$live") > 0)) || fail "no time of the FIN: $live"

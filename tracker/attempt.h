@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * attempt.h - what the segments of a handshake tell of it, one slot at a time. For sets.h, which finds the slot and holds the lock
- * of its set: whatever ends in _locked is for who holds it. handshake.h acts on what was noted.
+ * attempt.h - what the segments of a handshake tell of it, one slot at a time. For motion.h, which finds the slot and holds the
+ * lock of its set: whatever ends in _locked is for who holds it.
  */
 #ifndef NETRACKER_ATTEMPT_H
 #define NETRACKER_ATTEMPT_H
@@ -21,9 +21,10 @@
 #define FIRST_WINDOW 65536U
 
 /* The first SYN of an attempt moves in. */
-static __always_inline void open_slot_locked(struct syn_slot *slot, const struct segment *s, __u32 flags)
+static __always_inline void open_slot_locked(struct slot *slot, const struct segment *s, __u32 flags)
 {
-	__builtin_memset(slot, 0, sizeof(*slot));
+	__builtin_memset(&slot->flow, 0, sizeof(slot->flow));
+	slot->facts.known = false;
 	slot->key = s->key;
 	slot->orig_nxt = s->seq + 1 + s->len;
 	slot->flow.start_ns = s->now;
@@ -31,7 +32,6 @@ static __always_inline void open_slot_locked(struct syn_slot *slot, const struct
 	slot->flow.orig_isn = s->seq;
 	slot->flow.ifindex = s->ifindex;
 	slot->flow.iface = iface_id;
-	slot->flow.tag = (__u16)tag_of(s->hash);
 	slot->flow.flags = flags | (s->dir == DIR_OUT ? IS_OUTBOUND : 0);
 }
 
@@ -52,7 +52,7 @@ static __always_inline void note_syn_again_locked(struct flow *f, const struct s
 }
 
 /* Does the segment belong to this attempt, and not to an older connection on the tuple? */
-static __always_inline bool belongs_locked(const struct syn_slot *slot, const struct segment *s, bool reply)
+static __always_inline bool belongs_locked(const struct slot *slot, const struct segment *s, bool reply)
 {
 	const struct flow *f = &slot->flow;
 
@@ -65,7 +65,7 @@ static __always_inline bool belongs_locked(const struct syn_slot *slot, const st
 }
 
 /* What a SYN-ACK tells. Returns false if it does not acknowledge the SYN it answers. */
-static __always_inline bool note_synack_locked(struct syn_slot *slot, const struct segment *s, bool reply)
+static __always_inline bool note_synack_locked(struct slot *slot, const struct segment *s, bool reply)
 {
 	struct flow *f = &slot->flow;
 
@@ -86,7 +86,7 @@ static __always_inline bool note_synack_locked(struct syn_slot *slot, const stru
 }
 
 /* What a segment without SYN tells. */
-static __always_inline void note_segment_locked(struct syn_slot *slot, const struct segment *s, bool reply)
+static __always_inline void note_segment_locked(struct slot *slot, const struct segment *s, bool reply)
 {
 	struct flow *f = &slot->flow;
 
@@ -109,21 +109,27 @@ static __always_inline void note_segment_locked(struct syn_slot *slot, const str
 	f->flags |= reply ? RESP_FIN | RESP_END : ORIG_FIN | ORIG_END;
 }
 
+/* Is the handshake complete? Established is who was answered and has acknowledged that, in whichever order the two were seen. */
+static __always_inline bool is_complete(const struct flow *f)
+{
+	return (f->flags & (RESP_SEEN | ORIG_ACKED)) == (RESP_SEEN | ORIG_ACKED);
+}
+
 /* What a segment was to a handshake. */
 struct noted {
-	__u32 before; /* the handshake's flags until then */
-	bool mine;    /* it belongs to the handshake */
+	bool mine; /* it belongs to the handshake */
 	bool believed;
-	bool promote; /* the handshake is complete, and this segment has the right to move it to conn_map */
+	bool answers; /* a doubtful attempt: it was one */
+	bool completes;
 };
 
 /* Notes what any segment but a SYN or RST tells. */
-static __always_inline struct noted note_locked(struct syn_slot *slot, const struct segment *s, bool reply,
-                                                const struct owner *owner)
+static __always_inline struct noted note_locked(struct slot *slot, const struct segment *s, bool reply, const struct owner *owner)
 {
 	bool synack = s->flags & TCP_SYN;
 	struct flow *f = &slot->flow;
-	struct noted noted = { .before = f->flags, .believed = true };
+	struct noted noted = { .believed = true };
+	__u32 before = f->flags;
 
 	noted.mine = synack || belongs_locked(slot, s, reply);
 	if (synack)
@@ -135,28 +141,16 @@ static __always_inline struct noted note_locked(struct syn_slot *slot, const str
 		if (owner->known && reply && !(f->flags & HAS_OWNER))
 			note_owner(f, owner->cgroup, owner->uid);
 	}
-	noted.promote =
-		noted.mine && noted.believed && (f->flags & (RESP_SEEN | ORIG_ACKED | PROMOTING)) == (RESP_SEEN | ORIG_ACKED);
-	if (noted.promote)
-		f->flags |= PROMOTING;
+	noted.answers = (before & (DOUBTFUL | RESP_SEEN)) == DOUBTFUL && f->flags & RESP_SEEN;
+	noted.completes = noted.mine && noted.believed && is_complete(f);
 	return noted;
-}
-
-/* A RST that has come while the handshake moves to conn_map, where the connection will find it pending. */
-static __always_inline void note_rst_locked(struct flow *f, const struct segment *s, bool reply)
-{
-	if (f->flags & RST_PENDING)
-		return;
-	f->rst_seq = s->seq;
-	f->last_ns = s->now;
-	f->flags |= reply ? RST_PENDING : RST_PENDING | RST_BY_ORIG;
 }
 
 /*
  * How the RST ends the handshake; S0: not at all, as its receiver would discard it. In SYN_SENT a RST must acknowledge the SYN;
  * afterwards it must lie in the first window (RFC 9293, 3.10.7).
  */
-static __always_inline enum conn_state judge_rst_locked(const struct syn_slot *slot, const struct segment *s, bool reply)
+static __always_inline enum conn_state judge_rst_locked(const struct slot *slot, const struct segment *s, bool reply)
 {
 	const struct flow *f = &slot->flow;
 	enum conn_state state = S0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * clock.h - the one timer behind all time-outs. set_clock() is for who gives something a time limit, handshake.h and connection.h;
- * the rest for timeout.h. Nobody else sets the timer.
+ * clock.h - the one timer behind all time-outs. set_clock() is for who gives something a time limit, motion.h and rest.h; the rest
+ * for timeout.h. Nobody else sets the timer.
  */
 #ifndef NETRACKER_CLOCK_H
 #define NETRACKER_CLOCK_H
@@ -11,9 +11,12 @@
 /* The kernel's only clock for timers and stamps here: it runs on through suspend, and no clock setting moves it. */
 #define CLOCK_BOOTTIME 7
 
-/* The clock's steps: how long it sleeps at most while something is due, and at least. */
+/*
+ * The clock's steps: how long it sleeps at most while something is due, and at least. Under load something is always due, and each
+ * time it looks through the times of all sets.
+ */
 #define CLOCK_STEP_NS NSEC_PER_SEC
-#define CLOCK_SLACK_NS 1000000ULL
+#define CLOCK_SLACK_NS 20000000ULL
 
 /*
  * The timer's callback, in timeout.h. It ends connections, and so stands behind all that may set the clock; set_clock() needs no

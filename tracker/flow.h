@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * flow.h - what segments and sockets add to a struct flow, whichever table it is in. For the rooms of both
- * tables, attempt.h, sets.h, handshake.h and connection.h; for socket.h, and for the views.
+ * flow.h - what segments and sockets add to a struct flow, wherever it is. For attempt.h, closing.h and motion.h, for
+ * socket.h, and for the views.
  */
 #ifndef NETRACKER_FLOW_H
 #define NETRACKER_FLOW_H
@@ -29,7 +29,7 @@ static __always_inline void note_owner(struct flow *f, __u64 cgroup, __u32 uid)
 {
 	f->cgroup = cgroup;
 	f->uid = uid;
-	__sync_fetch_and_or(&f->flags, HAS_OWNER);
+	f->flags |= HAS_OWNER;
 }
 
 static __always_inline enum conn_state live_state(__u32 flags)
@@ -39,6 +39,8 @@ static __always_inline enum conn_state live_state(__u32 flags)
 		return S2;
 	case RESP_FIN:
 		return S3;
+	case ORIG_FIN | RESP_FIN:
+		return SF;
 	default:
 		return S1;
 	}
@@ -48,7 +50,7 @@ static __always_inline enum conn_state live_state(__u32 flags)
 static __always_inline enum conn_state handshake_state(__u32 flags)
 {
 	if (flags & RESP_SEEN)
-		return (flags & (ORIG_FIN | RESP_FIN)) == (ORIG_FIN | RESP_FIN) ? SF : live_state(flags);
+		return live_state(flags);
 	return flags & ORIG_FIN ? SH : S0;
 }
 

@@ -14,8 +14,9 @@
 volatile __u32 iface_id;
 
 /*
- * Connections after their handshake. The third ACK inserts (establish), whoever sets ENDED deletes (end_connection), bpftool
- * and the iterators read. Full: the new connection is lost and counted (conn_full), those inside stay right.
+ * Connections at rest: established, and nobody has begun to close them. rest.h alone inserts and deletes, bpftool and the iterators
+ * read; an element does not change. Of two that delete it, one has it. Full: the new connection
+ * is lost and counted (conn_full), those inside stay right.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -27,19 +28,31 @@ struct {
 } conn_map SEC(".maps");
 
 /*
- * Handshakes and watched connections, in sets of eight and eight places chosen by the tuple's hash. A SYN inserts a handshake
- * (on_syn); the third ACK, a RST or the clock removes it. Full: the handshake that waits longest is pushed out and counted
- * (syn_evicted), unanswered ones first. watch() and unwatch() insert and delete connections; full: the one whose time is
- * nearest is ended at once and counted (close_evicted). An array, not an LRU map, because an LRU evicts unseen, and because
- * a look-up in an array is compiled into the program.
+ * Connections in motion, in sets of eight places chosen by the tuple's hash. A SYN takes a place, and a FIN or RST of a connection
+ * at rest; it is free again at the connection's end, or when that goes to rest. Full: the one that is young for longest goes to
+ * rest; else the handshake that waits longest is pushed out and counted (syn_evicted), unanswered ones first; if all are closing,
+ * the one that is silent for longest is ended at once and counted (close_evicted). An array, not an LRU map, because an LRU evicts
+ * unseen, and because a look-up in an array is compiled into the program. With this flag, values begin at a page, and so at a cache
+ * line.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, SYN_SETS);
 	__type(key, __u32);
 	__type(value, struct syn_set);
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } syn_map SEC(".maps");
+
+/* Their memory; sets.h gives it out. In parts, as Linux 6.1 takes no value of more than 4 MiB. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, POOLS);
+	__type(key, __u32);
+	__type(value, struct pool);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} nt_pool SEC(".maps");
 
 /*
  * Which tuples are opening or closing. Guarded by the sets' locks; read without. sets.h writes: who comes opens, who is the last to

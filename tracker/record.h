@@ -32,11 +32,14 @@ static const char dir_name[DIRECTIONS][5] = { [DIR_IN] = "in", [DIR_OUT] = "out"
 static const char no_name[IFACE_NAME_LEN + 1] = "-";
 #define NO_NAME ((const char(*)[IFACE_NAME_LEN])no_name)
 
+/* What no socket has said. */
+static const struct facts no_facts = { .known = false };
+
 /* What a line tells. */
 struct shown {
 	const struct flow_key *key;
 	const struct flow *flow;
-	const struct facts *facts; /* of this host's own socket; NULL: it said nothing */
+	const struct facts *facts; /* of this host's own socket, if known */
 	const char (*ifname)[IFACE_NAME_LEN];
 	__u64 lifetime_ns; /* first SYN to the end, or up to now */
 	__u64 state;       /* enum conn_state, as wide as verifier.h wants it */
@@ -62,7 +65,7 @@ static __always_inline __s64 sent(__u32 end, __u32 isn)
 
 /*
  * Payload bytes that one side sent; -1 if nobody knows. The sequence numbers tell it modulo 2^32, where both the beginning and
- * the end were seen. facts, if not NULL: this host's socket, which counts in 64 bits, but only what was acknowledged or has
+ * the end were seen. facts, if known: this host's socket, which counts in 64 bits, but only what was acknowledged or has
  * arrived so far: its count decides which multiple of 2^32 it is.
  */
 static __always_inline __s64 exact_bytes(const struct flow *f, const struct facts *facts, bool orig)
@@ -71,7 +74,7 @@ static __always_inline __s64 exact_bytes(const struct flow *f, const struct fact
 	bool end_known = f->flags & (orig ? ORIG_END : RESP_END);
 	__u64 count;
 
-	if (!facts)
+	if (!facts->known)
 		return end_known ? sent(end, isn) : -1;
 	if (orig == facts->of_orig) {
 		count = facts->bytes_acked;
@@ -88,7 +91,7 @@ static __always_inline __s64 exact_bytes(const struct flow *f, const struct fact
 #define SHOWS_ENDED(r) !(r)->live
 #define SHOWS_LIVE(r) (r)->live
 #define SHOWS_OWNER(r) ((r)->flow->flags & HAS_OWNER)
-#define SHOWS_SOCKET(r) (r)->facts
+#define SHOWS_SOCKET(r) (r)->facts->known
 #define IS_ZERO(value) !(value)
 #define IS_ONES(value) ((value) == ~0U)
 #define IS_NEVER(value) false
@@ -121,7 +124,7 @@ static __always_inline __s64 exact_bytes(const struct flow *f, const struct fact
 	}
 
 #define PUT_FACT(key, json, of, unit, unknown, heading, width, value) \
-	if (r->facts && !IS_##unknown(r->facts->key)) {               \
+	if (r->facts->known && !IS_##unknown(r->facts->key)) {        \
 		put_literal(t, " " #key "=");                         \
 		put_number(t, r->facts->key);                         \
 		FIELD_DONE(t);                                        \

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * report.h - a connection has ended, or its handshake succeeded: counters, figures by service, the line in the trace. For
- * handshake.h and connection.h. Nobody else writes records.
+ * motion.h and rest.h. Nobody else writes records.
  */
 #ifndef NETRACKER_REPORT_H
 #define NETRACKER_REPORT_H
@@ -37,13 +37,9 @@ __noinline __u32 bucket_of(__u64 ns)
 }
 
 /* The figures of the service that the connection's responder offers. insert: make an entry if there is none. */
-static __always_inline struct service *find_service(const struct scratch *scratch, const struct flow_key *key, const struct flow *f,
-                                                    bool insert)
+static __always_inline struct service *find_service(const struct scratch *scratch, __u16 port, enum direction dir, bool insert)
 {
-	struct service_key service = {
-		.port = key->dport,
-		.dir = dir_of(f),
-	};
+	struct service_key service = { .port = port, .dir = dir };
 	struct service *found = bpf_map_lookup_elem(&nt_services, &service);
 
 	if (found)
@@ -55,14 +51,15 @@ static __always_inline struct service *find_service(const struct scratch *scratc
 	return bpf_map_lookup_elem(&nt_services, &service);
 }
 
-__noinline int count_established(const struct flow_key *key, const struct flow *f, __u64 handshake_ns)
+/* A handshake succeeded. port: the responder's; dir: enum direction. Returns 0. */
+__noinline int count_established(__u32 port, __u32 dir, __u64 handshake_ns)
 {
 	struct scratch *scratch = only_value(&nt_scratch);
 	struct service *service;
 
-	if (!key || !f || !scratch)
+	if (!scratch)
 		return 0;
-	service = find_service(scratch, key, f, true);
+	service = find_service(scratch, port, dir, true);
 	COUNT(established);
 	if (!service)
 		return 0;
@@ -75,7 +72,7 @@ __noinline int count_established(const struct flow_key *key, const struct flow *
 static __always_inline void count_ended(const struct scratch *scratch, const struct flow_key *key, const struct flow *f,
                                         const struct facts *facts, __u64 state, __u64 duration_ns)
 {
-	struct service *service = find_service(scratch, key, f, f->flags & IS_OUTBOUND);
+	struct service *service = find_service(scratch, key->dport, dir_of(f), f->flags & IS_OUTBOUND);
 	__s64 from_orig = exact_bytes(f, facts, true), from_resp = exact_bytes(f, facts, false);
 
 	COUNT(ended[state]);
@@ -121,7 +118,7 @@ static __always_inline void log_record(const struct flow_key *key, const struct 
 	__sync_lock_test_and_set(&record->seq, 0);
 	record->end_ns = end_ns;
 	record->flow = *f;
-	if (facts)
+	if (facts->known)
 		record->facts = *facts;
 	else
 		record->facts.known = false;
@@ -132,25 +129,30 @@ static __always_inline void log_record(const struct flow_key *key, const struct 
 	COUNT(logged);
 }
 
-/* Writes the record's line to the trace, as much of it as fits: docs/fields.md. */
-static __always_inline void trace_record(struct scratch *scratch, const struct flow_key *key, const struct flow *f,
-                                         const struct facts *facts, __u64 state, __u64 duration_ns)
+/* Writes the record's line to the trace, as much of it as fits: docs/fields.md. Returns 0. */
+__noinline int trace_record(const struct flow_key *key, const struct flow *f, const struct facts *facts, __u64 state, __u64 end_ns)
 {
+	struct scratch *scratch = only_value(&nt_scratch);
 	struct shown shown = {
 		.key = key,
 		.flow = f,
 		.facts = facts,
-		.ifname = name_of_iface(f),
-		.lifetime_ns = duration_ns,
 		.state = state,
 	};
-	struct text *t = &scratch->line;
+	struct text *t;
 
+	if (!key || !f || !facts || !scratch || state >= CONN_STATES)
+		return 0;
+	forget_range(state);
+	shown.ifname = name_of_iface(f);
+	shown.lifetime_ns = end_ns - f->start_ns;
+	t = &scratch->line;
 	t->len = 0;
 	put_literal(t, "netracker: ");
 	put_record(t, &shown);
 	t->c[t->whole & (TEXT_LEN - 1)] = '\0';
 	bpf_printk("%s", t->c);
+	return 0;
 }
 
 /*
@@ -182,31 +184,36 @@ static __always_inline bool is_traced(const struct config *config)
 	return true;
 }
 
-/*
- * Every connection comes here once, when it has ended and its entry is gone.
- * facts: what this host's own socket said of it; NULL: nothing.
- * state: enum conn_state, as wide as verifier.h wants it.
- * end_ns: time of the packet that ended it; after a time-out, of the last packet that the tracker looked at.
- */
-__noinline int report(const struct flow_key *key, const struct flow *f, const struct facts *facts, __u64 state, __u64 end_ns)
+/* Counts what has ended, and writes its record into the log. Returns whether it is to be written to the trace, too. */
+__noinline bool count_and_log(const struct flow_key *key, const struct flow *f, const struct facts *facts, __u64 state,
+                              __u64 end_ns)
 {
 	struct scratch *scratch = only_value(&nt_scratch);
 	const struct config *config;
-	__u64 duration_ns;
 
-	if (!key || !f || !scratch || state >= CONN_STATES)
-		return 0;
+	if (!key || !f || !facts || !scratch || state >= CONN_STATES)
+		return false;
 
 	forget_range(state);
 	config = only_value(&nt_config);
-	duration_ns = end_ns - f->start_ns;
-	count_ended(scratch, key, f, facts, state, duration_ns);
-	if (config && !config->quiet) {
-		log_record(key, f, facts, state, end_ns);
-		if (is_traced(config))
-			trace_record(scratch, key, f, facts, state, duration_ns);
-	}
-	return 0;
+	count_ended(scratch, key, f, facts, state, end_ns - f->start_ns);
+	if (!config || config->quiet)
+		return false;
+	log_record(key, f, facts, state, end_ns);
+	return is_traced(config);
+}
+
+/*
+ * Every connection comes here once, when it has ended and nobody else has it.
+ * facts: what this host's own socket said of it, if known.
+ * state: enum conn_state, as wide as verifier.h wants it.
+ * end_ns: time of the packet that ended it; after a time-out, of the last packet that the tracker looked at.
+ */
+static __always_inline void report(const struct flow_key *key, const struct flow *f, const struct facts *facts, __u64 state,
+                                   __u64 end_ns)
+{
+	if (count_and_log(key, f, facts, state, end_ns))
+		trace_record(key, f, facts, state, end_ns);
 }
 
 #endif

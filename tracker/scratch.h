@@ -10,6 +10,18 @@
 #include "segment.h"
 #include "text.h"
 
+/* What has come of a segment of a connection in motion. In memory, where the verifier does not follow all that can come of one. */
+struct outcome {
+	__u32 acts;        /* enum act */
+	__u32 place;       /* of the connection in its set */
+	__u32 predecessor; /* the place of the connection that has to give its tuple up */
+	__u32 flags;       /* of the flow, with this segment */
+	__u32 state;       /* of an attempt that was refused */
+	__u64 start_ns;    /* of the flow */
+	bool reply;        /* the responder sends this segment */
+	bool asked;        /* a socket was */
+};
+
 /*
  * What is too large for the stack, on which all functions of a call chain have 512 bytes together. One per load and CPU. Fetched by
  * the functions that the verifier looks at by themselves, as it (6.1) takes no key of a map from memory that such a function was
@@ -18,22 +30,19 @@
 struct scratch {
 	struct where where;        /* of a packet on the slow path */
 	struct segment segment;    /* the one at work */
-	struct syn_slot slot;      /* a handshake taken out of its set */
-	struct flow_key fresh_key; /* a connection on its way to conn_map */
+	struct slot slot;          /* a connection taken out of its slot */
+	struct flow_key fresh_key; /* a connection on its way to conn_map or from there */
 	struct conn fresh;
-	struct watch watched;   /* a connection whose time is up */
-	struct watch victim;    /* one that has to give way to another */
-	struct flow last;       /* one that has ended */
-	struct facts saved;     /* what its socket said at the first FIN */
 	struct facts facts;     /* what the socket of this segment says */
-	struct facts nothing;   /* stays zero: of a socket that there is not */
 	struct service service; /* stays zero: what a new entry of nt_services starts with */
 	struct text line;       /* the record */
 	__u32 flushed;          /* by flush() */
 	__u32 ended;            /* by the clock in one go */
 	__u64 next_ns;          /* when it has to go off again; 0: nothing is due */
 	__u32 index;            /* see forget() */
-	__u32 watch_index;
+	__u32 attempt_at;
+	__u32 connection_at;
+	struct outcome outcome; /* of a segment, for carry_out() */
 };
 
 struct {

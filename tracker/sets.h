@@ -1,18 +1,28 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * sets.h - the sets of syn_map: their gate, handshakes, watched connections, and when one of both is due. For parse.h, which asks
- * the gate, for NeTracker.bpf.c, which asks whether a set has watched connections, and for handshake.h, connection.h and timeout.h.
- * Nobody else takes a set's lock; what ends in _locked is for who holds it.
+ * sets.h - the sets of connections in motion: their gate, places, slots, and when one of them is due. For parse.h, which asks the
+ * gate, and for NeTracker.bpf.c, closing.h, motion.h, rest.h and timeout.h. What ends in _locked is for who holds the lock of the
+ * set.
+ *
+ * No map can be looked up under a lock, so whoever takes one has found all that belongs to the set before: struct parts.
  */
 #ifndef NETRACKER_SETS_H
 #define NETRACKER_SETS_H
 
-#include "attempt.h"
 #include "maps.h"
 #include "scratch.h"
 #include "segment.h"
 #include "tuple.h"
 #include "verifier.h"
+
+#define BOTH_FINS (ORIG_FIN | RESP_FIN)
+
+/* A connection is young for so long after its handshake. Then it goes to rest, if nobody has begun to close it. */
+#define YOUNG_NS (NSEC_PER_SEC / 2)
+
+/* No slot; no place. */
+#define NO_SLOT POOL_SLOTS
+#define NO_PLACE (2 * SYN_WAYS)
 
 /* The hash's top 13 bits choose the set, all of it makes the tag. */
 static __always_inline __u32 set_index(__u64 hash)
@@ -34,23 +44,24 @@ static __always_inline __u16 gate_bit(__u64 hash)
 	return 1U << (hash >> 47 & 15);
 }
 
+/* The tuple's bit in its set's filter. */
+static __always_inline __u64 filter_bit(__u64 hash)
+{
+	return 1ULL << (hash >> 41 & 63);
+}
+
+/* May there be a connection of this tuple in conn_map? */
+static __always_inline bool may_rest(const struct syn_set *set, __u64 hash)
+{
+	return set->resting && set->filter & filter_bit(hash);
+}
+
 /* What the gate has of the set with this index. */
 static __always_inline __u16 *gate_of(__u32 index)
 {
 	struct gate *gate = only_value(&nt_gate);
 
 	return gate ? &gate->open[bounded(index, SYN_SETS)] : NULL;
-}
-
-static __always_inline bool has_tag(const __u32 *tags, __u32 tag)
-{
-	__u32 i;
-
-#pragma unroll
-	for (i = 0; i < SYN_WAYS; i++)
-		if (tags[i] == tag)
-			return true;
-	return false;
 }
 
 /*
@@ -60,7 +71,8 @@ static __always_inline bool goes_by(__u64 hash)
 {
 	const __u16 *open = gate_of(set_index(hash));
 	const struct syn_set *set;
-	__u32 tag;
+	__u16 tag;
+	__u32 i;
 
 	if (!open || !(*open & gate_bit(hash)))
 		return true;
@@ -68,416 +80,226 @@ static __always_inline bool goes_by(__u64 hash)
 	if (!set)
 		return true;
 	tag = tag_of(hash);
-	return !has_tag(set->tag, tag) && !has_tag(set->watch_tag, tag);
+#pragma unroll
+	for (i = 0; i < SYN_WAYS; i++)
+		if (set->tag[i] == tag && set->open & 1U << i)
+			return false;
+	return true;
 }
 
-/* Makes *due, if it is later or 0, this time; 0 is no time. Of a set only under its lock. */
+/* A set, and what belongs to it elsewhere. */
+struct parts {
+	struct syn_set *set;
+	struct pool *pool;
+	__u16 *gate;
+	__u64 *due;
+};
+
+static __always_inline bool find_parts(__u32 index, struct parts *parts)
+{
+	__u32 pool = bounded(index / (SYN_SETS / POOLS), POOLS), row = bounded(index, SYN_SETS) / DUE_ROW;
+	struct due_row *due = bpf_map_lookup_elem(&nt_due, &row);
+
+	parts->set = bpf_map_lookup_elem(&syn_map, &index);
+	parts->pool = bpf_map_lookup_elem(&nt_pool, &pool);
+	parts->gate = gate_of(index);
+	if (!parts->set || !parts->pool || !parts->gate || !due)
+		return false;
+	parts->due = &due->due_ns[index % DUE_ROW];
+	return true;
+}
+
+/* The slot of place i. */
+static __always_inline struct slot *slot_at(const struct parts *parts, __u32 i)
+{
+	return &parts->pool->slot[bounded(parts->set->at[bounded(i, SYN_WAYS)], POOL_SLOTS)];
+}
+
+/* Returns a slot that is nobody's; NO_SLOT if there is none. */
+static __always_inline __u32 take_slot(struct pool *pool)
+{
+	__u32 slot = NO_SLOT;
+
+	bpf_spin_lock(&pool->lock);
+	if (pool->free)
+		slot = pool->free_slot[bounded(--pool->free, POOL_SLOTS)];
+	else if (pool->fresh < POOL_SLOTS)
+		slot = pool->fresh++;
+	bpf_spin_unlock(&pool->lock);
+	return slot;
+}
+
+static __always_inline void give_slot(struct pool *pool, __u32 slot)
+{
+	bpf_spin_lock(&pool->lock);
+	pool->free_slot[bounded(pool->free++, POOL_SLOTS)] = slot;
+	bpf_spin_unlock(&pool->lock);
+}
+
+/* Makes *due, if it is later or 0, this time; 0 is no time. */
 static __always_inline void note_due(__u64 *due, __u64 due_ns)
 {
 	if (due_ns && (!*due || due_ns < *due))
 		*due = due_ns;
 }
 
-/* When the set with this index is due. */
-static __always_inline __u64 *due_of(__u32 index)
+/* Has the clock come to the set at this time, or earlier. */
+static __always_inline void note_due_locked(const struct parts *parts, __u64 due_ns)
 {
-	__u32 row = index / DUE_ROW;
-	struct due_row *found = bpf_map_lookup_elem(&nt_due, &row);
-
-	return found ? &found->due_ns[index % DUE_ROW] : NULL;
+	if (parts->set->due_ns && parts->set->due_ns <= due_ns)
+		return;
+	parts->set->due_ns = due_ns;
+	*parts->due = due_ns;
 }
 
-/* A set, and what the gate and the clock have of it. */
-struct set_parts {
-	struct syn_set *set;
-	__u16 *open;
-	__u64 *due;
+static __always_inline void open_gate_locked(const struct parts *parts, __u32 i, __u64 hash)
+{
+	parts->set->open |= 1U << bounded(i, SYN_WAYS);
+	*parts->gate |= gate_bit(hash);
+}
+
+/* The gate shuts when nothing in the set is open; until then more is looked at than need be. */
+static __always_inline void shut_gate_locked(const struct parts *parts, __u32 i)
+{
+	parts->set->open &= ~(1U << bounded(i, SYN_WAYS));
+	if (!parts->set->open)
+		*parts->gate = 0;
+}
+
+/* Notes that one connection more is in conn_map, or on its way there. */
+static __always_inline void note_rest_locked(struct syn_set *set, __u64 hash)
+{
+	set->resting++;
+	set->filter |= filter_bit(hash);
+}
+
+/* One less. */
+static __always_inline void note_leave_locked(struct syn_set *set)
+{
+	if (set->resting && !--set->resting)
+		set->filter = 0;
+}
+
+/* Where a connection was found. NO_PLACE: nowhere. */
+struct places {
+	__u32 attempt;    /* the place of the one that is being opened */
+	__u32 connection; /* of the established one */
+	bool reply;       /* the responder of the attempt sends this segment */
+	bool from_resp;   /* the responder of the connection */
 };
 
-static __always_inline bool find_set(__u32 index, struct set_parts *parts)
+/* Finds what there is of the segment's tuple in its set, except what has ended or will as soon as it has moved. */
+static __always_inline void find_locked(struct scratch *scratch, const struct parts *parts, const struct segment *s,
+                                        struct places *found)
 {
-	parts->set = bpf_map_lookup_elem(&syn_map, &index);
-	parts->open = gate_of(index);
-	parts->due = due_of(index);
-	return parts->set && parts->open && parts->due;
-}
+	volatile __u32 *attempt = &scratch->attempt_at, *connection = &scratch->connection_at;
+	__u16 tag = tag_of(s->hash);
+	__u32 i;
 
-/* After something has left the set. The gate shuts when nothing is left; until then more is looked at than need be. */
-static __always_inline void shut_gate_locked(const struct syn_set *set, __u16 *open)
-{
-	if (!set->live && !set->watched)
-		*open = 0;
-}
-
-/* Returns the index of the tuple's slot, or SYN_WAYS. *reply: the responder sends this segment. */
-static __always_inline __u32 find_slot_locked(struct scratch *scratch, struct syn_set *set, const struct segment *s, bool *reply)
-{
-	__u32 tag = tag_of(s->hash), i;
-
+	*attempt = NO_PLACE;
+	*connection = NO_PLACE;
 	NOT_UNROLLED
 	for (i = 0; i < SYN_WAYS; i++) {
-		if (set->tag[i] != tag)
+		const struct slot *slot;
+		__u32 at = i;
+
+		if (parts->set->tag[i] != tag)
+			continue;
+		slot = slot_at(parts, i);
+		if (slot->flow.flags & (ENDED | REPLACED))
 			continue;
 		read_from_here(s);
-		*reply = false;
-		if (same_key(&set->slot[i].key, &s->key))
-			break;
-		*reply = true;
-		if (opposite_key(&set->slot[i].key, &s->key))
-			break;
+		if (!same_key(&slot->key, &s->key)) {
+			if (!opposite_key(&slot->key, &s->key))
+				continue;
+			at |= SYN_WAYS;
+		}
+		if (slot->flow.flags & ESTABLISHED)
+			*connection = at;
+		else
+			*attempt = at;
 	}
-	return forget(&scratch->index, i);
+	found->attempt = *attempt;
+	found->connection = *connection;
+	found->reply = found->attempt & SYN_WAYS;
+	found->from_resp = found->connection & SYN_WAYS;
 }
 
-/*
- * The slot for a new handshake: a free one, else the unanswered or, if all are answered, the answered one that waits longest.
- * SYN_WAYS if all are just moving to conn_map.
- */
-static __always_inline __u32 find_place_locked(struct scratch *scratch, const struct syn_set *set)
+/* Who may have to give way, first to last. */
+enum rank {
+	RANK_YOUNG, /* goes to rest, and nothing is lost */
+	RANK_UNANSWERED,
+	RANK_ANSWERED,
+	RANK_CLOSING,
+	RANK_NOBODY, /* on its way, or being reported */
+};
+
+static __always_inline enum rank rank_of(const struct flow *f)
 {
-	__u64 oldest = ~0ULL;
-	__u32 i, place = SYN_WAYS;
+	if (f->flags & (MOVING | ENDED))
+		return RANK_NOBODY;
+	if (!(f->flags & ESTABLISHED))
+		return f->flags & RESP_SEEN ? RANK_ANSWERED : RANK_UNANSWERED;
+	return f->flags & (BOTH_FINS | RST_PENDING) ? RANK_CLOSING : RANK_YOUNG;
+}
+
+/* A free place, else that of who has waited longest of the lowest rank from `from` to below `limit`; else NO_PLACE. */
+static __always_inline __u32 find_place_locked(struct scratch *scratch, const struct parts *parts, enum rank from, enum rank limit)
+{
+	__u64 first = (__u64)limit << 60;
+	__u32 i, place = NO_PLACE;
 
 	NOT_UNROLLED
 	for (i = 0; i < SYN_WAYS; i++) {
-		const struct flow *f = &set->slot[i].flow;
-		__u64 rank = f->last_ns;
+		const struct flow *f;
+		__u64 rank;
 
-		if (!set->tag[i]) {
+		if (!parts->set->tag[i]) {
 			place = i;
 			break;
 		}
-		if (f->flags & PROMOTING)
-			continue;
-		if (f->flags & RESP_SEEN)
-			rank |= 1ULL << 63;
-		if (rank < oldest) {
-			oldest = rank;
+		f = &slot_at(parts, i)->flow;
+		rank = (__u64)rank_of(f) << 60 | f->last_ns >> 4;
+		if (rank >> 60 >= from && rank < first) {
+			first = rank;
 			place = i;
 		}
 	}
 	return forget(&scratch->index, place);
 }
 
-static __always_inline void free_slot_locked(struct syn_set *set, __u16 *open, __u32 i)
+/* How many places are taken. Without a branch, of which there would be two to the eighth ways for the verifier. */
+static __always_inline __u32 places_taken(const struct syn_set *set)
 {
-	set->tag[bounded(i, SYN_WAYS)] = 0;
-	set->live--;
-	shut_gate_locked(set, open);
+	__u32 i, taken = 0;
+
+#pragma unroll
+	for (i = 0; i < SYN_WAYS; i++)
+		taken += (set->tag[i] + 0xffffU) >> 16;
+	return taken;
 }
 
-enum syn_outcome {
-	SYN_AGAIN,
-	SYN_NEW,
-	SYN_REPLACED, /* a new attempt took the place of an old one on the same tuple */
-	SYN_EVICTED,
-	SYN_NO_PLACE,
-};
-
-/* Which slot the SYN gets, *at, and what that means. *reply: of the responder's SYN, which crosses the originator's. */
-static __always_inline enum syn_outcome place_syn_locked(struct scratch *scratch, struct syn_set *set, const struct segment *s,
-                                                         __u32 *at, bool *reply)
+/* Frees a place. Returns its slot, for give_slot(). */
+static __always_inline __u32 free_place_locked(const struct parts *parts, __u32 i)
 {
-	__u32 i = find_slot_locked(scratch, set, s, reply);
-	const struct flow *f;
-
-	if (i == SYN_WAYS) {
-		i = find_place_locked(scratch, set);
-		*at = bounded(i, SYN_WAYS);
-		return i == SYN_WAYS ? SYN_NO_PLACE : set->tag[*at] ? SYN_EVICTED : SYN_NEW;
-	}
-	*at = bounded(i, SYN_WAYS);
-	f = &set->slot[*at].flow;
-	return !*reply && f->orig_isn != s->seq && !(f->flags & PROMOTING) ? SYN_REPLACED : SYN_AGAIN;
+	i = bounded(i, SYN_WAYS);
+	shut_gate_locked(parts, i);
+	parts->set->tag[i] = 0;
+	return parts->set->at[i];
 }
 
 /*
- * Gives a SYN a slot in its set, or notes it in the one that it has. flags: those that a new handshake begins with. What has to
- * leave its slot for it is in *out.
+ * Frees the place of a connection that has ENDED, and its gate is shut: nobody else writes what is written here. The slot itself
+ * becomes somebody else's under the lock of its pool.
  */
-static __always_inline enum syn_outcome take_syn(struct scratch *scratch, const struct set_parts *parts, const struct segment *s,
-                                                 __u32 flags, const struct owner *owner, __u64 due_ns, struct syn_slot *out)
+static __always_inline void free_ended(const struct parts *parts, __u32 i)
 {
-	struct syn_set *set = parts->set;
-	enum syn_outcome outcome;
-	bool reply = false;
-	__u32 i;
-
-	bpf_spin_lock(&set->lock);
-	outcome = place_syn_locked(scratch, set, s, &i, &reply);
-	if (outcome == SYN_AGAIN) {
-		note_syn_again_locked(&set->slot[i].flow, s, reply);
-	} else if (outcome != SYN_NO_PLACE) {
-		if (outcome != SYN_NEW)
-			*out = set->slot[i];
-		else
-			set->live++;
-		open_slot_locked(&set->slot[i], s, flags);
-		set->tag[i] = tag_of(s->hash);
-		*parts->open |= gate_bit(s->hash);
-		if (owner->known)
-			note_owner(&set->slot[i].flow, owner->cgroup, owner->uid);
-		note_due(parts->due, due_ns);
-	}
-	bpf_spin_unlock(&set->lock);
-	return outcome;
-}
-
-/*
- * Notes any segment but a SYN or RST in its handshake. Returns the index of the slot, of which there is a copy in *key and *flow;
- * SYN_WAYS: there is none, and *noted says that the segment is not its own.
- */
-static __always_inline __u32 take_segment(struct scratch *scratch, struct syn_set *set, const struct segment *s,
-                                          const struct owner *owner, struct noted *noted, struct flow_key *key, struct flow *flow)
-{
-	bool reply = false;
-	__u32 i;
-
-	*noted = (struct noted){ .believed = true };
-	bpf_spin_lock(&set->lock);
-	i = find_slot_locked(scratch, set, s, &reply);
-	if (i < SYN_WAYS) {
-		struct syn_slot *slot = &set->slot[i];
-
-		*noted = note_locked(slot, s, reply, owner);
-		*flow = slot->flow;
-		*key = slot->key;
-	}
-	bpf_spin_unlock(&set->lock);
-	return i;
-}
-
-enum rst_outcome {
-	RST_OF_NONE, /* there is no handshake of this tuple */
-	RST_ENDS,
-	RST_NOTED,      /* the handshake is just moving to conn_map, and takes the RST along */
-	RST_UNBELIEVED, /* there is one, but its receiver would discard the RST */
-};
-
-/* A RST takes the handshake that it ends out of the set into *out; *state: how it ended. */
-static __always_inline enum rst_outcome take_rst(struct scratch *scratch, const struct set_parts *parts, const struct segment *s,
-                                                 enum conn_state *state, struct syn_slot *out)
-{
-	enum rst_outcome outcome = RST_OF_NONE;
-	struct syn_set *set = parts->set;
-	bool reply = false;
-	__u32 i;
-
-	bpf_spin_lock(&set->lock);
-	i = find_slot_locked(scratch, set, s, &reply);
-	if (i < SYN_WAYS) {
-		*state = judge_rst_locked(&set->slot[i], s, reply);
-		if (*state == S0) {
-			outcome = RST_UNBELIEVED;
-		} else if (set->slot[i].flow.flags & PROMOTING) {
-			note_rst_locked(&set->slot[i].flow, s, reply);
-			outcome = RST_NOTED;
-		} else {
-			*out = set->slot[i];
-			free_slot_locked(set, parts->open, i);
-			outcome = RST_ENDS;
-		}
-	}
-	bpf_spin_unlock(&set->lock);
-	return outcome;
-}
-
-/* FINs and a RST that a handshake saw while it moved to conn_map. */
-struct latecomers {
-	__u32 flags; /* ORIG_FIN, RESP_FIN, RST_PENDING, RST_BY_ORIG, and others that say nothing here */
-	__u32 orig_end;
-	__u32 resp_end;
-	__u32 rst_seq;
-	__u64 rst_ns;
-};
-
-/* Frees the slot of a handshake that is in conn_map by now. */
-static __always_inline struct latecomers leave_slot(struct syn_set *set, __u16 *open, __u32 i)
-{
-	struct latecomers late;
+	__u32 slot;
 
 	i = bounded(i, SYN_WAYS);
-	bpf_spin_lock(&set->lock);
-	late.flags = set->slot[i].flow.flags;
-	late.orig_end = set->slot[i].flow.orig_end;
-	late.resp_end = set->slot[i].flow.resp_end;
-	late.rst_seq = set->slot[i].flow.rst_seq;
-	late.rst_ns = set->slot[i].flow.last_ns;
-	free_slot_locked(set, open, i);
-	bpf_spin_unlock(&set->lock);
-	return late;
-}
-
-/* The place of this connection among the watches, or SYN_WAYS. */
-static __always_inline __u32 find_watch_locked(struct scratch *scratch, const struct syn_set *set, const struct flow_key *key,
-                                               __u32 tag)
-{
-	__u32 i;
-
-	NOT_UNROLLED
-	for (i = 0; i < SYN_WAYS; i++)
-		if (set->watch_tag[i] == tag && same_key(&set->watch[i].key, key))
-			break;
-	return forget(&scratch->index, i);
-}
-
-/* A free place for a watch, else that of the connection whose time is nearest. */
-static __always_inline __u32 find_watch_place_locked(struct scratch *scratch, const struct syn_set *set)
-{
-	__u64 nearest = ~0ULL;
-	__u32 i, place = 0;
-
-	NOT_UNROLLED
-	for (i = 0; i < SYN_WAYS; i++) {
-		if (!set->watch_tag[i]) {
-			place = i;
-			break;
-		}
-		if (set->watch[i].due_ns < nearest) {
-			nearest = set->watch[i].due_ns;
-			place = i;
-		}
-	}
-	return forget(&scratch->index, place);
-}
-
-/*
- * Watches the connection that began at start_ns: its packets are looked at, and the clock comes to it at due_ns. facts, if known,
- * are kept for its end. Returns true if another one has to give way: *victim.
- *
- * It may have ended on another CPU by now; then the clock finds a watch without a connection, and forgets it.
- */
-__noinline bool watch(const struct flow_key *key, __u64 start_ns, __u64 due_ns, const struct facts *facts, struct watch *victim)
-{
-	struct scratch *scratch = only_value(&nt_scratch);
-	struct set_parts parts;
-	struct syn_set *set;
-	struct watch *place;
-	bool evicts = false;
-	__u32 i, tag;
-	__u64 hash;
-
-	if (!key || !victim || !scratch)
-		return false;
-	hash = hash_key(key);
-	tag = tag_of(hash);
-	if (!find_set(set_index(hash), &parts))
-		return false;
-	set = parts.set;
-
-	bpf_spin_lock(&set->lock);
-	i = find_watch_locked(scratch, set, key, tag);
-	if (i == SYN_WAYS) {
-		i = bounded(find_watch_place_locked(scratch, set), SYN_WAYS);
-		evicts = set->watch_tag[i];
-		if (evicts)
-			*victim = set->watch[i];
-		else
-			set->watched++;
-		set->watch_tag[i] = tag;
-		set->watch[i].key = *key;
-		set->watch[i].start_ns = 0;
-		*parts.open |= gate_bit(hash);
-	}
-	place = &set->watch[bounded(i, SYN_WAYS)];
-	place->due_ns = due_ns;
-	if (facts && facts->known)
-		place->facts = *facts;
-	else if (place->start_ns != start_ns)
-		place->facts.known = false;
-	place->start_ns = start_ns;
-	note_due(parts.due, due_ns);
-	bpf_spin_unlock(&set->lock);
-	return evicts;
-}
-
-/* Watches the connection no more. Returns whether there are facts of it: *facts. */
-__noinline bool unwatch(const struct flow_key *key, __u64 start_ns, struct facts *facts)
-{
-	struct scratch *scratch = only_value(&nt_scratch);
-	struct set_parts parts;
-	struct syn_set *set;
-	bool known = false;
-	__u64 hash;
-	__u32 i;
-
-	if (!key || !facts || !scratch)
-		return false;
-	hash = hash_key(key);
-	if (!find_set(set_index(hash), &parts))
-		return false;
-	set = parts.set;
-	bpf_spin_lock(&set->lock);
-	i = find_watch_locked(scratch, set, key, tag_of(hash));
-	if (i < SYN_WAYS && set->watch[bounded(i, SYN_WAYS)].start_ns == start_ns) {
-		known = set->watch[bounded(i, SYN_WAYS)].facts.known;
-		if (known)
-			*facts = set->watch[bounded(i, SYN_WAYS)].facts;
-		set->watch_tag[bounded(i, SYN_WAYS)] = 0;
-		set->watched--;
-		shut_gate_locked(set, parts.open);
-	}
-	bpf_spin_unlock(&set->lock);
-	return known;
-}
-
-enum expired {
-	NOTHING_EXPIRED,
-	HANDSHAKE_EXPIRED,
-	WATCH_EXPIRED,
-};
-
-/*
- * Takes one out of the set whose time is up: a handshake into *out, or a watch into *watched. If there is none, notes
- * when the next one's is.
- */
-__noinline enum expired take_expired(__u32 index, __u64 now, __u64 timeout, struct syn_slot *out, struct watch *watched)
-{
-	struct scratch *scratch = only_value(&nt_scratch);
-	volatile __u32 *slot_at, *watch_at;
-	struct set_parts parts;
-	struct syn_set *set;
-	__u32 i, slot, place;
-	__u64 *due;
-
-	if (!find_set(index, &parts) || !scratch || !out || !watched)
-		return NOTHING_EXPIRED;
-	set = parts.set;
-	due = parts.due;
-	slot_at = &scratch->index;
-	watch_at = &scratch->watch_index;
-	bpf_spin_lock(&set->lock);
-	*slot_at = SYN_WAYS;
-	*watch_at = SYN_WAYS;
-	*due = 0;
-	NOT_UNROLLED
-	for (i = 0; i < SYN_WAYS; i++) {
-		const struct flow *f = &set->slot[i].flow;
-
-		if (set->tag[i] && !(f->flags & PROMOTING)) {
-			if (f->last_ns + timeout <= now)
-				*slot_at = i;
-			note_due(due, f->last_ns + timeout);
-		}
-		if (set->watch_tag[i]) {
-			if (set->watch[i].due_ns <= now)
-				*watch_at = i;
-			note_due(due, set->watch[i].due_ns);
-		}
-	}
-	slot = *slot_at;
-	place = *watch_at;
-	if (slot < SYN_WAYS) {
-		*out = set->slot[slot];
-		free_slot_locked(set, parts.open, slot);
-	} else if (place < SYN_WAYS) {
-		*watched = set->watch[place];
-		set->watch_tag[place] = 0;
-		set->watched--;
-		shut_gate_locked(set, parts.open);
-	}
-	bpf_spin_unlock(&set->lock);
-	return slot < SYN_WAYS ? HANDSHAKE_EXPIRED : place < SYN_WAYS ? WATCH_EXPIRED : NOTHING_EXPIRED;
+	slot = parts->set->at[i];
+	*(volatile __u16 *)&parts->set->tag[i] = 0;
+	give_slot(parts->pool, slot);
 }
 
 #endif

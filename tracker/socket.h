@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * socket.h - what this host's own sockets know: of a connection, ask_socket(); whose it is, find_owner(). For handshake.h and
- * connection.h. Nobody else asks sockets.
+ * socket.h - what this host's own sockets know: of a connection, ask_socket(); whose it is, find_owner(). For motion.h and
+ * rest.h. Nobody else asks sockets.
  */
 #ifndef NETRACKER_SOCKET_H
 #define NETRACKER_SOCKET_H
@@ -128,15 +128,6 @@ static __always_inline void find_owner(struct __sk_buff *skb, const struct segme
 	owner->cgroup = bpf_skb_cgroup_id(skb);
 	owner->uid = bpf_get_socket_uid(skb);
 	owner->known = true;
-}
-
-/*
- * On lo, or with both ends of a veth tracked, both sockets may be asked. The record is about the one on the side that its
- * direction names: the originator's if it went out, else the responder's; whoever closes first.
- */
-static __always_inline bool is_ours(const struct facts *facts, __u32 flags)
-{
-	return facts->of_orig == !!(flags & IS_OUTBOUND);
 }
 
 #endif

@@ -7,9 +7,10 @@
 #define NETRACKER_TIMEOUT_H
 
 #include "clock.h"
-#include "connection.h"
-#include "handshake.h"
+#include "closing.h"
 #include "maps.h"
+#include "motion.h"
+#include "rest.h"
 #include "scratch.h"
 #include "sets.h"
 #include "verifier.h"
@@ -20,42 +21,88 @@
 /* Time-outs that the clock looks at in one go, at most; so it may leave some for the next. */
 #define TICK_BATCH 256
 
-/* The clock came to a watched connection: it has ended, or packets have been seen since and it gets more time. */
-static __always_inline void look_at_watched(struct scratch *scratch, const struct watch *watched, __u64 now)
-{
-	struct conn *c = find_watched(watched);
-	__u64 due_ns = c ? due_at(&c->flow) : 0;
-	bool by_silence;
+enum expired {
+	NOTHING_EXPIRED,
+	ATTEMPT_EXPIRED,
+	CLOSING_EXPIRED,
+	YOUNG_EXPIRED,
+};
 
-	if (!due_ns)
-		return;
-	if (due_ns > now) {
-		/* Into the place that it has just left, if nobody was faster. */
-		watch_until(scratch, &watched->key, watched->start_ns, due_ns, &watched->facts, now);
-		return;
+/*
+ * Takes one out of the set whose time is up, into *out; a young one is left in scratch->index, its place. If there is none, notes
+ * when the next one's is. everything: the time of all is up, young ones too.
+ */
+__noinline int take_expired(__u32 index, __u64 now, bool everything, struct slot *out)
+{
+	__u64 handshake_timeout = handshake_timeout_ns(), close_timeout = close_timeout_ns();
+	struct scratch *scratch = only_value(&nt_scratch);
+	enum expired expired = NOTHING_EXPIRED;
+	__u32 i, place, slot = NO_SLOT;
+	volatile __u32 *at;
+	struct parts parts;
+
+	if (!scratch || !out || !find_parts(index, &parts))
+		return NOTHING_EXPIRED;
+	at = &scratch->index;
+	bpf_spin_lock(&parts.set->lock);
+	*at = NO_PLACE;
+	parts.set->due_ns = 0;
+	NOT_UNROLLED
+	for (i = 0; i < SYN_WAYS; i++) {
+		const struct flow *f = &slot_at(&parts, i)->flow;
+		__u64 due_ns;
+
+		if (!parts.set->tag[i] || f->flags & ENDED)
+			continue;
+		due_ns = due_at(f, handshake_timeout, close_timeout);
+		if (!(f->flags & MOVING) && (everything || due_ns <= now))
+			*at = i;
+		note_due(&parts.set->due_ns, due_ns);
 	}
-	by_silence = c->flow.flags & RST_PENDING;
-	if (end_unclosed(scratch, &watched->key, c, &watched->facts, now) && !by_silence)
-		COUNT(expired);
+	*parts.due = parts.set->due_ns;
+	place = *at;
+	if (place < SYN_WAYS) {
+		struct slot *found = slot_at(&parts, place);
+
+		expired = !(found->flow.flags & ESTABLISHED)    ? ATTEMPT_EXPIRED
+		          : rank_of(&found->flow) == RANK_YOUNG ? YOUNG_EXPIRED
+		                                                : CLOSING_EXPIRED;
+		if (everything && expired == YOUNG_EXPIRED)
+			expired = CLOSING_EXPIRED;
+		if (expired != YOUNG_EXPIRED) {
+			*out = *found;
+			slot = free_place_locked(&parts, place);
+		}
+	}
+	bpf_spin_unlock(&parts.set->lock);
+	if (slot != NO_SLOT)
+		give_slot(parts.pool, slot);
+	return expired;
 }
 
 /* Ends what is due in a set. Returns the number of time-outs that were looked at. */
 __noinline int on_due(__u32 index, __u64 now)
 {
-	__u64 timeout = handshake_timeout_ns();
 	struct scratch *scratch = only_value(&nt_scratch);
+	bool by_silence;
 	int n;
 
 	if (!scratch)
 		return 0;
 	for (n = 0; n < 2 * SYN_WAYS; n++) {
-		switch (take_expired(index, now, timeout, &scratch->slot, &scratch->watched)) {
-		case HANDSHAKE_EXPIRED:
+		switch (take_expired(index, now, false, &scratch->slot)) {
+		case ATTEMPT_EXPIRED:
 			if (give_up(&scratch->slot))
 				COUNT(expired);
 			break;
-		case WATCH_EXPIRED:
-			look_at_watched(scratch, &scratch->watched, now);
+		case CLOSING_EXPIRED:
+			by_silence = scratch->slot.flow.flags & RST_PENDING;
+			end_taken(&scratch->slot, now);
+			if (!by_silence)
+				COUNT(expired);
+			break;
+		case YOUNG_EXPIRED:
+			lay_to_rest(index, scratch->index, now);
 			break;
 		default:
 			return n;
@@ -120,40 +167,39 @@ static __always_inline bool is_flushed_enough(struct scratch *scratch)
 	return scratch->flushed >= FLUSH_BATCH;
 }
 
-/* What is in a set: its handshakes, and the connections that it watches. */
+/* What is in motion in a set. */
 static long flush_set(void *map __unused, const __u32 *index, struct syn_set *set, void *context __unused)
 {
 	struct scratch *scratch = only_value(&nt_scratch);
-	struct conn *c;
 	int n;
 
-	if (!scratch || (!set->live && !set->watched))
+	if (!scratch || !places_taken(set))
 		return 0;
-	for (n = 0; n < 2 * SYN_WAYS; n++) {
-		enum expired taken = take_expired(*index, ~0ULL, 0, &scratch->slot, &scratch->watched);
+	for (n = 0; n < SYN_WAYS; n++) {
+		enum expired taken = take_expired(*index, 0, true, &scratch->slot);
 
 		if (taken == NOTHING_EXPIRED)
 			break;
-		if (taken == HANDSHAKE_EXPIRED) {
+		if (taken == ATTEMPT_EXPIRED)
 			give_up(&scratch->slot);
-		} else {
-			c = find_watched(&scratch->watched);
-			if (c)
-				end_unclosed(scratch, &scratch->watched.key, c, &scratch->watched.facts, bpf_ktime_get_boot_ns());
-		}
+		else
+			end_taken(&scratch->slot, bpf_ktime_get_boot_ns());
 		scratch->flushed++;
 	}
 	return is_flushed_enough(scratch);
 }
 
-static long flush_connection(void *map __unused, const struct flow_key *key, struct conn *c, void *context __unused)
+static long flush_connection(void *map __unused, const struct flow_key *key, struct conn *c __unused, void *context __unused)
 {
 	struct scratch *scratch = only_value(&nt_scratch);
-	struct flow_key copy = *key;
+	struct syn_set *set;
 
 	if (!scratch)
 		return 1;
-	end_unclosed(scratch, &copy, c, &scratch->nothing, bpf_ktime_get_boot_ns());
+	scratch->fresh_key = *key;
+	set = set_of(hash_key(&scratch->fresh_key));
+	if (set)
+		end_resting(scratch, set, bpf_ktime_get_boot_ns());
 	scratch->flushed++;
 	return is_flushed_enough(scratch);
 }

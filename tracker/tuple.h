@@ -36,9 +36,10 @@ static __always_inline __u64 hash_key(const struct flow_key *key)
 	return mix(fold(key->src, key->dst), bpf_htons(key->sport), bpf_htons(key->dport));
 }
 
-static __always_inline __u32 tag_of(__u64 hash)
+/* Never 0. */
+static __always_inline __u16 tag_of(__u64 hash)
 {
-	return (__u32)(hash ^ hash >> 32) | 1;
+	return (hash ^ hash >> 32) | 1;
 }
 
 static __always_inline void map_ipv4(__u8 *to, __be32 address)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-/* connections: the established connections, a line each, for people. Iterates over conn_map. */
+/* connections: the connections at rest, a line each, for people. Iterates over conn_map. */
 #include "view.h"
 
 SEC("iter/bpf_map_elem")
@@ -11,14 +11,14 @@ int connections(struct bpf_iter__bpf_map_elem *ctx)
 
 	if (!line)
 		return AGAIN;
-	if (ctx->meta->seq_num == 0)
+	/* The call after the last element has the number 0, too, if there was one element or none. */
+	if (ctx->meta->seq_num == 0 && (key || !ctx->meta->seq->count))
 		print_table_head(ctx->meta->seq);
 	if (key && conn) {
 		struct flow_key tuple = *key;
 		struct flow flow = conn->flow;
 
-		if (!(flow.flags & ENDED))
-			print_table_row(ctx->meta->seq, line, &tuple, &flow, live_state(flow.flags));
+		print_table_row(ctx->meta->seq, line, &tuple, &flow, live_state(flow.flags));
 	}
 	return 0;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-/* handshake_records: the connections that are being opened, a line each, for programs. Iterates over syn_map. */
+/* handshake_records: the connections in motion, a line each, for programs. Iterates over syn_map. */
 #include "view.h"
 
 SEC("iter/bpf_map_elem")
@@ -7,13 +7,14 @@ int handshake_records(struct bpf_iter__bpf_map_elem *ctx)
 {
 	const struct syn_set *set = ctx->value;
 	struct text *line = new_line();
-	struct syn_slot slot;
-	int i;
+	const __u32 *index = ctx->key;
+	struct slot slot;
+	__u32 i;
 
 	if (!line)
 		return AGAIN;
-	for (i = 0; set && i < SYN_WAYS; i++)
-		if (copy_handshake(set, i, &slot))
-			print_record(ctx->meta->seq, line, &slot.key, &slot.flow, handshake_state(slot.flow.flags));
+	for (i = 0; set && index && i < SYN_WAYS; i++)
+		if (copy_moving(*index, set, i, &slot))
+			print_record(ctx->meta->seq, line, &slot.key, &slot.flow, moving_state(&slot.flow));
 	return 0;
 }

@@ -134,7 +134,7 @@ __noinline int put_json_address(struct text *t, const struct address *a)
 #define JSON_FACT(key, json, of, unit, unknown, heading, width, value) \
 	{                                                              \
 		put_literal(t, ",\"" json "\":");                      \
-		if (r->facts && !IS_##unknown(r->facts->key))          \
+		if (r->facts->known && !IS_##unknown(r->facts->key))   \
 			put_number(t, r->facts->key);                  \
 		else                                                   \
 			put_literal(t, "null");                        \

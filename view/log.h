@@ -110,7 +110,7 @@ static __always_inline bool show(struct seq_file *seq, struct reading *reading, 
 	struct shown shown = {
 		.key = &record->key,
 		.flow = &record->flow,
-		.facts = record->facts.known ? &record->facts : NULL,
+		.facts = &record->facts,
 		.ifname = &record->ifname,
 		.lifetime_ns = record->end_ns - record->flow.start_ns,
 		.state = state,

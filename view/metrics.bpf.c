@@ -35,6 +35,7 @@ enum step {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, SYN_SETS);
 	__type(key, __u32);
 	__type(value, struct syn_set);
@@ -132,14 +133,20 @@ static long add_cpu(__u32 cpu, struct counters *sum)
 	return 0;
 }
 
+/* Adds the connections that are being opened in a set. */
 static long add_handshakes(struct bpf_map *map, const __u32 *key, const struct syn_set *set, __u64 *sum)
 {
-	*sum += set->live;
+	__u32 quarter = *key / (SYN_SETS / POOLS), i;
+	const struct pool *pool = bpf_map_lookup_elem(&nt_pool, &quarter);
+
+	for (i = 0; pool && i < SYN_WAYS; i++)
+		if (set->tag[i] && !(pool->slot[set->at[i] & (POOL_SLOTS - 1)].flow.flags & ESTABLISHED))
+			++*sum;
 	return 0;
 }
 
 /*
- * What conn_map holds, by the law of conservation in NeTracker.h: to count a million entries would keep this CPU from other
+ * Established connections, by the law of conservation in NeTracker.h: to count a million entries would keep this CPU from other
  * work for a tenth of a second. While packets arrive, the counters of different CPUs are of slightly different times.
  */
 static __always_inline __u64 live_connections(const struct counters *sum, __u64 handshakes)

@@ -29,6 +29,7 @@ __noinline int put_live_object(struct text *t, const struct flow_key *key, const
 	shown = (struct shown){
 		.key = key,
 		.flow = flow,
+		.facts = &no_facts,
 		.ifname = iface_name(flow),
 		.lifetime_ns = age_of(flow),
 		.state = state,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-/* records: the established connections, a line each, for programs. Iterates over conn_map. */
+/* records: the connections at rest, a line each, for programs. Iterates over conn_map. */
 #include "view.h"
 
 SEC("iter/bpf_map_elem")
@@ -15,8 +15,7 @@ int records(struct bpf_iter__bpf_map_elem *ctx)
 		struct flow_key tuple = *key;
 		struct flow flow = conn->flow;
 
-		if (!(flow.flags & ENDED))
-			print_record(ctx->meta->seq, line, &tuple, &flow, live_state(flow.flags));
+		print_record(ctx->meta->seq, line, &tuple, &flow, live_state(flow.flags));
 	}
 	return 0;
 }

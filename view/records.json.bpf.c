@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
-/* records.json: the established connections as JSON, one object a line. Iterates over conn_map. */
+/* records.json: the connections at rest as JSON, one object a line. Iterates over conn_map. */
 #include "objects.h"
 
 SEC("iter/bpf_map_elem")
@@ -15,8 +15,7 @@ int records_json(struct bpf_iter__bpf_map_elem *ctx)
 		struct flow_key tuple = *key;
 		struct flow flow = conn->flow;
 
-		if (!(flow.flags & ENDED))
-			print_object(ctx->meta->seq, line, &tuple, &flow, live_state(flow.flags));
+		print_object(ctx->meta->seq, line, &tuple, &flow, live_state(flow.flags));
 	}
 	return 0;
 }

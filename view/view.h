@@ -24,6 +24,15 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } nt_ifaces SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, POOLS);
+	__type(key, __u32);
+	__type(value, struct pool);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} nt_pool SEC(".maps");
+
 /*
  * A line, in memory of the task that reads the file, as it can be interrupted by another. The verifier does not follow what is
  * written there, as it would on the stack.
@@ -74,6 +83,7 @@ static __always_inline void print_record(struct seq_file *seq, struct text *t, c
 	struct shown shown = {
 		.key = key,
 		.flow = flow,
+		.facts = &no_facts,
 		.ifname = iface_name(flow),
 		.lifetime_ns = age_of(flow),
 		.state = state,
@@ -117,8 +127,8 @@ static __always_inline void print_table_row(struct seq_file *seq, struct text *t
 	               age_ms / 1000, age_ms % 1000);
 	print_thousandths(seq, flow->syn_rtt_ns / 1000);
 	print_thousandths(seq, flow->ack_rtt_ns / 1000);
-	print_bytes(seq, exact_bytes(flow, NULL, true));
-	print_bytes(seq, exact_bytes(flow, NULL, false));
+	print_bytes(seq, exact_bytes(flow, &no_facts, true));
+	print_bytes(seq, exact_bytes(flow, &no_facts, false));
 	t->len = 0;
 	put_char(t, ' ');
 	put_endpoints(t, key);
@@ -126,18 +136,29 @@ static __always_inline void print_table_row(struct seq_file *seq, struct text *t
 }
 
 /*
- * Copies handshake i of a set, unless its place is free. The set's lock is for the tracker alone; instead the tag is looked
- * at again after copying: a place that changed hands meanwhile is left out.
+ * Copies the connection in motion in place i of the set with this index, unless the place is free, or it is on its way to or from
+ * conn_map. The set's lock is for the tracker alone; instead the tag is looked at again after copying: a place that changed hands
+ * meanwhile is left out.
  */
-static __always_inline bool copy_handshake(const struct syn_set *set, int i, struct syn_slot *copy)
+static __always_inline bool copy_moving(__u32 index, const struct syn_set *set, __u32 i, struct slot *copy)
 {
-	__u32 tag = *(volatile const __u32 *)&set->tag[i];
+	__u32 quarter = index / (SYN_SETS / POOLS);
+	__u16 tag = *(volatile const __u16 *)&set->tag[i];
+	const struct pool *pool;
 
 	if (!tag)
 		return false;
-	*copy = set->slot[i];
+	pool = bpf_map_lookup_elem(&nt_pool, &quarter);
+	if (!pool)
+		return false;
+	*copy = pool->slot[set->at[i] & (POOL_SLOTS - 1)];
 	barrier();
-	return *(volatile const __u32 *)&set->tag[i] == tag;
+	return *(volatile const __u16 *)&set->tag[i] == tag && !(copy->flow.flags & (MOVING | ENDED));
+}
+
+static __always_inline enum conn_state moving_state(const struct flow *flow)
+{
+	return flow->flags & ESTABLISHED ? live_state(flow->flags) : handshake_state(flow->flags);
 }
 
 #endif

@@ -40,6 +40,7 @@ cmd_attach() {
 	LOG_BEFORE=${OUR_MAPS[nt_log_head]-}
 
 	((DRY_RUN)) || undo_on_failure
+	unpin_remains
 	for iface in "${ifaces[@]}"; do
 		attach_interface "$iface"
 	done

@@ -223,6 +223,6 @@ unpin_consumers() {
 		remove_consumer "${dir##*/}"
 	done
 	remove_files "$VIEWS"
-	rm -f -- "$VIEWS/boot"
+	[[ ! -e $VIEWS/boot ]] || rm -f -- "$VIEWS/boot"
 	[[ ! -d $CONSUMERS ]] || rmdir --ignore-fail-on-non-empty -- "$CONSUMERS"
 }

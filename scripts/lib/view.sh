@@ -29,7 +29,7 @@ declare -rA VIEW_MAP=(
 )
 
 # The maps that views look things up in; and metrics in the cursor of the consumer without a name.
-readonly VIEWED_MAPS=(nt_counters nt_ifaces nt_log_head nt_services syn_map)
+readonly VIEWED_MAPS=(nt_counters nt_ifaces nt_log_head nt_pool nt_services syn_map)
 
 # What view/metrics.bpf.c goes over the services for, and its steps behind these.
 readonly METRICS_OF_SERVICES=4 STEPS_OF_INTERFACES=2
@@ -125,8 +125,12 @@ lend_map() {
 
 # pin_one_view OBJECTS VIEW DIR MAP: pin it in DIR as an iterator over the map that is pinned as MAP, or print VIEW REASON.
 pin_one_view() {
-	local output mode=''
+	local output lacking mode=''
 	if [[ $2 == *.* ]]; then
+		lacking=$(has_dac_override) || {
+			without_views "$lacking" "$2"
+			return 0
+		}
 		# The kernel takes no name with a dot in it while anybody may enter the directory (bpf_lookup(), kernel/bpf/inode.c).
 		mode=$(stat --format=%a -- "$3")
 		chmod 0 -- "$3"

@@ -56,9 +56,9 @@ static void a_handshake_without_an_answer_ends_when_its_time_is_up(void)
 	host_reset();
 	send_next(&t, ORIG, TCP_SYN, 0);
 	pass(HANDSHAKE_TIMEOUT_S * HOST_S - 1);
-	CHECK_EQUAL(live_handshakes(), 1);
+	CHECK_EQUAL(live_attempts(), 1);
 	pass(CLOCK_SLACK_NS + 1);
-	CHECK_EQUAL(live_handshakes(), 0);
+	CHECK_EQUAL(live_attempts(), 0);
 	CHECK_EQUAL(counted(ended[S0]), 1);
 	CHECK_EQUAL(counted(expired), 1);
 	conserved();
@@ -75,9 +75,9 @@ static void another_syn_gives_a_handshake_all_its_time_again(void)
 	pass(63 * HOST_S);
 	send_at(&t, ORIG, TCP_SYN, 0, 0, 0);
 	pass(74 * HOST_S);
-	CHECK_EQUAL(live_handshakes(), 1);
+	CHECK_EQUAL(live_attempts(), 1);
 	pass(2 * HOST_S);
-	CHECK_EQUAL(live_handshakes(), 0);
+	CHECK_EQUAL(live_attempts(), 0);
 	CHECK_EQUAL(counted(attempts), 1);
 }
 
@@ -92,17 +92,36 @@ static void a_half_closed_connection_ends_after_its_last_packet(void)
 	send_next(&t, ORIG, TCP_ACK | TCP_FIN, 0);
 	CHECK(!goes_by(hash_key(&t.key)));
 	pass(9 * HOST_S);
-	send_next(&t, RESP, TCP_ACK, 1000); /* moves its time, not that of the watch: the clock finds that out */
+	send_next(&t, RESP, TCP_ACK, 1000); /* moves its time, not that of the set: the clock finds that out */
 	pass(9 * HOST_S);
 	CHECK_EQUAL(live_connections(), 1);
-	CHECK_EQUAL(watch_of(&t.key)->due_ns, connection_of(&t.key)->flow.last_ns + 10 * HOST_S);
+	CHECK_EQUAL(due_of(set_index(hash_key(&t.key))), connection_of(&t.key)->last_ns + 10 * HOST_S);
 	pass(2 * HOST_S);
 	CHECK_EQUAL(live_connections(), 0);
 	CHECK_EQUAL(counted(ended[S2]), 1);
 	CHECK_EQUAL(counted(expired), 1);
-	CHECK(!watch_of(&t.key));
 	CHECK(goes_by(hash_key(&t.key)));
 	conserved();
+}
+
+static void a_young_connection_goes_to_rest_when_nobody_closes_it(void)
+{
+	struct talk t;
+	__u64 established;
+
+	host_reset();
+	t = open_talk(tuple4(40000, 80), 1, 1);
+	established = connection_of(&t.key)->last_ns;
+	pass(established + YOUNG_NS - 1 - host.now);
+	CHECK_EQUAL(all_moving(true), 1);
+	pass(CLOCK_SLACK_NS + 1);
+	CHECK_EQUAL(all_moving(true), 0);
+	CHECK_EQUAL(resting_connections(), 1);
+	CHECK_EQUAL(counted(expired) + counted_ends(), 0);
+	conserved();
+	pass(3 * HOST_S);
+	CHECK_EQUAL(host.timer_due, 0); /* nothing at rest is due */
+	CHECK_EQUAL(due_of(set_index(hash_key(&t.key))), 0);
 }
 
 static void a_kernel_that_refuses_the_timer_is_counted_and_asked_again(void)
@@ -155,6 +174,8 @@ static void flush_ends_everything_in_batches(void)
 	host_reset();
 	for (i = 0; i < FLUSH_BATCH + 100; i++) {
 		t = open_talk(tuple4(1024 + i, 80), 1, 1);
+		if (i == FLUSH_BATCH / 2)
+			pass(YOUNG_NS); /* those that nobody has closed go to rest */
 		if (i % 3 == 0)
 			send_next(&t, ORIG, TCP_ACK | TCP_FIN, 0);
 		t.key.dport = 81;
@@ -167,8 +188,15 @@ static void flush_ends_everything_in_batches(void)
 	CHECK(live_connections() > 0);
 	flush_all();
 	CHECK_EQUAL(live_connections(), 0);
-	CHECK_EQUAL(live_handshakes(), 0);
+	CHECK_EQUAL(live_attempts(), 0);
 	CHECK_EQUAL(counted_ends(), counted(logged));
+	conserved();
+	/* Sets and pools are as good as new: a connection of the same tuple is like any other. */
+	t = rest_talk(t.key, 1, 1);
+	CHECK(resting_of(&t.key));
+	send_next(&t, ORIG, TCP_ACK | TCP_FIN, 0);
+	send_next(&t, RESP, TCP_ACK | TCP_FIN, 0);
+	CHECK_EQUAL(counted(ended[SF]), 1);
 	conserved();
 }
 
@@ -182,6 +210,7 @@ int main(void)
 	RUN(a_handshake_without_an_answer_ends_when_its_time_is_up);
 	RUN(another_syn_gives_a_handshake_all_its_time_again);
 	RUN(a_half_closed_connection_ends_after_its_last_packet);
+	RUN(a_young_connection_goes_to_rest_when_nobody_closes_it);
 	RUN(a_kernel_that_refuses_the_timer_is_counted_and_asked_again);
 	RUN(in_one_go_the_clock_ends_so_many_and_leaves_the_rest_for_the_next);
 	RUN(flush_ends_everything_in_batches);

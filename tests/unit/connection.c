@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
- * tracker/connection.h and socket.h: FIN and RST of an established connection, and which RST is believed.
+ * tracker/closing.h, rest.h and socket.h: FIN and RST of an established connection, young or at rest, and which RST is believed.
  */
 #include "host/host.h"
 
@@ -10,6 +10,9 @@ static const __u32 isns[] = { 0, 0x7ffffff0, 0x80000000, 0xfff00000, 0xfffffff0,
 
 static struct host_socket own;
 
+/* Connections go to rest before anything else happens to them. Tests are run with both. */
+static bool rested;
+
 /* A connection in a new world; both sides have sent something. */
 static struct talk fresh_talk(__u32 orig_isn, __u32 resp_isn)
 {
@@ -17,7 +20,7 @@ static struct talk fresh_talk(__u32 orig_isn, __u32 resp_isn)
 
 	host_reset();
 	memset(&own, 0, sizeof(own));
-	t = open_talk(tuple4(40000, 80), orig_isn, resp_isn);
+	t = (rested ? rest_talk : open_talk)(tuple4(40000, 80), orig_isn, resp_isn);
 	send_next(&t, ORIG, TCP_ACK, 100);
 	send_next(&t, RESP, TCP_ACK, 200);
 	return t;
@@ -50,13 +53,14 @@ static void two_fins_in_either_order_end_it(void)
 	for (i = 0; i < N_ISNS; i++) {
 		t = fresh_talk(isns[i], isns[N_ISNS - 1 - i]);
 		send_next(&t, i & 1 ? ORIG : RESP, TCP_ACK | TCP_FIN, 1);
-		CHECK_EQUAL(connection_of(&t.key)->flow.flags & (ORIG_FIN | RESP_FIN), i & 1 ? ORIG_FIN : RESP_FIN);
-		CHECK(watch_of(&t.key));
+		CHECK_EQUAL(connection_of(&t.key)->flags & (ORIG_FIN | RESP_FIN), i & 1 ? ORIG_FIN : RESP_FIN);
+		CHECK(moving_of(&t.key, true) && !resting_of(&t.key));
+		CHECK(!goes_by(hash_key(&t.key)));
 		pass(HOST_S);
 		send_next(&t, i & 1 ? RESP : ORIG, TCP_ACK | TCP_FIN, 2);
 		CHECK_EQUAL(counted(ended[SF]), 1);
 		CHECK_EQUAL(live_connections(), 0);
-		CHECK(!watch_of(&t.key));
+		CHECK(goes_by(hash_key(&t.key)));
 		CHECK(strstr(host.line, i & 1 ? " orig_bytes=101 resp_bytes=202 " : " orig_bytes=102 resp_bytes=201 "));
 		send_at(&t, ORIG, TCP_ACK | TCP_FIN, -1, 0, 0);
 		CHECK_EQUAL(counted(no_record_fin), 1);
@@ -71,7 +75,7 @@ static void a_fin_sent_again_is_one(void)
 	send_next(&t, ORIG, TCP_ACK | TCP_FIN, 0);
 	pass(100 * HOST_S);
 	send_at(&t, ORIG, TCP_ACK | TCP_FIN, -1, 0, 0);
-	CHECK_EQUAL(connection_of(&t.key)->flow.last_ns, host.now);
+	CHECK_EQUAL(connection_of(&t.key)->last_ns, host.now);
 	CHECK_EQUAL(live_connections(), 1);
 	CHECK_EQUAL(counted(no_record_fin), 0);
 	pass(100 * HOST_S);
@@ -113,15 +117,16 @@ static void a_segment_too_late_to_have_been_on_its_way_refutes_a_rst(void)
 	send_at(&t, ORIG, TCP_RST, 0, 0, 0);
 	pass(REORDER_NS + 2 * 2 * HOST_MS); /* the round trips of the handshake: 1 ms each */
 	send_next(&t, RESP, TCP_ACK, 10);
-	CHECK(connection_of(&t.key)->flow.flags & RST_PENDING);
+	CHECK(connection_of(&t.key)->flags & RST_PENDING);
 	pass(1);
 	send_next(&t, RESP, TCP_ACK, 10);
-	CHECK_EQUAL(connection_of(&t.key)->flow.flags & (RST_PENDING | WATCHED), 0);
+	CHECK_EQUAL(connection_of(&t.key)->flags & (RST_PENDING | RST_BY_ORIG | RST_ACKED), 0);
 	CHECK_EQUAL(counted(rst_disbelieved), 1);
-	CHECK(!watch_of(&t.key));
 	CHECK(goes_by(hash_key(&t.key)));
 	pass(500 * HOST_S);
 	CHECK_EQUAL(live_connections(), 1);
+	CHECK(resting_of(&t.key));
+	conserved();
 }
 
 static void the_senders_later_data_refute_its_rst_unless_they_may_have_been_overtaken(void)
@@ -133,35 +138,35 @@ static void the_senders_later_data_refute_its_rst_unless_they_may_have_been_over
 		t = fresh_talk(isns[i], 1);
 		send_at(&t, ORIG, TCP_RST, 0, 0, 0);
 		send_at(&t, ORIG, TCP_ACK, -100, 0, 100); /* ends where the RST stands */
-		CHECK(connection_of(&t.key)->flow.flags & RST_PENDING);
+		CHECK(connection_of(&t.key)->flags & RST_PENDING);
 		send_at(&t, ORIG, TCP_ACK, -REORDER_BYTES, 0, 0);
-		CHECK(connection_of(&t.key)->flow.flags & RST_PENDING);
+		CHECK(connection_of(&t.key)->flags & RST_PENDING);
 		send_at(&t, RESP, TCP_ACK, 0, 0, 1000); /* the other side may not have it yet */
-		CHECK(connection_of(&t.key)->flow.flags & RST_PENDING);
+		CHECK(connection_of(&t.key)->flags & RST_PENDING);
 		send_at(&t, ORIG, TCP_ACK, 0, 0, 1);
-		CHECK(!(connection_of(&t.key)->flow.flags & RST_PENDING));
+		CHECK(!(connection_of(&t.key)->flags & RST_PENDING));
 		CHECK_EQUAL(counted(rst_disbelieved), 1);
 
 		send_at(&t, ORIG, TCP_RST, 0, 0, 0);
 		send_at(&t, ORIG, TCP_ACK, -REORDER_BYTES - 1, 0, 0); /* of another stream */
-		CHECK(!(connection_of(&t.key)->flow.flags & RST_PENDING));
+		CHECK(!(connection_of(&t.key)->flags & RST_PENDING));
 		send_at(&t, ORIG, TCP_RST, 0, 0, 0);
 		send_at(&t, ORIG, TCP_ACK | TCP_FIN, 0, 0, 0); /* a FIN on its place is behind it */
-		CHECK_EQUAL(connection_of(&t.key)->flow.flags & (RST_PENDING | ORIG_FIN), ORIG_FIN);
+		CHECK_EQUAL(connection_of(&t.key)->flags & (RST_PENDING | ORIG_FIN), ORIG_FIN);
 	}
 }
 
-static void a_half_closed_connection_stays_watched_when_its_rst_is_refuted(void)
+static void a_half_closed_connection_stays_in_motion_when_its_rst_is_refuted(void)
 {
 	struct talk t = fresh_talk(1, 1);
 
 	send_next(&t, ORIG, TCP_ACK | TCP_FIN, 0);
 	send_at(&t, RESP, TCP_RST, 0, 0, 0);
-	CHECK(connection_of(&t.key)->flow.flags & RST_PENDING);
+	CHECK(connection_of(&t.key)->flags & RST_PENDING);
 	pass(100 * HOST_MS);
 	send_next(&t, RESP, TCP_ACK, 10);
-	CHECK_EQUAL(connection_of(&t.key)->flow.flags & (RST_PENDING | WATCHED | ORIG_FIN), WATCHED | ORIG_FIN);
-	CHECK(watch_of(&t.key));
+	CHECK_EQUAL(connection_of(&t.key)->flags & (RST_PENDING | ORIG_FIN), ORIG_FIN);
+	CHECK(!goes_by(hash_key(&t.key)));
 	pass(121 * HOST_S);
 	CHECK_EQUAL(counted(ended[S2]), 1);
 	CHECK_EQUAL(live_connections(), 0);
@@ -209,6 +214,8 @@ static void what_a_receiver_of_a_rst_takes_is_decided_by_its_socket(void)
 			CHECK_EQUAL(counted(ended[RSTO]), rsts[j].taken);
 			CHECK_EQUAL(counted(rst_disbelieved), !rsts[j].taken);
 			CHECK_EQUAL(live_connections(), !rsts[j].taken);
+			if (!rsts[j].taken) /* what nobody would take wakes nobody */
+				CHECK_EQUAL(resting_connections(), rested);
 		}
 }
 
@@ -228,7 +235,7 @@ static void a_rst_that_this_hosts_socket_sends_is_meant(void)
 	own.sk.src_port++;
 	send_at(&t, RESP, TCP_RST, 12345, 0, 0);
 	CHECK_EQUAL(live_connections(), 1);
-	CHECK(connection_of(&t.key)->flow.flags & RST_PENDING);
+	CHECK(connection_of(&t.key)->flags & RST_PENDING);
 }
 
 /* This host accepted the connection: of its own FIN, the first, its socket is asked; by the end it may be gone. */
@@ -240,7 +247,7 @@ static void what_the_socket_said_at_the_first_fin_is_kept_for_the_end(void)
 	own.tcp.total_retrans = 42;
 	own.tcp.bytes_acked = (5ULL << 32) + 200;
 	send_next(&t, RESP, TCP_ACK | TCP_FIN, 0);
-	CHECK(watch_of(&t.key)->facts.known);
+	CHECK(moving_of(&t.key, true)->facts.known);
 	host.receiver = NULL;
 	send_next(&t, ORIG, TCP_ACK | TCP_FIN, 0);
 	CHECK_EQUAL(counted(ended[SF]), 1);
@@ -255,10 +262,10 @@ static void the_other_ends_socket_says_nothing_of_this_one(void)
 
 	give_socket(&t, BPF_TCP_ESTABLISHED);
 	own.sk.state = BPF_TCP_FIN_WAIT1;
-	connection_of(&t.key)->flow.flags |= IS_OUTBOUND; /* now it is the originator's that counts */
+	connection_of(&t.key)->flags |= IS_OUTBOUND; /* now it is the originator's that counts */
 	send_next(&t, RESP, TCP_ACK | TCP_FIN, 0);
-	CHECK(!watch_of(&t.key)->facts.known);
-	CHECK_EQUAL(connection_of(&t.key)->flow.flags & HAS_OWNER, 0);
+	CHECK(!moving_of(&t.key, true)->facts.known);
+	CHECK_EQUAL(connection_of(&t.key)->flags & HAS_OWNER, 0);
 }
 
 static void a_connection_is_found_whichever_side_has_the_smaller_port(void)
@@ -271,40 +278,66 @@ static void a_connection_is_found_whichever_side_has_the_smaller_port(void)
 		struct talk t;
 
 		host_reset();
-		t = open_talk(i ? tuple4(80, 40000) : tuple4(40000, 80), 1, 1);
-		CHECK(find_connection(&t.key, &key, &reversed) && !reversed && same_key(&key, &t.key));
+		t = rest_talk(i ? tuple4(80, 40000) : tuple4(40000, 80), 1, 1);
+		CHECK(find_resting(&t.key, &key, &reversed) && !reversed && same_key(&key, &t.key));
 		put_key(&key, &t.key, true);
-		CHECK(find_connection(&key, &(struct flow_key){}, &reversed) && reversed);
+		CHECK(find_resting(&key, &(struct flow_key){}, &reversed) && reversed);
 		t.key.sport++;
-		CHECK(!find_connection(&t.key, &key, &reversed));
+		CHECK(!find_resting(&t.key, &key, &reversed));
 	}
 }
 
-/* A reused element tells by its tag that it is another connection's. */
-static void an_element_with_another_tag_is_left_alone(void)
+/* All that is known of a connection comes back out of conn_map with it, wherever it was kept. */
+static void what_wakes_is_as_it_was_laid_to_rest(void)
 {
-	struct talk t = fresh_talk(1, 1);
+	struct talk t = { .key = tuple4(40000, 80), .orig = 5, .resp = 6 };
+	struct flow before;
 
-	connection_of(&t.key)->flow.tag ^= 1;
-	send_at(&t, ORIG, TCP_ACK | TCP_FIN, 0, 0, 0);
+	host_reset();
+	give_socket(&t, BPF_TCP_ESTABLISHED);
+	send_next(&t, ORIG, TCP_SYN, 0);
+	send_at(&t, ORIG, TCP_SYN, -1, 0, 0);
+	pass(HOST_MS);
+	send_next(&t, RESP, TCP_SYN | TCP_ACK, 0);
+	pass(2 * HOST_MS);
+	send_next(&t, ORIG, TCP_ACK, 0);
+	before = *connection_of(&t.key);
+	CHECK_EQUAL(before.syn_rtt_ns, HOST_MS);
+	CHECK_EQUAL(before.ack_rtt_ns, 2 * HOST_MS);
+	CHECK_EQUAL(before.syn_retrans, 1);
+	pass(HOST_S);
+	CHECK(resting_of(&t.key) && !memcmp(&resting_of(&t.key)->flow, &before, sizeof(before)));
+	host.receiver = NULL;
 	send_at(&t, ORIG, TCP_RST, 0, 0, 0);
-	CHECK_EQUAL(connection_of(&t.key)->flow.flags & (ORIG_FIN | RST_PENDING), 0);
+	CHECK(!resting_of(&t.key));
+	before.flags |= RST_PENDING | RST_BY_ORIG;
+	before.rst_seq = t.orig;
+	before.last_ns = host.now;
+	CHECK(!memcmp(connection_of(&t.key), &before, sizeof(before)));
+	conserved();
 }
 
-int main(void)
+static void run_all(void)
 {
 	RUN(two_fins_in_either_order_end_it);
 	RUN(a_fin_sent_again_is_one);
 	RUN(a_rst_is_believed_after_silence);
 	RUN(a_segment_too_late_to_have_been_on_its_way_refutes_a_rst);
 	RUN(the_senders_later_data_refute_its_rst_unless_they_may_have_been_overtaken);
-	RUN(a_half_closed_connection_stays_watched_when_its_rst_is_refuted);
+	RUN(a_half_closed_connection_stays_in_motion_when_its_rst_is_refuted);
 	RUN(behind_its_own_fin_a_rst_is_believed_at_once_and_elsewhere_it_waits);
 	RUN(what_a_receiver_of_a_rst_takes_is_decided_by_its_socket);
 	RUN(a_rst_that_this_hosts_socket_sends_is_meant);
 	RUN(what_the_socket_said_at_the_first_fin_is_kept_for_the_end);
 	RUN(the_other_ends_socket_says_nothing_of_this_one);
+}
+
+int main(void)
+{
+	run_all();
+	rested = true;
+	run_all();
 	RUN(a_connection_is_found_whichever_side_has_the_smaller_port);
-	RUN(an_element_with_another_tag_is_left_alone);
+	RUN(what_wakes_is_as_it_was_laid_to_rest);
 	return unit_end();
 }

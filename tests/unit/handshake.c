@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
- * tracker/attempt.h and handshake.h: which segments belong to a handshake, and what ends it. Everywhere with initial sequence
+ * tracker/attempt.h and motion.h: which segments belong to a handshake, and what ends it. Everywhere with initial sequence
  * numbers on both sides of 2^31 and 2^32.
  */
 #include "host/host.h"
@@ -9,7 +9,7 @@ static const __u32 isns[] = { 0, 1, 1000, 0x7fffffff, 0x80000000, 0x80000001, 0x
 
 #define N_ISNS (sizeof(isns) / sizeof(isns[0]))
 
-static enum conn_state rst(const struct syn_slot *slot, bool reply, __u8 flags, __u32 seq, __u32 ack)
+static enum conn_state rst(const struct slot *slot, bool reply, __u8 flags, __u32 seq, __u32 ack)
 {
 	struct segment s = { .flags = TCP_RST | flags, .seq = seq, .ack = ack };
 
@@ -18,7 +18,7 @@ static enum conn_state rst(const struct syn_slot *slot, bool reply, __u8 flags, 
 
 static void the_originators_rst_lies_in_the_first_window(void)
 {
-	struct syn_slot slot = {};
+	struct slot slot = {};
 	__u32 isn;
 	size_t i;
 
@@ -40,7 +40,7 @@ static void the_originators_rst_lies_in_the_first_window(void)
 
 static void the_responders_rst_acknowledges_the_syn_or_what_was_sent_with_it(void)
 {
-	struct syn_slot slot = {};
+	struct slot slot = {};
 	__u32 isn, data;
 	size_t i;
 
@@ -61,7 +61,7 @@ static void the_responders_rst_acknowledges_the_syn_or_what_was_sent_with_it(voi
 
 static void once_the_responder_has_answered_its_rst_lies_in_the_first_window(void)
 {
-	struct syn_slot slot = {};
+	struct slot slot = {};
 	__u32 isn;
 	size_t i;
 
@@ -80,7 +80,7 @@ static void once_the_responder_has_answered_its_rst_lies_in_the_first_window(voi
 	}
 }
 
-static bool belongs(const struct syn_slot *slot, bool reply, __u32 seq, __u32 ack)
+static bool belongs(const struct slot *slot, bool reply, __u32 seq, __u32 ack)
 {
 	struct segment s = { .flags = TCP_ACK, .seq = seq, .ack = ack };
 
@@ -89,7 +89,7 @@ static bool belongs(const struct syn_slot *slot, bool reply, __u32 seq, __u32 ac
 
 static void a_segment_belongs_to_a_handshake_if_it_lies_close_behind_its_numbers(void)
 {
-	struct syn_slot slot = {};
+	struct slot slot = {};
 	__u32 isn;
 	size_t i;
 
@@ -151,9 +151,9 @@ static void a_syn_ack_that_acknowledges_no_syn_is_not_believed(void)
 	send_at(&t, RESP, TCP_SYN | TCP_ACK, 0, 1, 0);
 	send_at(&t, RESP, TCP_SYN | TCP_ACK, 0, -1, 0);
 	CHECK_EQUAL(counted(synack_disbelieved), 2);
-	CHECK(!(handshake_of(&t.key)->flow.flags & RESP_SEEN));
+	CHECK(!(attempt_of(&t.key)->flow.flags & RESP_SEEN));
 	send_next(&t, RESP, TCP_SYN | TCP_ACK, 0);
-	CHECK(handshake_of(&t.key)->flow.flags & RESP_SEEN);
+	CHECK(attempt_of(&t.key)->flow.flags & RESP_SEEN);
 	send_next(&t, ORIG, TCP_ACK, 0);
 	CHECK_EQUAL(live_connections(), 1);
 }
@@ -170,11 +170,11 @@ static void syns_sent_again_are_counted_up_to_255_and_copies_at_other_hooks_are_
 	syn.ifindex = 3;
 	syn.dir = DIR_IN;
 	receive(&syn);
-	CHECK_EQUAL(handshake_of(&syn.key)->flow.syn_retrans, 0);
+	CHECK_EQUAL(attempt_of(&syn.key)->flow.syn_retrans, 0);
 	syn.dir = DIR_OUT;
 	for (i = 1; i < 300; i++) {
 		receive(&syn);
-		CHECK_EQUAL(handshake_of(&syn.key)->flow.syn_retrans, i < 255 ? i : 255);
+		CHECK_EQUAL(attempt_of(&syn.key)->flow.syn_retrans, i < 255 ? i : 255);
 	}
 	CHECK_EQUAL(counted(attempts), 1);
 }
@@ -204,7 +204,7 @@ static void another_syn_on_the_tuple_replaces_the_attempt(void)
 	CHECK_EQUAL(counted(attempts), 2);
 	CHECK_EQUAL(counted(replaced), 1);
 	CHECK_EQUAL(counted(ended[S0]), 1);
-	CHECK_EQUAL(live_handshakes(), 1);
+	CHECK_EQUAL(live_attempts(), 1);
 	conserved();
 }
 
@@ -222,7 +222,7 @@ static void a_syn_on_a_live_connection_is_believed_once_it_is_answered(void)
 	send_next(&new, ORIG, TCP_SYN, 0);
 	CHECK_EQUAL(counted(attempts), 2);
 	send_next(&old, ORIG, TCP_ACK, 10);
-	CHECK(connection_of(&old.key)->flow.orig_isn == 100);
+	CHECK(connection_of(&old.key)->orig_isn == 100);
 	pass((HANDSHAKE_TIMEOUT_S + 1) * HOST_S);
 	CHECK_EQUAL(counted(syn_disbelieved), 1);
 	CHECK_EQUAL(live_connections(), 1);
@@ -235,8 +235,70 @@ static void a_syn_on_a_live_connection_is_believed_once_it_is_answered(void)
 	CHECK_EQUAL(counted(replaced), 1);
 	CHECK_EQUAL(counted(ended[S1]), 1);
 	send_next(&new, ORIG, TCP_ACK, 0);
-	CHECK_EQUAL(connection_of(&new.key)->flow.orig_isn, 0x90000000);
+	CHECK_EQUAL(connection_of(&new.key)->orig_isn, 0x90000000);
 	conserved();
+}
+
+/* Its predecessor rests, is young, or is closing: it ends when the new SYN is answered, at the time of that SYN. */
+static void the_predecessor_ends_when_a_syn_on_its_tuple_is_answered_wherever_it_is(void)
+{
+	int how, turned;
+
+	for (how = 0; how < 3; how++)
+		for (turned = 0; turned < 2; turned++) {
+			struct talk old, new = { .orig = 0x90000000, .resp = 0x10000000 };
+			__u64 at;
+
+			host_reset();
+			old = how ? open_talk(tuple4(40000, 80), 100, 200) : rest_talk(tuple4(40000, 80), 100, 200);
+			if (how == 2)
+				send_next(&old, RESP, TCP_ACK | TCP_FIN, 0);
+			CHECK_EQUAL(resting_connections(), !how);
+			put_key(&new.key, &old.key, turned);
+			pass(100 * HOST_MS);
+			at = host.now;
+			send_next(&new, ORIG, TCP_SYN, 0);
+			CHECK(attempt_of(&new.key)->flow.flags & DOUBTFUL);
+			CHECK_EQUAL(counted_ends(), 0);
+			pass(10 * HOST_MS);
+			send_next(&new, RESP, TCP_SYN | TCP_ACK, 0);
+			CHECK_EQUAL(live_connections(), 0);
+			CHECK_EQUAL(counted(replaced), 1);
+			CHECK_EQUAL(how == 2 ? counted(ended[S3]) : counted(ended[S1]), 1);
+			if (how < 2)
+				CHECK_EQUAL(strtoull(strstr(host.line, "dur_ns=") + 7, NULL, 10), at - 3600 * HOST_S);
+			conserved();
+			send_next(&new, ORIG, TCP_ACK, 0);
+			pass(HOST_S);
+			CHECK(resting_of(&new.key));
+			CHECK_EQUAL(resting_connections(), 1);
+			CHECK_EQUAL(counted(established), 2);
+			conserved();
+		}
+}
+
+/*
+ * Both sides have sent a SYN-ACK when the second one answers the doubtful attempt, and completes it: it is the connection before
+ * that ends, and not this one.
+ */
+static void an_attempt_that_is_answered_and_complete_at_once_is_not_its_own_predecessor(void)
+{
+	struct talk old, new;
+	int young;
+
+	for (young = 0; young < 2; young++) {
+		host_reset();
+		old = young ? open_talk(tuple4(4000, 5000), 100, 200) : rest_talk(tuple4(4000, 5000), 100, 200);
+		new = (struct talk){ .key = old.key, .orig = 0x90000000, .resp = 0x10000000 };
+		send_at(&new, ORIG, TCP_SYN, 0, 0, 0);
+		send_at(&new, ORIG, TCP_SYN | TCP_ACK, 0, 1, 0);
+		CHECK_EQUAL(counted_ends(), 0);
+		send_at(&new, RESP, TCP_SYN | TCP_ACK, 0, 1, 0);
+		CHECK_EQUAL(counted(replaced), 1);
+		CHECK_EQUAL(live_connections(), 1);
+		CHECK_EQUAL(connection_of(&new.key)->orig_isn, 0x90000000);
+		conserved();
+	}
 }
 
 static void when_conn_map_is_full_the_new_connection_is_counted_and_the_others_stay(void)
@@ -247,10 +309,12 @@ static void when_conn_map_is_full_the_new_connection_is_counted_and_the_others_s
 	host_map_of(&conn_map)->max_entries = 3;
 	for (i = 0; i < 5; i++)
 		open_talk(tuple4(40000 + i, 80), 1, 1);
+	CHECK_EQUAL(live_connections(), 5);
+	pass(HOST_S);
 	CHECK_EQUAL(live_connections(), 3);
 	CHECK_EQUAL(counted(conn_full), 2);
-	CHECK_EQUAL(counted(established), 3);
-	CHECK_EQUAL(live_handshakes(), 0);
+	CHECK_EQUAL(counted(established), 5);
+	CHECK_EQUAL(live_attempts() + all_moving(true), 0);
 	conserved();
 }
 
@@ -267,6 +331,8 @@ int main(void)
 	RUN(syns_that_cross_are_one_attempt);
 	RUN(another_syn_on_the_tuple_replaces_the_attempt);
 	RUN(a_syn_on_a_live_connection_is_believed_once_it_is_answered);
+	RUN(the_predecessor_ends_when_a_syn_on_its_tuple_is_answered_wherever_it_is);
+	RUN(an_attempt_that_is_answered_and_complete_at_once_is_not_its_own_predecessor);
 	RUN(when_conn_map_is_full_the_new_connection_is_counted_and_the_others_stay);
 	return unit_end();
 }

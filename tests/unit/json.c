@@ -122,7 +122,7 @@ static void the_longest_object_has_room(void)
 	CHECK(!strstr(object, "age_ns"));
 	shown.live = true;
 	flow.flags = 0;
-	shown.facts = NULL;
+	facts.known = false;
 	begin();
 	put_object(&text, &shown, 0);
 	object = written();

@@ -36,8 +36,8 @@ static void without_a_socket_bytes_are_known_modulo_2_32(void)
 		*(orig ? &f.orig_isn : &f.resp_isn) = any64();
 		*(orig ? &f.orig_end : &f.resp_end) = (orig ? f.orig_isn : f.resp_isn) + 1 + size;
 		if ((__u32)size != ~0U)
-			CHECK_EQUAL(exact_bytes(&f, NULL, orig), (__u32)size);
-		CHECK_EQUAL(exact_bytes(&f, NULL, !orig), -1);
+			CHECK_EQUAL(exact_bytes(&f, &no_facts, orig), (__u32)size);
+		CHECK_EQUAL(exact_bytes(&f, &no_facts, !orig), -1);
 	}
 }
 
@@ -114,23 +114,22 @@ static struct service *service_at(__u16 port, enum direction dir)
 static void when_services_are_full_port_0_takes_the_rest_of_its_direction(void)
 {
 	struct flow_key key = tuple4(40000, 0);
-	struct flow in = {}, out = { .flags = IS_OUTBOUND };
 
 	host_reset();
 	host_map_of(&nt_services)->max_entries = 4;
 	for (key.dport = 1; key.dport <= 3; key.dport++)
-		count_established(&key, &in, 2000);
+		count_established(key.dport, DIR_IN, 2000);
 	CHECK(!service_at(0, DIR_IN));
 	key.dport = 0;
-	CHECK(find_service(scratch_here(), &key, &in, true)); /* the last place */
+	CHECK(find_service(scratch_here(), 0, DIR_IN, true)); /* the last place */
 	for (key.dport = 4; key.dport <= 10; key.dport++)
-		count_established(&key, &in, 2000);
+		count_established(key.dport, DIR_IN, 2000);
 	CHECK_EQUAL(service_at(0, DIR_IN)->established, 7);
 	CHECK_EQUAL(service_at(0, DIR_IN)->handshake[1], 7);
 	CHECK_EQUAL(service_at(0, DIR_IN)->handshake_sum_ns, 14000);
 	CHECK(!service_at(4, DIR_IN));
 	CHECK_EQUAL(service_at(3, DIR_IN)->established, 1);
-	count_established(&key, &out, 2000); /* there is no place for this direction: it is counted all the same */
+	count_established(key.dport, DIR_OUT, 2000); /* there is no place for this direction: it is counted all the same */
 	CHECK(!service_at(0, DIR_OUT));
 	CHECK_EQUAL(counted(established), 11);
 }
@@ -141,11 +140,11 @@ static void who_was_never_established_makes_no_service_unless_this_host_called(v
 	struct flow f = { .start_ns = 5 };
 
 	host_reset();
-	report(&key, &f, NULL, S0, 10);
+	report(&key, &f, &no_facts, S0, 10);
 	CHECK(!service_at(7, DIR_IN));
 	CHECK_EQUAL(service_at(0, DIR_IN)->ended[S0], 1);
 	f.flags = IS_OUTBOUND;
-	report(&key, &f, NULL, S0, 10);
+	report(&key, &f, &no_facts, S0, 10);
 	CHECK_EQUAL(service_at(7, DIR_OUT)->ended[S0], 1);
 	CHECK_EQUAL(service_at(7, DIR_OUT)->duration_sum_ns, 5);
 }
@@ -157,7 +156,7 @@ static void quiet_counts_and_writes_nothing(void)
 
 	host_reset();
 	settings()->quiet = 1;
-	report(&key, &f, NULL, SF, 10);
+	report(&key, &f, &no_facts, SF, 10);
 	CHECK_EQUAL(counted(ended[SF]), 1);
 	CHECK_EQUAL(counted(logged), 0);
 	CHECK_EQUAL(host.lines, 0);
@@ -189,6 +188,7 @@ static struct facts long_facts = {
 	.retrans = 10000000,
 	.cwnd = 100000,
 	.mss = 65535,
+	.known = true,
 };
 
 static void report_long(void)
@@ -233,10 +233,11 @@ static void a_state_that_is_none_is_not_reported(void)
 	struct flow f = {};
 
 	host_reset();
-	report(&key, &f, NULL, CONN_STATES, 0);
-	report(&key, &f, NULL, ~0ULL, 0);
-	report(NULL, &f, NULL, SF, 0);
-	report(&key, NULL, NULL, SF, 0);
+	report(&key, &f, &no_facts, CONN_STATES, 0);
+	report(&key, &f, &no_facts, ~0ULL, 0);
+	report(NULL, &f, &no_facts, SF, 0);
+	report(&key, NULL, &no_facts, SF, 0);
+	report(&key, &f, NULL, SF, 0);
 	CHECK_EQUAL(counted_ends(), 0);
 	CHECK_EQUAL(host.lines, 0);
 }

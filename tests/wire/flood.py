@@ -70,13 +70,13 @@ def main():
     before = tracker.counters()
 
     send_all(link, connections, (True, SYN, 0, 0), (False, SYNACK, 0, 1), (True, ACK, 1, 1))
-    if tracker.live_connections() != connections:
-        sys.exit(f"flood: {tracker.live_connections()} connections established, want {connections}")
+    if not wait_until(lambda: tracker.at_rest() == connections, 10):
+        sys.exit(f"flood: {tracker.at_rest()} connections at rest, want {connections}")
     bytes_before, began = memory(), time.monotonic()
     flood_from_all_cpus(syns, sources)
     took = time.monotonic() - began
-    if tracker.live_connections() != connections:
-        sys.exit(f"flood: {tracker.live_connections()} of {connections} connections are left")
+    if tracker.at_rest() != connections:
+        sys.exit(f"flood: {tracker.at_rest()} of {connections} connections are left")
     bytes_after = memory()
     if any(bytes_after[name] > bytes_before[name] for name in bytes_before):
         sys.exit(f"flood: memory grew from {bytes_before} to {bytes_after}")
@@ -84,7 +84,7 @@ def main():
     stay_on_one_cpu()
     send_all(link, connections, (True, FINACK, 1, 1), (False, FINACK, 1, 2))
     if not wait_until(tracker.is_empty, 60):
-        sys.exit(f"flood: left: {tracker.live_handshakes()} handshakes, {tracker.live_connections()} connections; {tracker.counters()}")
+        sys.exit(f"flood: left: {tracker.in_motion()} in motion, {tracker.at_rest()} at rest; {tracker.counters()}")
     ends = {}
     recorded = tracker.records()
     for port in range(FIRST_PORT, FIRST_PORT + connections):

@@ -148,7 +148,7 @@ def main():
         return tracker.is_empty()
 
     if not wait_until(end_all, 60):
-        sys.exit(f"fuzz: left: {tracker.live_handshakes()} handshakes, {tracker.live_connections()} connections; {tracker.counters()}")
+        sys.exit(f"fuzz: left: {tracker.in_motion()} in motion, {tracker.at_rest()} at rest; {tracker.counters()}")
     if not is_conserved(tracker):
         sys.exit(f"fuzz: connections are not conserved: {tracker.missing()} are missing; {tracker.counters()}")
 

@@ -204,7 +204,7 @@ def play(tracker, connections, flush, scenario):
 
     problems = []
     if not wait_until(tracker.is_empty, PATIENCE_S):
-        problems.append(f"left: {tracker.live_handshakes()} handshakes, {tracker.live_connections()} connections")
+        problems.append(f"left: {tracker.in_motion()} in motion, {tracker.at_rest()} at rest")
     found = tracker.records()
     for c in connections:
         own = [{**record, "by": by} for by, key in c.tuples.items() for record in found.pop(key, [])]

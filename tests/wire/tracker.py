@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 """What the attached tracker holds and says: its maps through bpf(2), its records from the trace.
 
-As a program it prints how many handshakes are live, a tenth of a second where bpftool writes, and a reader reads, megabytes of text.
+As a program it prints how many connections are in motion, a tenth of a second where bpftool writes, and a reader reads, megabytes of text.
 """
 import json
 import os
@@ -19,9 +19,12 @@ with open(TESTS + "/../scripts/lib/tables.tsv") as tables:
     STATES = [row.split("\t")[1] for row in tables if row.startswith("state\t")]
 
 
-def live_handshakes(syn_map):
+TAGS = 24  # struct syn_set in NeTracker.h: eight tags of 16 bits, 0 where a place is free
+
+
+def in_motion(syn_map):
     _, sets = syn_map.dump()
-    return sum(struct.unpack_from("=I", sets, at)[0] for at in range(0, len(sets), syn_map.value_size))
+    return sum(tag != 0 for at in range(0, len(sets), syn_map.value_size) for tag in struct.unpack_from("=8H", sets, at + TAGS))
 
 
 class Tracker:
@@ -29,8 +32,8 @@ class Tracker:
         self.trace = trace
         self.syn_map, self.conn_map, self.config = (Map(PINS + name) for name in ("syn_map", "conn_map", "nt_config"))
 
-    def configure(self, handshake_timeout=0, close_timeout=0, quiet=0, flush=0):
-        self.config.update(bytes(4), struct.pack("=IIII", handshake_timeout, close_timeout, quiet, flush))
+    def configure(self, handshake_timeout=0, close_timeout=0, quiet=0, trace=0, flush=0):
+        self.config.update(bytes(4), struct.pack("=IIIII", handshake_timeout, close_timeout, quiet, trace, flush))
 
     def counters(self):
         """struct counters, summed over the CPUs, as a flat dictionary: attempts, ended.S0, ..."""
@@ -45,21 +48,21 @@ class Tracker:
                     total[key] = total.get(key, 0) + n
         return total
 
-    def live_handshakes(self):
-        return live_handshakes(self.syn_map)
+    def in_motion(self):
+        return in_motion(self.syn_map)
 
-    def live_connections(self):
+    def at_rest(self):
         keys, _ = self.conn_map.dump()
         return len(keys) // self.conn_map.key_size
 
     def is_empty(self):
-        return self.live_handshakes() == 0 and self.live_connections() == 0
+        return self.in_motion() == 0 and self.at_rest() == 0
 
     def missing(self):
         """0 where the law of struct counters holds: no connection is lost, none is made up."""
         c = self.counters()
         accounted = sum(c[f"ended.{state}"] for state in STATES) + c["syn_evicted"] + c["syn_disbelieved"] + c["conn_full"]
-        return c["attempts"] - accounted - self.live_handshakes() - self.live_connections()
+        return c["attempts"] - accounted - self.in_motion() - self.at_rest()
 
     def forget_records(self):
         with open(self.trace, "w"):
@@ -88,4 +91,4 @@ def wait_until(condition, seconds):
 
 
 if __name__ == "__main__":
-    print(live_handshakes(Map(PINS + "syn_map")))
+    print(in_motion(Map(PINS + "syn_map")))

@@ -10,6 +10,9 @@
 
 #include <sys/mman.h>
 
+/* So few that all of them are made anew in no time. */
+#define LOG_RECORDS 64
+
 #include "../../../NeTracker.bpf.c"
 
 #define HOST_MS 1000000ULL
@@ -36,6 +39,7 @@ static inline void host_add(const void *map, __u32 type, __u32 max_entries, __u3
 	m->value_size = value_size;
 	m->values = calloc(host_values(m), value_size);
 	m->touched = calloc(host_values(m), sizeof(bool));
+	m->touched_at = calloc(host_values(m), sizeof(__u32));
 }
 
 static inline void host_free_entries(struct host_entry **list)
@@ -73,32 +77,49 @@ static inline void host_add_maps(void)
 {
 	host_add_map(conn_map);
 	host_add_map(syn_map);
+	host_add_map(nt_pool);
 	host_add_map(nt_gate);
 	host_add_map(nt_due);
 	host_add_map(nt_clock);
 	host_add_map(nt_counters);
-	host_add_map(nt_config);
-	host_add_map(nt_ifaces);
-	host_add_map(nt_services);
 	host_add_map(nt_log);
 	host_add_map(nt_log_head);
 	host_add_map(nt_trace);
+	host_add_map(nt_config);
+	host_add_map(nt_ifaces);
+	host_add_map(nt_services);
 	host_add_map(nt_scratch);
+}
+
+/* A pool has megabytes of slots, of which few were used. */
+static inline void host_clear_pools(struct host_map *m)
+{
+	struct pool *pool = (void *)m->values;
+	int i;
+
+	for (i = 0; i < POOLS; i++, pool++) {
+		memset(pool->slot, 0, pool->fresh * sizeof(pool->slot[0]));
+		memset(pool, 0, offsetof(struct pool, free_slot));
+	}
 }
 
 /* What was in the map is gone; it is as large as the tracker makes it. */
 static inline void host_clear(struct host_map *m)
 {
-	size_t i;
+	__u32 i;
 
+	if (m->map == &nt_pool) {
+		host_clear_pools(m);
+		return;
+	}
 	host_free_entries(&m->entries);
 	host_free_entries(&m->deleted);
 	m->used = 0;
-	for (i = 0; i < host_values(m); i++)
-		if (m->touched[i]) {
-			memset(m->values + i * m->value_size, 0, m->value_size);
-			m->touched[i] = false;
-		}
+	for (i = 0; i < m->n_touched; i++) {
+		memset(m->values + (size_t)m->touched_at[i] * m->value_size, 0, m->value_size);
+		m->touched[m->touched_at[i]] = false;
+	}
+	m->n_touched = 0;
 }
 
 /* The world is new: the maps are empty, it is an hour after boot, there are no sockets and no other CPUs. */
@@ -293,54 +314,163 @@ static inline struct syn_set *set_for(const struct flow_key *key)
 	return set_at(set_index(hash_key(key)));
 }
 
-/* The connection whose originator is key's source, or NULL. */
-static inline struct conn *connection_of(const struct flow_key *key)
+static inline struct pool *pool_of(__u32 index)
+{
+	return host_lookup(host_map_of(&nt_pool), &(__u32){ index / (SYN_SETS / POOLS) });
+}
+
+/* When the clock has to look at the set. */
+static inline __u64 due_of(__u32 index)
+{
+	struct due_row *row = host_lookup(host_map_of(&nt_due), &(__u32){ index / DUE_ROW });
+
+	return row->due_ns[index % DUE_ROW];
+}
+
+static inline __u16 gate_at(__u32 index)
+{
+	return host_only(struct gate, nt_gate)->open[index];
+}
+
+/* What is in place i of the set with this index; NULL: nothing. */
+static inline struct slot *slot_in(__u32 index, __u32 i)
+{
+	const struct syn_set *set = set_at(index);
+
+	return set->tag[i] ? &pool_of(index)->slot[set->at[i]] : NULL;
+}
+
+/* The attempt, or the established connection, in motion whose originator is key's source, or NULL. */
+static inline struct slot *moving_of(const struct flow_key *key, bool established)
+{
+	__u32 i, index = set_index(hash_key(key));
+
+	for (i = 0; i < SYN_WAYS; i++) {
+		struct slot *slot = slot_in(index, i);
+
+		if (slot && same_key(&slot->key, key) && !(slot->flow.flags & ESTABLISHED) == !established)
+			return slot;
+	}
+	return NULL;
+}
+
+static inline struct slot *attempt_of(const struct flow_key *key)
+{
+	return moving_of(key, false);
+}
+
+/* The connection at rest whose originator is key's source, or NULL. */
+static inline struct conn *resting_of(const struct flow_key *key)
 {
 	return host_lookup(host_map_of(&conn_map), key);
 }
 
-/* The handshake whose originator is key's source, or NULL. */
-static inline struct syn_slot *handshake_of(const struct flow_key *key)
+/* The connection whose originator is key's source, wherever it is, or NULL. */
+static inline struct flow *connection_of(const struct flow_key *key)
 {
-	struct syn_set *set = set_for(key);
-	int i;
+	struct slot *slot = moving_of(key, true);
+	struct conn *c = resting_of(key);
 
-	for (i = 0; i < SYN_WAYS; i++)
-		if (set->tag[i] && same_key(&set->slot[i].key, key))
-			return &set->slot[i];
-	return NULL;
+	return slot ? &slot->flow : c ? &c->flow : NULL;
 }
 
-static inline struct watch *watch_of(const struct flow_key *key)
+/* The connections in motion of a set, of this kind: attempts, or established. */
+static inline __u32 moving_in(__u32 index, bool established)
 {
-	struct syn_set *set = set_for(key);
-	int i;
+	__u32 i, n = 0;
 
-	for (i = 0; i < SYN_WAYS; i++)
-		if (set->watch_tag[i] && same_key(&set->watch[i].key, key))
-			return &set->watch[i];
-	return NULL;
+	for (i = 0; i < SYN_WAYS; i++) {
+		const struct slot *slot = slot_in(index, i);
+
+		n += slot && !(slot->flow.flags & ESTABLISHED) == !established;
+	}
+	return n;
 }
 
-static inline __u32 live_connections(void)
+static inline __u32 all_moving(bool established)
+{
+	const struct host_map *sets = host_map_of(&syn_map);
+	__u32 i, n = 0;
+
+	for (i = 0; i < sets->n_touched; i++)
+		n += moving_in(sets->touched_at[i], established);
+	return n;
+}
+
+static inline __u32 live_attempts(void)
+{
+	return all_moving(false);
+}
+
+static inline __u32 resting_connections(void)
 {
 	return host_map_of(&conn_map)->used;
 }
 
-static inline __u32 live_handshakes(void)
+static inline __u32 live_connections(void)
 {
-	__u32 i, live = 0;
-
-	for (i = 0; i < SYN_SETS; i++)
-		if (host_map_of(&syn_map)->touched[i])
-			live += set_at(i)->live;
-	return live;
+	return all_moving(true) + resting_connections();
 }
 
-/* The law at struct counters holds. */
+/* Each slot of a pool that was ever used is in one place, or free; none is in two. */
+static inline void check_pool(__u32 n)
+{
+	static bool taken[POOL_SLOTS];
+	const struct pool *pool = pool_of(n * (SYN_SETS / POOLS));
+	const struct host_map *sets = host_map_of(&syn_map);
+	__u32 i, j, places = 0;
+
+	memset(taken, 0, sizeof(taken));
+	for (i = 0; i < pool->free && i < POOL_SLOTS; i++) {
+		CHECK(pool->free_slot[i] < pool->fresh && !taken[pool->free_slot[i]]);
+		taken[pool->free_slot[i]] = true;
+	}
+	for (j = 0; j < sets->n_touched; j++) {
+		const struct syn_set *set = set_at(sets->touched_at[j]);
+
+		for (i = 0; i < SYN_WAYS; i++) {
+			if (!set->tag[i] || pool_of(sets->touched_at[j]) != pool)
+				continue;
+			places++;
+			CHECK(set->at[i] < pool->fresh && !taken[set->at[i]]);
+			taken[set->at[i]] = true;
+		}
+	}
+	CHECK_EQUAL(pool->free + places, pool->fresh);
+}
+
+/* Each set knows how many connections it has in conn_map, and its filter has all of them. */
+static inline void check_resting(void)
+{
+	const struct host_map *sets = host_map_of(&syn_map);
+	static __u32 resting[SYN_SETS];
+	const struct host_entry *entry;
+	__u32 i, index;
+
+	memset(resting, 0, sizeof(resting));
+	for (entry = host_map_of(&conn_map)->entries; entry; entry = entry->next) {
+		const struct conn *c = entry->value;
+
+		resting[set_index(hash_key(entry->key))]++;
+		CHECK(may_rest(set_for(entry->key), hash_key(entry->key)));
+		CHECK_EQUAL(c->flow.flags & (ESTABLISHED | MOVING | ENDED | BOTH_FINS | RST_PENDING | DOUBTFUL), ESTABLISHED);
+	}
+	for (i = 0; i < sets->n_touched; i++) {
+		index = sets->touched_at[i];
+		CHECK_EQUAL(set_at(index)->resting, resting[index]);
+	}
+}
+
+/* The law at struct counters holds, and those of the sets and pools; nobody is at work. */
 static inline bool conserved(void)
 {
-	return CHECK_EQUAL(counted(attempts), counted_ends() + live_handshakes() + live_connections() + counted(syn_evicted) +
+	__u32 i;
+
+	check_resting();
+	for (i = 0; i < POOLS; i++)
+		if (pool_of(i * (SYN_SETS / POOLS))->fresh)
+			check_pool(i);
+	return CHECK_EQUAL(counted(attempts), counted_ends() + live_attempts() + live_connections() + counted(syn_evicted) +
 	                                              counted(syn_disbelieved) + counted(conn_full));
 }
 
@@ -422,9 +552,18 @@ static inline struct talk open_talk(struct flow_key key, __u32 orig_isn, __u32 r
 	return t;
 }
 
+/* Likewise; then it goes to rest. */
+static inline struct talk rest_talk(struct flow_key key, __u32 orig_isn, __u32 resp_isn)
+{
+	struct talk t = open_talk(key, orig_isn, resp_isn);
+
+	pass(YOUNG_NS + CLOCK_SLACK_NS);
+	return t;
+}
+
 /*
- * At the n-th step of this name (and about this map, if it is not NULL) from now on, another CPU does something. A test calls it,
- * acts, and looks whether interrupted() says that it came to that.
+ * At the n-th step of this name (NULL: any), and about this map, if it is not NULL, from now on, another CPU does something. A test
+ * calls it, acts, and looks whether interrupted() says that it came to that.
  */
 static struct {
 	const char *what;
@@ -436,8 +575,8 @@ static struct {
 
 static inline void interrupt(const char *what, const void *map)
 {
-	if (interruption.done || strcmp(what, interruption.what) || (interruption.map && map != interruption.map) ||
-	    --interruption.left > 0)
+	if (interruption.done || (interruption.what && strcmp(what, interruption.what)) ||
+	    (interruption.map && map != interruption.map) || --interruption.left > 0)
 		return;
 	interruption.done = true;
 	host.step = NULL;

@@ -7,7 +7,9 @@
  * What the verifier forbids is a fault, and fails the test: to take a lock twice, to leave one held, to call any helper while one
  * is held, not to release a socket.
  *
- * Every helper and every atomic operation is a step, at which another CPU may come in between: host.step, if a test has set it.
+ * Every helper and every atomic operation is a step, at which another CPU may come in between: host.step, if a test has set it. It
+ * comes before what the helper does; so before a lock is taken and behind where it was given back. What a hash has of a key is also
+ * a step when it has been looked up, "found": it may be gone by the time that it is read.
  */
 #ifndef HOST_BPF_HELPERS_H
 #define HOST_BPF_HELPERS_H
@@ -55,7 +57,9 @@ struct host_map {
 	__u32 value_size;
 	__u32 used;
 	char *values;
-	bool *touched; /* of an array's values: somebody has looked it up since the last reset */
+	bool *touched;     /* of an array's values: somebody has looked it up since the last reset */
+	__u32 *touched_at; /* those, n_touched of them */
+	__u32 n_touched;
 	struct host_entry *entries;
 	struct host_entry *deleted;
 };
@@ -151,14 +155,23 @@ static inline void *host_lookup(struct host_map *m, const void *key)
 		return NULL;
 	if (m->type == BPF_MAP_TYPE_PERCPU_ARRAY)
 		index += host.cpu * m->max_entries;
-	m->touched[index] = true;
+	if (!m->touched[index]) {
+		m->touched[index] = true;
+		m->touched_at[m->n_touched++] = index;
+	}
 	return m->values + (size_t)index * m->value_size;
 }
 
 static inline void *bpf_map_lookup_elem(void *map, const void *key)
 {
+	struct host_map *m = host_map_of(map);
+	void *found;
+
 	host_step(__func__, map);
-	return host_lookup(host_map_of(map), key);
+	found = host_lookup(m, key);
+	if (m->type == BPF_MAP_TYPE_HASH)
+		host_step("found", map);
+	return found;
 }
 
 static inline long bpf_map_update_elem(void *map, const void *key, const void *value, __u64 flags)
@@ -210,7 +223,10 @@ static inline long bpf_map_delete_elem(void *map, const void *key)
 	return 0;
 }
 
-/* The entries are those that were there at the beginning and still are. */
+/*
+ * The entries are those that were there at the beginning and still are. What nobody has looked up in an array is zero, and stays
+ * so.
+ */
 static inline long bpf_for_each_map_elem(void *map, void *callback, void *context, __u64 flags)
 {
 	long (*look)(void *, const void *, void *, void *) = callback;
@@ -222,7 +238,7 @@ static inline long bpf_for_each_map_elem(void *map, void *callback, void *contex
 	(void)flags;
 	if (m->type != BPF_MAP_TYPE_HASH) {
 		for (i = 0; i < m->max_entries; i++)
-			if (look(map, &i, host_lookup(m, &i), context))
+			if (look(map, &i, m->values + (size_t)i * m->value_size, context))
 				return i + 1;
 		return i;
 	}
@@ -375,6 +391,7 @@ static inline __u32 bpf_get_socket_uid(struct __sk_buff *skb)
 #define __sync_fetch_and_or(...) host_atomic(__sync_fetch_and_or, __VA_ARGS__)
 #define __sync_fetch_and_and(...) host_atomic(__sync_fetch_and_and, __VA_ARGS__)
 #define __sync_fetch_and_add(...) host_atomic(__sync_fetch_and_add, __VA_ARGS__)
+#define __sync_lock_test_and_set(...) host_atomic(__sync_lock_test_and_set, __VA_ARGS__)
 #define __sync_val_compare_and_swap(...) host_atomic(__sync_val_compare_and_swap, __VA_ARGS__)
 
 #endif

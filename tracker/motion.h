@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * motion.h - a connection in motion: from its first SYN to its end, but for the time that it is at rest. on_syn(), on_motion() and
+ * carry_out() are for NeTracker.bpf.c; give_up() also for timeout.h.
+ */
+#ifndef NETRACKER_MOTION_H
+#define NETRACKER_MOTION_H
+
+#include "attempt.h"
+#include "clock.h"
+#include "closing.h"
+#include "flow.h"
+#include "maps.h"
+#include "report.h"
+#include "rest.h"
+#include "scratch.h"
+#include "segment.h"
+#include "sets.h"
+#include "socket.h"
+#include "tuple.h"
+
+/* So many places of a set are kept free of young connections, for those that are opened and closed. */
+#define PLACES_KEPT 3
+
+/* Reports a handshake that came to nothing; its slot is nobody else's any more. Returns 0. */
+__noinline int end_attempt(struct slot *slot, __u64 state, __u64 end_ns)
+{
+	if (!slot)
+		return 0;
+	/* Nobody sent more than the SYN's data, unless a FIN or RST said so. */
+	if (!(slot->flow.flags & ORIG_END))
+		slot->flow.orig_end = slot->orig_nxt;
+	if (!(slot->flow.flags & RESP_END))
+		slot->flow.resp_end = slot->flow.resp_isn + 1;
+	slot->flow.flags |= ORIG_END | RESP_END;
+	report_slot(slot, state, end_ns);
+	return 0;
+}
+
+/*
+ * Likewise, where time or a newer attempt decided. A SYN on the tuple of a live connection that no one answered was no attempt
+ * after all, even if that connection has gone in the meantime: then it is not reported and false is returned.
+ */
+__noinline bool give_up(struct slot *slot)
+{
+	__u64 end_ns;
+
+	if (!slot)
+		return false;
+	if ((slot->flow.flags & (DOUBTFUL | RESP_SEEN)) == DOUBTFUL) {
+		COUNT(syn_disbelieved);
+		return false;
+	}
+	end_ns = slot->flow.first_fin_ns > slot->flow.last_ns ? slot->flow.first_fin_ns : slot->flow.last_ns;
+	end_attempt(slot, handshake_state(slot->flow.flags), end_ns);
+	return true;
+}
+
+enum syn_outcome {
+	SYN_AGAIN,
+	SYN_NEW,
+	SYN_REPLACED, /* a new attempt took the place of an old one on the same tuple */
+	SYN_EVICTED,
+	SYN_NO_PLACE,
+};
+
+/*
+ * Gives a SYN a place in its set, or notes it in the one that it has. doubtful: there is a connection of this tuple at rest. slot:
+ * for it, if a place is free. An attempt that has to leave its slot to a newer one is in *out.
+ */
+static __always_inline enum syn_outcome take_syn_locked(struct scratch *scratch, const struct parts *parts, const struct segment *s,
+                                                        bool doubtful, const struct owner *owner, __u32 slot, struct slot *out)
+{
+	enum syn_outcome outcome = SYN_NEW;
+	struct slot *place;
+	struct places found;
+	__u32 i;
+
+	find_locked(scratch, parts, s, &found);
+	if (found.connection != NO_PLACE) {
+		if (!found.from_resp && slot_at(parts, found.connection)->flow.orig_isn == s->seq)
+			return SYN_AGAIN; /* the SYN of this very connection, late or seen again */
+		doubtful = true;
+	}
+	i = found.attempt;
+	if (i != NO_PLACE) {
+		place = slot_at(parts, i);
+		if (found.reply || place->flow.orig_isn == s->seq) {
+			note_syn_again_locked(&place->flow, s, found.reply);
+			return SYN_AGAIN;
+		}
+		*out = *place;
+		outcome = SYN_REPLACED;
+	} else {
+		i = find_place_locked(scratch, parts, RANK_UNANSWERED, RANK_CLOSING);
+		if (i == NO_PLACE)
+			return SYN_NO_PLACE;
+		if (parts->set->tag[bounded(i, SYN_WAYS)]) {
+			outcome = SYN_EVICTED;
+		} else {
+			if (slot == NO_SLOT)
+				return SYN_NO_PLACE;
+			parts->set->at[bounded(i, SYN_WAYS)] = slot;
+		}
+	}
+	i = bounded(i, SYN_WAYS);
+	place = slot_at(parts, i);
+	open_slot_locked(place, s, doubtful ? DOUBTFUL : 0);
+	if (owner->known)
+		note_owner(&place->flow, owner->cgroup, owner->uid);
+	parts->set->tag[i] = tag_of(s->hash);
+	open_gate_locked(parts, i, s->hash);
+	/* It may be young by then. */
+	note_due_locked(parts, s->now + YOUNG_NS);
+	return outcome;
+}
+
+/*
+ * A SYN without ACK: a new attempt, the old one sent again, seen again on its way through this host, or a SYN that crosses
+ * the peer's (RFC 9293, figure 7). On the tuple of a live connection it is doubtful until it is answered.
+ * Returns whether it replaces an older attempt on its tuple, which is to be given up then: scratch->slot.
+ */
+__noinline bool on_syn(struct __sk_buff *skb, const struct segment *s)
+{
+	struct scratch *scratch = only_value(&nt_scratch);
+	bool reversed, doubtful = false;
+	enum syn_outcome outcome;
+	struct owner owner = {};
+	struct parts parts;
+	struct conn *c;
+	__u32 slot;
+
+	if (!s || !scratch)
+		return false;
+	if (!find_parts(set_index(s->hash), &parts))
+		return false;
+	if (may_rest(parts.set, s->hash)) {
+		c = find_resting(&s->key, &scratch->fresh_key, &reversed);
+		doubtful = c;
+		if (c && !reversed && c->flow.orig_isn == s->seq)
+			return false; /* the SYN of this very connection, late or seen again */
+	}
+	find_owner(skb, s, &owner);
+	slot = take_slot(parts.pool);
+	bpf_spin_lock(&parts.set->lock);
+	outcome = take_syn_locked(scratch, &parts, s, doubtful, &owner, slot, &scratch->slot);
+	bpf_spin_unlock(&parts.set->lock);
+	if (outcome != SYN_NEW && slot != NO_SLOT)
+		give_slot(parts.pool, slot);
+	if (outcome == SYN_AGAIN)
+		return false;
+	set_clock(s->now + YOUNG_NS, s->now);
+	COUNT(attempts);
+	if (outcome == SYN_EVICTED || outcome == SYN_NO_PLACE)
+		COUNT(syn_evicted);
+	return outcome == SYN_REPLACED;
+}
+
+/* What has come of a segment. */
+enum act {
+	ACT_MINE = 1 << 0, /* it is a connection's in motion */
+	ACT_SYNACK_DISBELIEVED = 1 << 1,
+	ACT_ANSWERED = 1 << 2,    /* a doubtful attempt */
+	ACT_ESTABLISHED = 1 << 3, /* a connection */
+	ACT_ENDED = 1 << 4,       /* a connection, closed by both sides */
+	ACT_RESET = 1 << 5,       /* a connection */
+	ACT_REFUSED = 1 << 6,     /* an attempt */
+	ACT_REFUTED = 1 << 7,     /* a RST that was pending */
+	ACT_UNBELIEVED = 1 << 8,  /* this RST, by an attempt */
+	ACT_DISCARDED = 1 << 9,   /* this RST, by a connection */
+	ACT_REPLACES = 1 << 10,   /* a connection in motion: this one has its tuple now */
+};
+
+/* Notes a segment of an attempt in place i. */
+static __always_inline __u32 note_attempt_locked(const struct parts *parts, __u32 i, const struct segment *s, bool reply,
+                                                 const struct owner *owner, __u64 close_timeout)
+{
+	struct slot *slot = slot_at(parts, i);
+	struct noted noted = note_locked(slot, s, reply, owner);
+	__u32 acts = 0;
+
+	if (!noted.believed)
+		acts |= ACT_SYNACK_DISBELIEVED;
+	if (noted.mine)
+		acts |= ACT_MINE;
+	if (noted.answers)
+		acts |= ACT_ANSWERED;
+	if (!noted.completes)
+		return acts;
+	slot->flow.flags = (slot->flow.flags & ~DOUBTFUL) | ESTABLISHED;
+	slot->flow.last_ns = s->now;
+	acts |= ACT_ESTABLISHED;
+	if (settle_locked(parts, i, s->hash, close_timeout))
+		acts |= ACT_ENDED;
+	return acts;
+}
+
+/* Of a RST: ends an attempt, if its receiver would not discard it. *state: how. */
+static __always_inline __u32 reset_attempt_locked(const struct parts *parts, __u32 i, const struct segment *s, bool reply,
+                                                  enum conn_state *state)
+{
+	struct slot *slot = slot_at(parts, i);
+
+	*state = judge_rst_locked(slot, s, reply);
+	if (*state == S0)
+		return ACT_UNBELIEVED;
+	end_locked(parts, i);
+	return ACT_REFUSED | ACT_MINE;
+}
+
+/* Of a RST: ends an established connection, or waits for more. */
+static __always_inline __u32 reset_connection_locked(const struct parts *parts, __u32 i, const struct segment *s, bool by_orig,
+                                                     const struct facts *facts, bool of_orig, __u64 close_timeout)
+{
+	struct slot *slot = slot_at(parts, i);
+
+	switch (note_rst_locked(slot, s, by_orig, facts, of_orig)) {
+	case RST_GENUINE:
+		end_locked(parts, i);
+		return ACT_RESET | ACT_MINE;
+	case RST_DISCARDED:
+		return ACT_DISCARDED | ACT_MINE;
+	default:
+		settle_locked(parts, i, s->hash, close_timeout);
+		return ACT_MINE;
+	}
+}
+
+/* Notes a segment without RST of an established connection in place i. */
+static __always_inline __u32 note_connection_locked(const struct parts *parts, __u32 i, const struct segment *s, bool by_orig,
+                                                    const struct facts *facts, bool of_orig, __u64 close_timeout)
+{
+	__u32 acts = ACT_MINE;
+
+	if (s->flags & TCP_SYN)
+		return acts; /* its SYN-ACK, sent again */
+	if (note_closing_locked(slot_at(parts, i), s, by_orig, facts, of_orig))
+		acts |= ACT_REFUTED;
+	if (settle_locked(parts, i, s->hash, close_timeout))
+		acts |= ACT_ENDED;
+	return acts;
+}
+
+/*
+ * Asks this host's socket of the segment's connection, where there is need to: scratch->facts. Returns whether it was asked. What
+ * the slots have may change before the lock is taken; then a socket is asked in vain, or not asked.
+ */
+static __always_inline bool ask(struct __sk_buff *skb, const struct segment *s, struct facts *facts)
+{
+	if (!ask_socket(skb, s, facts))
+		facts->known = false;
+	return true;
+}
+
+static __always_inline bool wants_socket(const struct slot *slot, const struct segment *s)
+{
+	if (s->flags & TCP_RST)
+		return true;
+	if (!(s->flags & TCP_FIN))
+		return false;
+	/*
+	 * Of the first FIN only its sender: who closes last is asked when it does, and at ingress the look-up costs as much as all
+	 * else.
+	 */
+	if (!(slot->flow.flags & BOTH_FINS))
+		return s->dir == DIR_OUT;
+	return !slot->facts.known || s->now - slot->flow.first_fin_ns > FACTS_GROW_NS;
+}
+
+/* A place with this tag, of an established connection if there is one; NO_PLACE. Without the lock, so it is a guess. */
+static __always_inline __u32 guess_place(struct scratch *scratch, const struct parts *parts, __u16 tag)
+{
+	volatile __u32 *place = &scratch->index;
+	__u32 i;
+
+	*place = NO_PLACE;
+	NOT_UNROLLED
+	for (i = 0; i < SYN_WAYS; i++)
+		if (parts->set->tag[i] == tag && (*place == NO_PLACE || slot_at(parts, i)->flow.flags & ESTABLISHED))
+			*place = i;
+	return *place;
+}
+
+/*
+ * Anything but a SYN that may be of a connection in motion: notes it there. asked: scratch->facts is what a socket says of it.
+ * Returns whether it was a connection's; what has to be done for it then is in scratch->outcome, for carry_out().
+ */
+__noinline bool on_motion(struct __sk_buff *skb, const struct segment *s, bool asked)
+{
+	struct scratch *scratch = only_value(&nt_scratch);
+	enum conn_state state = S0;
+	struct outcome *outcome;
+	struct owner owner = {};
+	bool of_orig = false;
+	struct parts parts;
+	struct places found;
+	struct slot *slot;
+	__u64 close_timeout;
+	__u32 at;
+
+	if (!s || !scratch)
+		return false;
+	outcome = &scratch->outcome;
+	outcome->acts = 0;
+	if (!find_parts(set_index(s->hash), &parts))
+		return false;
+	at = guess_place(scratch, &parts, tag_of(s->hash));
+	if (at == NO_PLACE)
+		return false;
+	slot = slot_at(&parts, at);
+	if (!asked) {
+		scratch->facts.known = false;
+		if (slot->flow.flags & ESTABLISHED && wants_socket(slot, s))
+			asked = ask(skb, s, &scratch->facts);
+	}
+	if (s->flags & TCP_SYN)
+		find_owner(skb, s, &owner);
+	close_timeout = close_timeout_ns();
+
+	bpf_spin_lock(&parts.set->lock);
+	find_locked(scratch, &parts, s, &found);
+	at = found.attempt;
+	outcome->reply = found.reply;
+	if (at != NO_PLACE && s->flags & TCP_RST)
+		outcome->acts = reset_attempt_locked(&parts, at, s, found.reply, &state);
+	else if (at != NO_PLACE)
+		outcome->acts = note_attempt_locked(&parts, at, s, found.reply, &owner, close_timeout);
+	outcome->predecessor = found.connection;
+	/* Not all are doubtful that should be: when their SYN came, the other one may have been on its way to conn_map. */
+	if (outcome->acts & (ACT_ANSWERED | ACT_ESTABLISHED) && found.connection != NO_PLACE &&
+	    replace_locked(&parts, found.connection, slot_at(&parts, at)->flow.start_ns))
+		outcome->acts |= ACT_REPLACES;
+	if (!(outcome->acts & ACT_MINE) && found.connection != NO_PLACE) {
+		at = found.connection;
+		outcome->reply = found.from_resp;
+		of_orig = (s->dir == DIR_OUT) == !found.from_resp;
+		if (s->flags & TCP_RST)
+			outcome->acts |=
+				reset_connection_locked(&parts, at, s, !found.from_resp, &scratch->facts, of_orig, close_timeout);
+		else
+			outcome->acts |=
+				note_connection_locked(&parts, at, s, !found.from_resp, &scratch->facts, of_orig, close_timeout);
+	}
+	outcome->asked = asked;
+	outcome->state = state;
+	outcome->place = bounded(at, SYN_WAYS);
+	outcome->flags = slot_at(&parts, at)->flow.flags;
+	outcome->start_ns = slot_at(&parts, at)->flow.start_ns;
+	bpf_spin_unlock(&parts.set->lock);
+	return outcome->acts & ACT_MINE;
+}
+
+/*
+ * A SYN on a live connection's tuple was answered: it was no forgery, the old connection has been over since that SYN. It is in
+ * motion, in the place outcome->predecessor and ours with ACT_REPLACES; or at rest. Returns 0.
+ */
+__noinline int end_predecessor(const struct segment *s)
+{
+	struct scratch *scratch = only_value(&nt_scratch);
+	struct parts parts;
+	bool reversed;
+
+	if (!s || !scratch || !find_parts(set_index(s->hash), &parts))
+		return 0;
+	if (scratch->outcome.acts & ACT_REPLACES)
+		end_replaced(&parts, bounded(scratch->outcome.predecessor, SYN_WAYS));
+	else if (may_rest(parts.set, s->hash) && find_resting(&s->key, &scratch->fresh_key, &reversed) &&
+	         end_resting(scratch, parts.set, scratch->outcome.start_ns))
+		COUNT(replaced);
+	return 0;
+}
+
+/* Does what has to be done for a segment that on_motion() has noted. Returns 0. */
+__noinline int carry_out(struct __sk_buff *skb, const struct segment *s)
+{
+	struct scratch *scratch = only_value(&nt_scratch);
+	const struct outcome *outcome;
+	struct parts parts;
+	struct slot *slot;
+	__u32 acts, at;
+
+	if (!s || !scratch)
+		return 0;
+	if (!find_parts(set_index(s->hash), &parts))
+		return 0;
+	outcome = &scratch->outcome;
+	acts = outcome->acts;
+	at = bounded(outcome->place, SYN_WAYS);
+	slot = slot_at(&parts, at);
+	if (acts & ACT_SYNACK_DISBELIEVED)
+		COUNT(synack_disbelieved);
+	if (acts & (ACT_REFUTED | ACT_DISCARDED))
+		COUNT(rst_disbelieved);
+	if (acts & ACT_ESTABLISHED)
+		count_established(outcome->reply ? s->key.sport : s->key.dport, outcome->flags & IS_OUTBOUND ? DIR_OUT : DIR_IN,
+		                  s->now - outcome->start_ns);
+	if (acts & ACT_ENDED) {
+		/* It looked like the first FIN, until the other side's was there before it. */
+		if (!outcome->asked && !slot->facts.known && ask(skb, s, &scratch->facts))
+			keep_facts_locked(slot, &scratch->facts, (s->dir == DIR_OUT) == !outcome->reply);
+		report_slot(slot, SF, s->now);
+	} else if (acts & ACT_RESET) {
+		report_slot(slot, outcome->reply ? RSTR : RSTO, outcome->flags & RST_PENDING ? slot->flow.last_ns : s->now);
+	} else if (acts & ACT_REFUSED) {
+		end_attempt(slot, outcome->state, s->now);
+	}
+	if (acts & (ACT_ENDED | ACT_RESET | ACT_REFUSED))
+		free_ended(&parts, at);
+	else if (s->flags & TCP_RST)
+		set_clock(s->now + RST_SILENCE_NS, s->now);
+	return 0;
+}
+
+#endif
