@@ -6,17 +6,18 @@
  *	tc filter add dev ens33 ingress bpf obj NeTracker.bpf.o sec tc_ing
  *	tc filter add dev ens33 egress  bpf obj NeTracker.bpf.o sec tc_en
  *
- * Only SYN, FIN and RST do work. A handshake lives in syn_map until the third ACK moves it to conn_map; there the connection
- * rests, untouched, until its first FIN or RST. A packet with none of these flags goes by after one array look-up: the gate; it is
- * looked at only while a connection with such a tuple is opening or closing.
+ * Only SYN, FIN and RST do work. A connection that is being opened, has been open for less than half a second or is being closed is
+ * in motion, in a slot of a set of syn_map; others are at rest in conn_map, untouched, until their first FIN or RST. A packet with
+ * none of these flags goes by after one array look-up: the gate; it is looked at only while a connection with such a tuple is
+ * opening or closing.
  *
  * This file is a packet's way, from the end of the file to its beginning. Each subject on it has a room in tracker/, whose head
  * says what it offers and to whom:
  *
  *	parse       from a packet to its TCP segment (segment, tuple)
- *	sets        handshakes and watched connections, behind one lock a set; the gate; attempt: the rules of a handshake
- *	handshake   up to the third ACK
- *	connection  from there to the end (flow: what both have); socket: what this host's own sockets say of it
+ *	sets        where connections in motion are, behind one lock a set; the gate
+ *	motion      what a segment makes of them: attempt until the handshake is complete, closing from there on (flow: what both have)
+ *	rest        the way to conn_map and back; socket: what this host's own sockets say of a connection
  *	timeout     what ends without a packet; clock: the timer for it
  *	report      counters, figures, the record
  *
