@@ -16,7 +16,7 @@
  *
  *	parse       from a packet to its TCP segment (segment, tuple)
  *	sets        where connections in motion are, behind one lock a set; the gate
- *	motion      what a segment makes of them: attempt until the handshake is complete, closing from there on (flow: what both have)
+ *	motion      what a segment makes of them: attempt up to the third ACK, closing from there on (flow: what both have)
  *	rest        the way to conn_map and back; socket: what this host's own sockets say of a connection
  *	timeout     what ends without a packet; clock: the timer for it
  *	report      counters, figures, the record
