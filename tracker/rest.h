@@ -20,6 +20,8 @@
 #include "socket.h"
 #include "tuple.h"
 
+/* What map updates fail with, negated: include/uapi/asm-generic/errno-base.h. */
+#define E2BIG 7
 #define EEXIST 17
 
 /* Reports the connection of a slot that is nobody else's any more. */
@@ -127,7 +129,7 @@ __noinline int lay_to_rest(__u32 index, __u32 i, __u64 now)
 	struct scratch *scratch = only_value(&nt_scratch);
 	struct parts parts;
 	struct slot *slot;
-	bool wanted, gone, ended = false, replaced;
+	bool wanted, lost, gone, ended = false, replaced;
 	__u32 freed;
 	__u64 hash = 0, close_timeout;
 	long err;
@@ -149,23 +151,26 @@ __noinline int lay_to_rest(__u32 index, __u32 i, __u64 now)
 	if (!wanted)
 		return 0;
 	err = bpf_map_update_elem(&conn_map, &scratch->fresh_key, &scratch->fresh, BPF_NOEXIST);
-	if (err == -EEXIST && end_resting(scratch, parts.set, now)) {
+	if (err == -EEXIST && end_resting(scratch, parts.set, scratch->fresh.flow.start_ns)) {
 		COUNT(replaced);
 		err = bpf_map_update_elem(&conn_map, &scratch->fresh_key, &scratch->fresh, BPF_NOEXIST);
 	}
 
+	lost = err == -E2BIG;
 	bpf_spin_lock(&parts.set->lock);
-	/* Somebody has begun to close it meanwhile: it stays. */
-	wanted = !(slot->flow.flags & (BOTH_FINS | RST_PENDING | REPLACED));
+	/* It stays if somebody has begun to close it, or if the kernel has no memory at hand: then it is young for longer. */
+	wanted = !(slot->flow.flags & (BOTH_FINS | RST_PENDING | REPLACED)) && (!err || lost);
 	if (wanted) {
 		freed = free_place_locked(&parts, i);
-		if (err)
+		if (lost)
 			note_leave_locked(parts.set);
+	} else if (!(slot->flow.flags & (BOTH_FINS | RST_PENDING | REPLACED))) {
+		slot->flow.last_ns = now;
 	}
 	bpf_spin_unlock(&parts.set->lock);
 	if (wanted) {
 		give_slot(parts.pool, freed);
-		if (err)
+		if (lost)
 			COUNT(conn_full);
 		return 0;
 	}

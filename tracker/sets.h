@@ -297,7 +297,10 @@ static __always_inline void free_ended(const struct parts *parts, __u32 i)
 	__u32 slot;
 
 	i = bounded(i, SYN_WAYS);
-	slot = parts->set->at[i];
+	slot = *(volatile __u16 *)&parts->set->at[i];
+	/* Never so; but no CPU writes what is behind a branch before it has read this. Then the place is another's. */
+	if (slot >= POOL_SLOTS)
+		return;
 	*(volatile __u16 *)&parts->set->tag[i] = 0;
 	give_slot(parts->pool, slot);
 }

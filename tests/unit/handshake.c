@@ -318,6 +318,25 @@ static void when_conn_map_is_full_the_new_connection_is_counted_and_the_others_s
 	conserved();
 }
 
+static void when_the_kernel_has_no_memory_at_hand_a_connection_stays_young_and_is_not_lost(void)
+{
+	struct flow_key key = tuple4(40000, 80);
+
+	host_reset();
+	host.no_memory = true;
+	open_talk(key, 1, 1);
+	pass(3 * HOST_S);
+	CHECK_EQUAL(live_connections(), 1);
+	CHECK_EQUAL(all_moving(true), 1);
+	CHECK_EQUAL(counted(conn_full), 0);
+	conserved();
+	host.no_memory = false;
+	pass(HOST_S);
+	CHECK_EQUAL(all_moving(true), 0);
+	CHECK_EQUAL(live_connections(), 1);
+	conserved();
+}
+
 int main(void)
 {
 	host_reset();
@@ -334,5 +353,6 @@ int main(void)
 	RUN(the_predecessor_ends_when_a_syn_on_its_tuple_is_answered_wherever_it_is);
 	RUN(an_attempt_that_is_answered_and_complete_at_once_is_not_its_own_predecessor);
 	RUN(when_conn_map_is_full_the_new_connection_is_counted_and_the_others_stay);
+	RUN(when_the_kernel_has_no_memory_at_hand_a_connection_stays_young_and_is_not_lost);
 	return unit_end();
 }

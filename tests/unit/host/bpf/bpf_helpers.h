@@ -95,6 +95,8 @@ static struct host {
 	__u64 timer_due; /* 0: not set */
 	unsigned long timer_starts;
 
+	bool no_memory; /* for elements of a hash */
+
 	const void *packet; /* all bytes of the packet at work; NULL: they are in place, from skb->data on */
 
 	char line[2048]; /* the last one in the trace */
@@ -190,6 +192,8 @@ static inline long bpf_map_update_elem(void *map, const void *key, const void *v
 	}
 	if (m->used >= m->max_entries)
 		return -E2BIG;
+	if (host.no_memory)
+		return -ENOMEM;
 	entry = host.reuse ? m->deleted : NULL;
 	if (entry) {
 		m->deleted = entry->next;
