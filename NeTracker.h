@@ -204,6 +204,7 @@ struct due_row {
 struct clock {
 	struct bpf_timer timer;
 	__u64 armed_ns; /* when it goes off; 0: it is not set */
+	__u64 row;      /* of nt_due: where it had done enough for one go, and begins the next */
 };
 
 /*
@@ -241,7 +242,7 @@ struct log_head {
  */
 struct cursor {
 	__u64 next;   /* the first record that has not been read */
-	__u64 before; /* what next was when the last reading began: who could not write what it read, sets next back */
+	__u64 before; /* what next was when the last reading began */
 	__u64 lost;   /* records that were overwritten before they were read */
 	__u64 unsaid; /* of them: those that the next record that is read has to tell of */
 	__u64 session;

@@ -155,9 +155,10 @@ static __always_inline enum verdict note_rst_locked(struct slot *slot, const str
 		verdict = RST_GENUINE;
 	if (verdict == RST_DISCARDED)
 		return verdict;
+	if (verdict == RST_GENUINE)
+		keep_facts_locked(slot, facts, of_orig);
 	/* Who is on its way cannot be ended here. */
 	if (verdict == RST_GENUINE && !(f->flags & MOVING)) {
-		keep_facts_locked(slot, facts, of_orig);
 		if (!closed) {
 			note_end(f, by_orig, s->seq);
 			f->flags |= by_orig ? ORIG_END : RESP_END;

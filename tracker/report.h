@@ -105,8 +105,8 @@ static __always_inline void log_record(const struct flow_key *key, const struct 
 {
 	struct log_head *head = only_value(&nt_log_head);
 	struct record *record;
+	__u64 n, before;
 	__u32 at;
-	__u64 n;
 
 	if (!head)
 		return;
@@ -115,7 +115,13 @@ static __always_inline void log_record(const struct flow_key *key, const struct 
 	record = bpf_map_lookup_elem(&nt_log, &at);
 	if (!record)
 		return;
-	__sync_lock_test_and_set(&record->seq, 0);
+	COUNT(logged);
+	before = __sync_lock_test_and_set(&record->seq, 0);
+	if (before > n + 1) {
+		/* It took so long to come here that the log went round once; readers know that this record is lost. */
+		__sync_lock_test_and_set(&record->seq, before);
+		return;
+	}
 	record->end_ns = end_ns;
 	record->flow = *f;
 	if (facts->known)
@@ -126,7 +132,6 @@ static __always_inline void log_record(const struct flow_key *key, const struct 
 	record->state = state;
 	__builtin_memcpy(record->ifname, *name_of_iface(f), IFACE_NAME_LEN);
 	__sync_lock_test_and_set(&record->seq, n + 1);
-	COUNT(logged);
 }
 
 /* Writes the record's line to the trace, as much of it as fits: docs/fields.md. Returns 0. */

@@ -60,9 +60,9 @@ static __always_inline bool settle_locked(const struct parts *parts, __u32 i, __
 }
 
 /* Ends a connection that both sides have closed while it was MOVING. */
-static __always_inline void end_closed(const struct parts *parts, __u32 i, __u64 now)
+static __always_inline void end_closed(const struct parts *parts, __u32 i)
 {
-	report_slot(slot_at(parts, i), SF, now);
+	report_slot(slot_at(parts, i), SF, slot_at(parts, i)->flow.last_ns);
 	free_ended(parts, i);
 }
 
@@ -76,6 +76,19 @@ static __always_inline bool take_resting(const struct flow_key *key, struct flow
 	/* Memory of a deleted element is used again at once. So this is its own only if it can still be deleted. */
 	*flow = c->flow;
 	return !bpf_map_delete_elem(&conn_map, key);
+}
+
+/*
+ * Takes out of conn_map the connection in scratch->fresh. Returns whether it was there: another CPU may have ended it, and another
+ * one have got its memory, or its key.
+ */
+static __always_inline bool take_same(struct scratch *scratch)
+{
+	const struct conn *c = bpf_map_lookup_elem(&conn_map, &scratch->fresh_key);
+
+	if (!c || c->flow.start_ns != scratch->fresh.flow.start_ns || c->flow.orig_isn != scratch->fresh.flow.orig_isn)
+		return false;
+	return !bpf_map_delete_elem(&conn_map, &scratch->fresh_key);
 }
 
 /* Ends a connection at rest whose key is scratch->fresh_key. Returns whether there was one. */
@@ -175,7 +188,7 @@ __noinline int lay_to_rest(__u32 index, __u32 i, __u64 now)
 		return 0;
 	}
 	/* Who has taken it out of there meanwhile has ended it. */
-	gone = !err && bpf_map_delete_elem(&conn_map, &scratch->fresh_key);
+	gone = !err && !take_same(scratch);
 	close_timeout = close_timeout_ns();
 	bpf_spin_lock(&parts.set->lock);
 	if (!gone)
@@ -192,7 +205,7 @@ __noinline int lay_to_rest(__u32 index, __u32 i, __u64 now)
 	else if (replaced)
 		end_replaced(&parts, i);
 	else if (ended)
-		end_closed(&parts, i, now);
+		end_closed(&parts, i);
 	return 0;
 }
 
@@ -289,19 +302,6 @@ static __always_inline __u32 take_place_locked(struct scratch *scratch, const st
 	return i;
 }
 
-/*
- * Takes out of conn_map the connection that has this slot now. Returns whether it was there: until the slot was taken another CPU
- * may have ended it, and another one have got its memory, or its key.
- */
-static __always_inline bool take_woken(struct scratch *scratch)
-{
-	const struct conn *c = bpf_map_lookup_elem(&conn_map, &scratch->fresh_key);
-
-	if (!c || c->flow.start_ns != scratch->fresh.flow.start_ns || c->flow.orig_isn != scratch->fresh.flow.orig_isn)
-		return false;
-	return !bpf_map_delete_elem(&conn_map, &scratch->fresh_key);
-}
-
 enum woken {
 	NOT_AT_REST, /* or another CPU has just given it a slot: look there */
 	AWAKE,       /* it has a slot now */
@@ -353,7 +353,7 @@ __noinline int wake(struct __sk_buff *skb, const struct segment *s)
 		COUNT(syn_evicted);
 
 	i = bounded(i, SYN_WAYS);
-	rested = take_woken(scratch);
+	rested = take_same(scratch);
 	close_timeout = close_timeout_ns();
 	bpf_spin_lock(&parts.set->lock);
 	place = slot_at(&parts, i);
@@ -376,7 +376,7 @@ __noinline int wake(struct __sk_buff *skb, const struct segment *s)
 	else if (replaced)
 		end_replaced(&parts, i);
 	else if (ended)
-		end_closed(&parts, i, s->now);
+		end_closed(&parts, i);
 	else
 		set_clock(s->now + YOUNG_NS, s->now);
 	return AWAKE;

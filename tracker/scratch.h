@@ -37,6 +37,8 @@ struct scratch {
 	struct service service; /* stays zero: what a new entry of nt_services starts with */
 	struct text line;       /* the record */
 	__u32 flushed;          /* by flush() */
+	bool left;              /* it has left something, for its next run */
+	bool flushing;          /* it is at work, and the clock waits for it: see flush() */
 	__u32 ended;            /* by the clock in one go */
 	__u64 next_ns;          /* when it has to go off again; 0: nothing is due */
 	__u32 index;            /* see forget() */

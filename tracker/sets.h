@@ -288,20 +288,14 @@ static __always_inline __u32 free_place_locked(const struct parts *parts, __u32 
 	return parts->set->at[i];
 }
 
-/*
- * Frees the place of a connection that has ENDED, and its gate is shut: nobody else writes what is written here. The slot itself
- * becomes somebody else's under the lock of its pool.
- */
+/* Frees the place of a connection that has ENDED and been reported. */
 static __always_inline void free_ended(const struct parts *parts, __u32 i)
 {
 	__u32 slot;
 
-	i = bounded(i, SYN_WAYS);
-	slot = *(volatile __u16 *)&parts->set->at[i];
-	/* Never so; but no CPU writes what is behind a branch before it has read this. Then the place is another's. */
-	if (slot >= POOL_SLOTS)
-		return;
-	*(volatile __u16 *)&parts->set->tag[i] = 0;
+	bpf_spin_lock(&parts->set->lock);
+	slot = free_place_locked(parts, i);
+	bpf_spin_unlock(&parts->set->lock);
 	give_slot(parts->pool, slot);
 }
 

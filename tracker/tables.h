@@ -90,7 +90,7 @@
 	COUNTER(established,        "established",              ESTABLISHED, "",         "")                                      \
 	/* records, by final state */                                                                                             \
 	BY_STATE(ended)                                                                                                           \
-	/* records written to the trace; the rest ended while config.quiet was set */                                             \
+	/* records written to the log; the rest ended while config.quiet was set */                                               \
 	COUNTER(logged,             "logged",                   LOGGED,      "",         "")                                      \
 	/* of the records: ended by a time-out */                                                                                 \
 	COUNTER(expired,            "expired",                  EXPIRED,     "",         "")                                      \

@@ -18,6 +18,8 @@
 /* Connections that one run of flush() ends at most: bounds the time with bottom halves off. */
 #define FLUSH_BATCH 1024
 
+#define DUE_ROWS (SYN_SETS / DUE_ROW)
+
 /* Time-outs that the clock looks at in one go, at most; so it may leave some for the next. */
 #define TICK_BATCH 256
 
@@ -142,16 +144,25 @@ static int on_clock(void *map __unused, __u32 *key __unused, struct clock *clock
 {
 	struct scratch *scratch = only_value(&nt_scratch);
 	__u64 now = bpf_ktime_get_boot_ns(), delay_ns;
-	__u32 row;
+	__u32 first, row, n;
 
 	if (!scratch)
 		return 0;
+	if (scratch->flushing) {
+		start_clock(clock, CLOCK_SLACK_NS, now);
+		return 0;
+	}
 	scratch->ended = 0;
 	scratch->next_ns = 0;
 	clock->armed_ns = 0;
+	first = clock->row;
 	NOT_UNROLLED
-	for (row = 0; row < SYN_SETS / DUE_ROW; row++)
+	for (n = 0; n < DUE_ROWS; n++) {
+		row = bounded(first + n, DUE_ROWS);
+		if (scratch->ended < TICK_BATCH)
+			clock->row = row;
 		on_row_due(row, now);
+	}
 	delay_ns = scratch->next_ns ? clock_delay(clock, scratch->next_ns, now) : 0;
 	if (delay_ns)
 		start_clock(clock, delay_ns, now);
@@ -186,6 +197,9 @@ static long flush_set(void *map __unused, const __u32 *index, struct syn_set *se
 			end_taken(&scratch->slot, bpf_ktime_get_boot_ns());
 		scratch->flushed++;
 	}
+	/* One that is on its way, or just being reported by another CPU. */
+	if (places_taken(set))
+		scratch->left = true;
 	return is_flushed_enough(scratch);
 }
 
@@ -206,7 +220,7 @@ static long flush_connection(void *map __unused, const struct flow_key *key, str
 
 /*
  * On request of detach, ends everything that is still alive: config.flush. Detach runs it by BPF_PROG_TEST_RUN, which kernels
- * before 6.11 do with bottom halves on: there the clock can come in between and take the scratch space, and a record be wrong.
+ * before 6.11 do with bottom halves on: there the clock can come in between, and has to leave the scratch space alone.
  */
 __noinline int flush(void)
 {
@@ -216,10 +230,13 @@ __noinline int flush(void)
 	if (!config || !config->flush || !scratch)
 		return 0;
 	scratch->flushed = 0;
+	scratch->left = false;
+	scratch->flushing = true;
 	bpf_for_each_map_elem(&syn_map, flush_set, NULL, 0);
 	if (!is_flushed_enough(scratch))
 		bpf_for_each_map_elem(&conn_map, flush_connection, NULL, 0);
-	if (!is_flushed_enough(scratch))
+	scratch->flushing = false;
+	if (!is_flushed_enough(scratch) && !scratch->left)
 		config->flush = 0;
 	return 0;
 }

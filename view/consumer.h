@@ -29,7 +29,7 @@ static __always_inline struct standing standing_of(const struct cursor *cursor)
 	head = bpf_map_lookup_elem(&nt_log_head, &zero);
 	if (!cursor || !head)
 		return standing;
-	standing.unread = head->written - cursor->next;
+	standing.unread = head->written - (cursor->next <= head->written ? cursor->next : 0);
 	standing.lost = cursor->lost;
 	if (standing.unread > LOG_RECORDS) {
 		standing.lost += standing.unread - LOG_RECORDS;

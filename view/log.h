@@ -160,20 +160,25 @@ static long show_one(__u32 i __unused, struct step *step)
 	return 1;
 }
 
-/* Returns false if another reading is at work. */
+/*
+ * Returns false if another reading is at work. The time at which that was seen may be later than `now`, on another CPU. Of two that
+ * come to an end of it at once, one gets the cursor.
+ */
 static __always_inline bool begin_reading(struct cursor *cursor, __u64 session, __u64 now)
 {
 	const struct log_head *head = only_value(&nt_log_head);
-	__u64 other = cursor->session;
+	__u64 seen_ns = *(const volatile __u64 *)&cursor->seen_ns;
 
-	if (!head || (cursor->seen_ns && now - cursor->seen_ns < LEASE_NS) ||
-	    __sync_val_compare_and_swap(&cursor->session, other, session) != other)
+	if (!head || (seen_ns && (__s64)(now - seen_ns) < (__s64)LEASE_NS) ||
+	    __sync_val_compare_and_swap(&cursor->seen_ns, seen_ns, now) != seen_ns)
 		return false;
-	cursor->before = cursor->next;
-	cursor->at = cursor->next;
+	cursor->session = session;
+	cursor->end = *(const volatile __u64 *)&head->written;
+	/* One that is ahead of the log has been set back to a place in another log. */
+	cursor->at = cursor->next <= cursor->end ? cursor->next : 0;
+	cursor->before = cursor->at;
 	cursor->at_lost = 0;
 	cursor->at_unsaid = cursor->unsaid;
-	cursor->end = *(const volatile __u64 *)&head->written;
 	if (cursor->end - cursor->at > LOG_RECORDS) {
 		cursor->at_lost = cursor->end - LOG_RECORDS - cursor->at;
 		cursor->at_unsaid += cursor->at_lost;
@@ -193,7 +198,7 @@ static __always_inline void mark_read(struct cursor *cursor)
 
 static __always_inline int read_log(struct bpf_iter__bpf_map_elem *ctx)
 {
-	__u64 session = ctx->meta->session_id, now = bpf_ktime_get_boot_ns();
+	__u64 session = ctx->meta->session_id, now;
 	struct cursor *cursor = only_value(&nt_cursor);
 	struct seq_file *seq = ctx->meta->seq;
 	const __u32 *key = ctx->key;
@@ -201,8 +206,13 @@ static __always_inline int read_log(struct bpf_iter__bpf_map_elem *ctx)
 	struct step step;
 
 	reading = bpf_task_storage_get(&readings, bpf_get_current_task_btf(), NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
-	if (!reading || !cursor || !key || reading->done == session)
+	if (!key)
 		return 0;
+	if (!reading || !cursor)
+		return AGAIN; /* no memory; an end would look as if all had been read */
+	if (reading->done == session)
+		return 0;
+	now = bpf_ktime_get_boot_ns();
 	if (cursor->session != session && (*key || !begin_reading(cursor, session, now)))
 		return AGAIN;
 	cursor->seen_ns = now;

@@ -40,7 +40,8 @@ cmd_attach() {
 	LOG_BEFORE=${OUR_MAPS[nt_log_head]-}
 
 	((DRY_RUN)) || undo_on_failure
-	unpin_remains
+	unpin_remains "${CONNECTION_TABLES[@]}"
+	unpin_remains "${LOG_TABLES[@]}"
 	for iface in "${ifaces[@]}"; do
 		attach_interface "$iface"
 	done

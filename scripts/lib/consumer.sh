@@ -73,6 +73,7 @@ pin_log_views() {
 in_closed() {
 	local mode status=0
 	mode=$(stat --format=%a -- "$1")
+	((mode)) || mode=700 # somebody was killed meanwhile
 	chmod 0 -- "$1"
 	"${@:2}" || status=$?
 	chmod "$mode" -- "$1"
@@ -91,13 +92,16 @@ oldest_record() {
 make_consumer() {
 	local lacking view reason group
 	lacking=$(
+		trap '' HUP INT TERM
 		take_lock
 		sweep_consumers
 		pin_consumer "$(view_objects)" "$1"
 	)
-	group=$(stat --format=%g -- "$VIEWS")
-	((group == 0)) || share_consumer "$1" "$group"
-	[[ $lacking ]] || return 0
+	if [[ ! $lacking ]]; then
+		group=$(stat --format=%g -- "$VIEWS")
+		((group == 0)) || share_consumer "$1" "$group"
+		return 0
+	fi
 	read -r view reason <<<"$lacking"
 	remove_consumer "$1"
 	die "$EXIT_PREREQUISITE" "$(consumer_dir "$1")/$view cannot be, as $reason"
@@ -115,6 +119,7 @@ share_consumer() {
 # forget_consumer NAME: remove it, unless somebody reads as this consumer.
 forget_consumer() {
 	require_attached
+	take_lock
 	[[ -d $CONSUMERS/$1 ]] || die "$EXIT_FAILED" "no consumer '$1' of the log; the directories in $CONSUMERS are those that there are"
 	is_unread "$CONSUMERS/$1" || die "$EXIT_FAILED" "consumer '$1' reads the log at this moment; 'fuser -v $CONSUMERS/$1/log' shows who it is"
 	remove_consumer "$1"

@@ -78,16 +78,16 @@ has_all_tables() {
 }
 
 # The maps of which each tells of the others what is where: one of them alone is worth nothing.
-readonly CONNECTION_TABLES=(conn_map syn_map nt_pool)
+readonly CONNECTION_TABLES=(conn_map syn_map nt_pool) LOG_TABLES=(nt_log nt_log_head)
 
-# unpin_remains: if one of these has been taken away, take the others away as well, so that the next load makes all of them anew.
+# unpin_remains MAP…: if one of these has been taken away, take the others away as well, so that the next load makes all of them anew.
 unpin_remains() {
 	local name
 	local -a remains=()
-	for name in "${CONNECTION_TABLES[@]}"; do
+	for name in "$@"; do
 		! is_pinned "$name" || remains+=("$name")
 	done
-	((${#remains[@]} < ${#CONNECTION_TABLES[@]})) || return 0
+	((${#remains[@]} < $#)) || return 0
 	for name in "${remains[@]}"; do
 		run rm -f -- "$PINS/$name"
 		unset -v "OUR_MAPS[$name]"

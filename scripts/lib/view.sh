@@ -109,10 +109,18 @@ view_pin_each() (
 
 # link_map PIN NAME: have a view that is pinned next find the map; the caller's trap removes what is in passing. Fails if the name is taken.
 link_map() {
-	[[ $(readlink -- "$BPFFS/$2") != "$1" ]] || rm -f -- "$BPFFS/$2"
+	remove_link "$BPFFS/$2"
 	ln -s -- "$1" "$BPFFS/$2" 2>/dev/null || return
 	# shellcheck disable=SC2031 # of the subshell that calls
 	passing+=("$BPFFS/$2")
+}
+
+# remove_link FILE: a link to a pin of ours, which a command that was killed has left.
+remove_link() {
+	[[ -L $1 ]] || return 0
+	case $(readlink -- "$1") in
+		"$PINS"/* | "$VIEWS"/*) rm -f -- "$1" ;;
+	esac
 }
 
 # lend_map PIN NAME VIEW…: likewise; if it fails it prints VIEW REASON of each.
@@ -133,6 +141,7 @@ pin_one_view() {
 		}
 		# The kernel takes no name with a dot in it while anybody may enter the directory (bpf_lookup(), kernel/bpf/inode.c).
 		mode=$(stat --format=%a -- "$3")
+		((mode)) || mode='' # by who calls
 		chmod 0 -- "$3"
 	fi
 	if [[ ! -s $1/$2.bpf.o ]]; then
@@ -269,6 +278,9 @@ read_hooks_once() (
 # view_sweep: remove what a verb that was killed has left of views for the moment.
 view_sweep() {
 	local pin
+	for pin in "$BPFFS"/{conn_map,syn_map,nt_*}; do
+		remove_link "$pin"
+	done
 	for pin in "$BPFFS"/netracker_{hooks,orphans}_*; do
 		rm -f -- "$pin"
 	done

@@ -35,7 +35,7 @@ only_in() {
 }
 
 @test "the lock of a set is taken by those who find its connections, that of a pool by who gives its slots out" {
-	assert_equal "who takes a set's" "$(users 'bpf_spin_lock\(&(parts[.]|parts->)?set->lock\)')" "motion.h rest.h timeout.h"
+	assert_equal "who takes a set's" "$(users 'bpf_spin_lock\(&(parts[.]|parts->)?set->lock\)')" "motion.h rest.h sets.h timeout.h"
 	only_in sets.h 'bpf_spin_lock\(&pool->lock\)'
 	assert_equal "who takes any" "$(users 'bpf_spin_(un)?lock\(')" "motion.h rest.h sets.h timeout.h"
 }

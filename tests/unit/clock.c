@@ -166,6 +166,29 @@ static void in_one_go_the_clock_ends_so_many_and_leaves_the_rest_for_the_next(vo
 	conserved();
 }
 
+/* It goes on where it has stopped: were those in the first rows always as many as it ends in one go, others would wait for ever. */
+static void no_row_waits_for_ever(void)
+{
+	struct clock *clock = host_only(struct clock, nt_clock);
+	__u32 rounds, i;
+
+	host_reset();
+	settings()->handshake_timeout = 1;
+	for (i = 0; i < 3 * TICK_BATCH; i++) {
+		struct talk t = { .key = tuple4(1024 + i, 80) };
+
+		send_next(&t, ORIG, TCP_SYN, 0);
+	}
+	host.now += 2 * HOST_S;
+	for (rounds = 0; rounds < 2; rounds++) {
+		__u64 row = clock->row;
+
+		host.timer_due = host.now;
+		run_clock();
+		CHECK(clock->row != row);
+	}
+}
+
 static void flush_ends_everything_in_batches(void)
 {
 	struct talk t;
@@ -213,6 +236,7 @@ int main(void)
 	RUN(a_young_connection_goes_to_rest_when_nobody_closes_it);
 	RUN(a_kernel_that_refuses_the_timer_is_counted_and_asked_again);
 	RUN(in_one_go_the_clock_ends_so_many_and_leaves_the_rest_for_the_next);
+	RUN(no_row_waits_for_ever);
 	RUN(flush_ends_everything_in_batches);
 	return unit_end();
 }

@@ -202,6 +202,13 @@ static void is_whole(void)
 }
 
 /* Both sides' FINs have ended it, and their numbers are in the record. */
+static const struct record *last_record(void)
+{
+	__u32 last = (host_only(struct log_head, nt_log_head)->written - 1) % LOG_RECORDS;
+
+	return host_lookup(host_map_of(&nt_log), &last);
+}
+
 static void has_closed(void)
 {
 	CHECK_EQUAL(counted(ended[SF]), 1);
@@ -210,6 +217,7 @@ static void has_closed(void)
 	CHECK_EQUAL(live_connections(), 0);
 	CHECK_EQUAL(counted(no_record_fin), 0);
 	CHECK(strstr(host.line, " orig_bytes=3 resp_bytes=4 "));
+	CHECK(last_record()->end_ns >= last_record()->flow.first_fin_ns);
 	CHECK(goes_by(hash_key(&t.key)));
 }
 
