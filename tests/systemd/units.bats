@@ -91,6 +91,9 @@ said() {
 @test "an interface that goes and comes back is attached again, and logged, without anybody's doing" {
 	inside bash -euc "$(quickstart)"
 	running
+	# It reads by now, and does not wait for a log any more.
+	refused 1019
+	wait_for logged_is 1019 1
 	unplug eth0
 	wait_for unit_is netracker@eth0 inactive
 	wait_for restarted netracker-log 1
