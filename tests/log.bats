@@ -227,6 +227,36 @@ write_to() {
 	done
 }
 
+# all_are_there FILE N: so many records of ours are there and in the log, each of them.
+all_are_there() {
+	left >/dev/null
+	assert_equal "records in $1 and the log" "$(keys "$1" "$BATS_TEST_TMPDIR/left" | uniq | wc -l)" "$2"
+}
+
+@test "an output that fails at the first byte of a piece fails like any other" {
+	local piece room
+	refused 400
+	# Who takes a piece and does not come back has read nothing.
+	piece=$(dd if="$VIEWS/log.json" bs=64K count=1 status=none | wc -c)
+	# shellcheck disable=SC2016 # for the inner shell
+	assert_status 1 timeout 20 bash -c 'exec 8> >(exec head -c "$0" >"$1"); exec "${@:2}" >&8' "$piece" "$LOG" \
+		nsenter --net="$NETNS_DIR/server" -- "$NETRACKER" log --json --numeric --no-follow
+	assert_says 'cannot write the output: Broken pipe'
+	all_are_there "$LOG" 400
+	small_disk
+	for room in "$((piece - 1))" "$piece" "$((piece + 1))"; do
+		refused 400
+		piece=$(dd if="$VIEWS/log.json" bs=64K count=1 status=none | wc -c)
+		head -c "$((65536 - room))" /dev/zero | tr '\0' '\n' >"$SMALL/log"
+		# shellcheck disable=SC2016 # for the inner shell
+		assert_status 1 timeout 20 bash -c 'exec "$@" >>"$0"' "$SMALL/log" \
+			nsenter --net="$NETNS_DIR/server" -- "$NETRACKER" log --json --numeric --no-follow
+		assert_says 'cannot write the output: No space left on device'
+		assert_equal "sentences" "$(grep -c 'cannot write' "$BATS_TEST_TMPDIR/stderr")" 1
+		all_are_there "$SMALL/log" 400
+	done
+}
+
 @test "log -n takes no record beyond those it shows" {
 	refused 200
 	assert_status 0 netracker log --json --no-follow --port "$PORT" -n 30

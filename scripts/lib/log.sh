@@ -460,7 +460,11 @@ write_out() {
 		trap '' HUP INT TERM
 		exec {LOCK_FD}<&-
 		[[ ! $TO_AWK ]] || exec {TO_AWK}>&-
-		[[ ! $2 ]] || printf %s "$2" >&"$OUT" || exit
+		[[ ! $2 ]] || printf %s "$2" 2>&1 >&"$OUT" || {
+			# bash has said why; if it could not, it has failed all the same.
+			printf '%s\n' ': it cannot be written'
+			exit
+		}
 		exec dd "${@:3}" <&"$1" 2>&1 >&"$OUT"
 	)
 	pid=$!
