@@ -71,7 +71,7 @@ into_pipe() {
 	mkfifo "$BATS_TEST_TMPDIR/pipe"
 	exec 9<>"$BATS_TEST_TMPDIR/pipe"
 	# shellcheck disable=SC2016 # for the inner shell
-	background bash -c 'exec "$@" >"$0" 2>"$0.words"' "$BATS_TEST_TMPDIR/pipe" nsenter --net="$NETNS_DIR/server" -- "$NETRACKER" log --json "$@"
+	background bash -c 'exec "$@" >"$0" 2>"$0.words"' "$BATS_TEST_TMPDIR/pipe" nsenter --net="$NETNS_DIR/server" -- "$NETRACKER" log --json "$@" 9<&-
 	wait_for pipe_full "$BATS_TEST_TMPDIR/pipe"
 }
 
@@ -254,6 +254,26 @@ all_are_there() {
 		assert_says 'cannot write the output: No space left on device'
 		assert_equal "sentences" "$(grep -c 'cannot write' "$BATS_TEST_TMPDIR/stderr")" 1
 		all_are_there "$SMALL/log" 400
+	done
+}
+
+@test "what a reader could not write goes with its log, and the log that comes after it is left alone" {
+	local options
+	for options in '' --numeric; do
+		refused 400
+		# shellcheck disable=SC2086 # options are words
+		into_pipe $options
+		netracker detach --quiet veth0
+		netracker attach --quiet veth0
+		refused 5
+		exec 9<&-
+		ends "$BACKGROUND_PID" 1
+		grep --quiet 'Broken pipe; .* records.* have gone with the log when the last interface was detached; ' "$BATS_TEST_TMPDIR/pipe.words" ||
+			fail "$(<"$BATS_TEST_TMPDIR/pipe.words")"
+		assert_equal "sentences" "$(wc -l <"$BATS_TEST_TMPDIR/pipe.words")" 1
+		rm "$BATS_TEST_TMPDIR/pipe"
+		assert_equal "left" "$(left)" 5
+		assert_equal "words" "$(<"$BATS_TEST_TMPDIR/left.words")" ''
 	done
 }
 

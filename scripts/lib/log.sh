@@ -35,6 +35,7 @@ LOCK_FD='' LOG_FD='' # descriptors of the consumer's lock, and of a reading, whi
 TO_AWK='' FROM_AWK='' AWK_PID='' NAP_FD=''
 MORE=1      # 0: awk has seen the last that is wanted
 AT_END=1    # 1: of the reading nothing is left
+LEFT=0      # records of the last batch that were not wanted any more
 PEEKED=     # its next byte, if it has been taken
 CAN_SET=0   # 1: we may set the cursor
 POSITION=0  # where the next record to be shown is, by the cursor's count, if we may
@@ -206,7 +207,7 @@ look_at_cursor() {
 	fi
 	((at <= POSITION)) ||
 		say "the reader before this one did not come to its end; the last $((at - POSITION)) records that it had at hand are shown again"
-	set_cursor
+	set_cursor || true
 }
 
 # ask_position: set POSITION and LOST to what the kernel takes to be read, and the caller's at to where its reader is and seen to when that
@@ -218,8 +219,14 @@ ask_position() {
 	POSITION=$((next - unsaid)) LOST=$((lost - unsaid))
 }
 
-# set_cursor: to what POSITION and LOST are. Whatever reading was going on is over.
+# is_our_log: is the log that we have read still there? Once the last interface has been detached another one can be in its place.
+is_our_log() {
+	[[ -e $LOG_DIR/cursor && $MARK == "$RUN/$(mark_of "$LOG_DIR" 2>/dev/null || true)" ]]
+}
+
+# set_cursor: to what POSITION and LOST are. Whatever reading was going on is over. Fails if our log has gone.
 set_cursor() {
+	is_our_log || return
 	write_cursor "$LOG_DIR" "$POSITION" "$LOST"
 	unmark
 }
@@ -246,8 +253,11 @@ unmark() {
 leave_log() {
 	local seen at
 	if ((!AT_END && CAN_SET)); then
-		((!DIRECT)) || ask_position
-		set_cursor
+		if is_our_log && { ((!DIRECT)) || ask_position; }; then
+			set_cursor || true
+		elif ((LEFT > 0)); then
+			say "$LEFT records that were taken from the log and not shown $GONE"
+		fi
 	elif ((!AT_END && !MORE)); then
 		say "the last records are shown again by the next who reads the log, as only root can mark a part of what was read at once as read"
 	fi
@@ -439,8 +449,9 @@ copy_batch() {
 give_back_pieces() {
 	local seen at what='the last records'
 	if ((CAN_SET)); then
-		ask_position
-		set_cursor
+		if ! is_our_log || ! ask_position || ! set_cursor; then
+			die_gone "$1" "$what, which have not all been written,"
+		fi
 		what="the last $((at - POSITION)) records"
 	fi
 	die_missing "$1" "$what, which have not all been written, are still in the log"
@@ -450,6 +461,9 @@ give_back_pieces() {
 die_overtaken() {
 	die "$EXIT_FAILED" "somebody else has begun to read the log where this reader was; 'fuser -v $LOG_DIR/log' may show by whom; start again"
 }
+
+# What has become of records, and why.
+readonly GONE='have gone with the log when the last interface was detached'
 
 readonly STUCK='nobody takes it'
 
@@ -511,7 +525,7 @@ give_back() {
 	(($4 > 0)) || die_unwritten "$3"
 	if ((CAN_SET)); then
 		POSITION=$((POSITION + $1)) LOST=$((LOST + $2))
-		set_cursor
+		set_cursor || die_gone "$3" "$4 records that were taken from the log"
 		die_missing "$3" "$4 records that were taken from the log are in it again"
 	fi
 	die_missing "$3" "$4 records that were taken from the log have not been shown, and come again with those of the same piece that have been"
@@ -524,9 +538,14 @@ die_missing() {
 	die "$EXIT_FAILED" "cannot write the output: $1; $2; $remedy"
 }
 
+# die_gone REASON WHAT
+die_gone() {
+	die "$EXIT_FAILED" "cannot write the output: $1; $2 $GONE; start again to read what has come since"
+}
+
 die_without_awk() {
-	local status=0
+	local status=0 fate='come again'
 	wait "$AWK_PID" || status=$?
-	((!CAN_SET)) || set_cursor
-	die "$EXIT_FAILED" "awk ended with status $status in the middle of the log; the records that it had at hand come again; start again"
+	((!CAN_SET)) || set_cursor || fate=$GONE
+	die "$EXIT_FAILED" "awk ended with status $status in the middle of the log; the records that it had at hand $fate; start again"
 }
