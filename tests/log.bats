@@ -277,6 +277,21 @@ all_are_there() {
 	done
 }
 
+@test "what another one reads in between does not come again" {
+	follow --port "$PORT" -n 5
+	refused 2
+	wait_for has_ours "$LOG" 2
+	kill -STOP -- "-$BACKGROUND_PID"
+	refused 3
+	assert_equal "read by another" "$(grep -c "\"dport\":$PORT," "$VIEWS/log.json")" 3
+	refused 10
+	kill -CONT -- "-$BACKGROUND_PID"
+	ends "$BACKGROUND_PID" 0
+	has_ours "$LOG" 5
+	assert_equal "left" "$(left)" 7
+	assert_equal "words" "$(cat "$LOG.words" "$BATS_TEST_TMPDIR/left.words")" ''
+}
+
 @test "log -n takes no record beyond those it shows" {
 	refused 200
 	assert_status 0 netracker log --json --no-follow --port "$PORT" -n 30

@@ -33,13 +33,15 @@ LOG_DEADLINE= # for a stuck output, then
 PIECES=1
 LOCK_FD='' LOG_FD='' # descriptors of the consumer's lock, and of a reading, which may have begun
 TO_AWK='' FROM_AWK='' AWK_PID='' NAP_FD=''
-MORE=1      # 0: awk has seen the last that is wanted
-AT_END=1    # 1: of the reading nothing is left
-LEFT=0      # records of the last batch that were not wanted any more
-PEEKED=     # its next byte, if it has been taken
-CAN_SET=0   # 1: we may set the cursor
-POSITION=0  # where the next record to be shown is, by the cursor's count, if we may
-LOST=0      # the cursor's count of those that were lost until there
+MORE=1     # 0: awk has seen the last that is wanted
+AT_END=1   # 1: of the reading nothing is left
+LEFT=0     # records of the last batch that were not wanted any more
+PEEKED=    # its next byte, if it has been taken
+CAN_SET=0  # 1: we may set the cursor
+POSITION=0 # a record's number, by the cursor's count, if we may: what was to be shown next when a batch was marked
+LOST=0     # the cursor's count of those that were lost until there
+TAKEN=0    # so many have been shown since: after POSITION, or where nothing is marked, after what the kernel takes to be read
+TAKEN_LOST=0
 MARK=       # the file that tells of a batch at work
 MARKED=0    # 1: it does
 BOOT_US=    # what the file boot has, if we may set it
@@ -219,6 +221,19 @@ ask_position() {
 	POSITION=$((next - unsaid)) LOST=$((lost - unsaid))
 }
 
+# find_position: set POSITION and LOST to what is to be shown next. From a batch that is marked on, they are counted. Else the kernel knows where
+# the batch began, which need not be where our last reading ended: others may read in between. Fails if that log has gone.
+find_position() {
+	local seen at
+	if ((!MARKED)); then
+		is_our_log && ask_position || return
+		# What it had at hand has been read by another one.
+		((seen)) || TAKEN=0 TAKEN_LOST=0
+	fi
+	POSITION=$((POSITION + TAKEN)) LOST=$((LOST + TAKEN_LOST))
+	TAKEN=0 TAKEN_LOST=0
+}
+
 # is_our_log: is the log that we have read still there? Once the last interface has been detached another one can be in its place.
 is_our_log() {
 	[[ -e $LOG_DIR/cursor && $MARK == "$RUN/$(mark_of "$LOG_DIR" 2>/dev/null || true)" ]]
@@ -231,9 +246,13 @@ set_cursor() {
 	unmark
 }
 
-# mark: a batch begins that the kernel does not give back by itself.
+# mark: a batch begins that the kernel does not give back by itself. All before it has been shown.
 mark() {
 	if ((PIECES > 1)); then
+		if ! find_position; then
+			PIECES=1
+			return
+		fi
 		if ((!MARKED)) && [[ ! -d $RUN ]]; then
 			(umask 077 && mkdir -p -- "$RUN") 2>/dev/null || true
 		fi
@@ -245,17 +264,14 @@ mark() {
 }
 
 unmark() {
-	MARKED=0
+	MARKED=0 TAKEN=0 TAKEN_LOST=0
 	[[ ! -s $MARK ]] || : >"$MARK"
 }
 
 # leave_log: what we have at hand and has not been shown is for the next reader.
 leave_log() {
-	local seen at
 	if ((!AT_END && CAN_SET)); then
-		if is_our_log && { ((!DIRECT)) || ask_position; }; then
-			set_cursor || true
-		elif ((LEFT > 0)); then
+		if { ! find_position || ! set_cursor; } && ((LEFT > 0)); then
 			say "$LEFT records that were taken from the log and not shown $GONE"
 		fi
 	elif ((!AT_END && !MORE)); then
@@ -320,11 +336,10 @@ read_to_end() {
 			write_batch
 		fi
 		# To ask for the next byte is to come back. What has not been shown must not count as read.
-		if ((LEFT > 0)); then
-			break
-		elif ! IFS= read -r -N 1 -u "$LOG_FD" PEEKED 2>/dev/null; then
-			AT_END=1
-		elif ((PIECES < PIECES_MAX && (DIRECT || CAN_SET))); then
+		((LEFT == 0)) || break
+		IFS= read -r -N 1 -u "$LOG_FD" PEEKED 2>/dev/null || AT_END=1
+		((MARKED)) || TAKEN=0 TAKEN_LOST=0
+		if ((!AT_END && PIECES < PIECES_MAX && (DIRECT || CAN_SET))); then
 			PIECES=$((2 * PIECES))
 		fi
 	done
@@ -424,6 +439,11 @@ take_batch() {
 		[[ ! $PEEKED ]] || die_overtaken
 		sleep "$LOG_PAUSE"
 		open_reading || true
+		if ((MARKED)); then
+			# That reader has moved what we took for the beginning.
+			unmark
+			mark
+		fi
 	done
 	die_read_by_other
 }
@@ -499,7 +519,7 @@ write_out() {
 	wait "$pid" 2>/dev/null || true
 }
 
-# write_batch: have the batch formatted, and write it. Then POSITION and LOST are behind it, and LEFT is how many records of it were not wanted
+# write_batch: have the batch formatted, and write it. Then TAKEN and TAKEN_LOST count it, too, and LEFT is how many records of it were not wanted
 # any more. The newline ends a line that may have been left open.
 write_batch() {
 	local rows bytes taken lost said='' written=0 missing=''
@@ -517,15 +537,17 @@ write_batch() {
 			give_back "$taken" "$lost" "${said##*: }" "$missing"
 		fi
 	fi
-	POSITION=$((POSITION + taken)) LOST=$((LOST + lost))
+	TAKEN=$((TAKEN + taken)) TAKEN_LOST=$((TAKEN_LOST + lost))
 }
 
 # give_back TAKEN LOST REASON RECORDS: the output has failed behind so many of the batch. Never returns.
 give_back() {
 	(($4 > 0)) || die_unwritten "$3"
 	if ((CAN_SET)); then
-		POSITION=$((POSITION + $1)) LOST=$((LOST + $2))
-		set_cursor || die_gone "$3" "$4 records that were taken from the log"
+		TAKEN=$((TAKEN + $1)) TAKEN_LOST=$((TAKEN_LOST + $2))
+		if ! find_position || ! set_cursor; then
+			die_gone "$3" "$4 records that were taken from the log"
+		fi
 		die_missing "$3" "$4 records that were taken from the log are in it again"
 	fi
 	die_missing "$3" "$4 records that were taken from the log have not been shown, and come again with those of the same piece that have been"
@@ -546,6 +568,8 @@ die_gone() {
 die_without_awk() {
 	local status=0 fate='come again'
 	wait "$AWK_PID" || status=$?
-	((!CAN_SET)) || set_cursor || fate=$GONE
+	if ((CAN_SET)) && { ! find_position || ! set_cursor; }; then
+		fate=$GONE
+	fi
 	die "$EXIT_FAILED" "awk ended with status $status in the middle of the log; the records that it had at hand $fate; start again"
 }
