@@ -472,6 +472,32 @@ is_followed() {
 	assert_equal "left" "$(left)" 0
 }
 
+@test "a record that somebody is still writing is waited for, not run after, and views that change meanwhile are seen" {
+	local value
+	# Each reading has a dd, which leaves a line.
+	mkdir "$BATS_TEST_TMPDIR/awk"
+	printf '%s\n' '#!/bin/sh' "echo >>'$BATS_TEST_TMPDIR/readings'" "exec $(command -v dd) \"\$@\"" >"$BATS_TEST_TMPDIR/awk/dd"
+	chmod +x "$BATS_TEST_TMPDIR/awk/dd"
+	follow
+	refused 2
+	wait_for has_ours "$LOG" 2
+	# A number is taken, and nothing written: 3 is the count, in the order of this machine.
+	value=$(python3 -c 'import struct; print(*struct.pack("=Q56x", 3))')
+	# shellcheck disable=SC2086 # bytes are words
+	bpftool map update pinned "$PINS/nt_log_head" key 0 0 0 0 value $value
+	: >"$BATS_TEST_TMPDIR/readings"
+	wait_for test -s "$BATS_TEST_TMPDIR/readings"
+	still_runs "$BACKGROUND_PID" 2
+	value=$(wc -l <"$BATS_TEST_TMPDIR/readings")
+	((value <= 40)) || fail "$value readings of nothing in two seconds"
+	rm "$VIEWS/metrics"
+	netracker attach --quiet veth0
+	wait_for is_read
+	kill "$BACKGROUND_PID"
+	ends "$BACKGROUND_PID" 143
+	assert_equal "words" "$(<"$LOG.words")" ''
+}
+
 # share: let the group of nobody read the log.
 share() {
 	chgrp 65534 "$VIEWS" "$VIEWS"/{log,log.json,unread}
@@ -501,6 +527,46 @@ as_member() {
 	assert_status 0 as_member "$NETRACKER" log --json --no-follow
 	assert_equal "rows" "$(wc -l <<<"$stdout")" 200
 	assert_status 4 as_member "$NETRACKER" log --consumer other
+}
+
+# still_runs PID SECONDS: for so long.
+still_runs() {
+	! timeout "$2" tail --pid="$1" -f /dev/null || fail "it has ended: $(<"$LOG.words")"
+}
+
+# as_powerless [OPTION…]: netracker log --json OPTION… into $LOG as a root that can do no more than what files allow, from where it may be.
+as_powerless() {
+	local command=$BATS_TEST_TMPDIR/installed/usr/bin/netracker
+	[[ ! -v NETRACKER_COMMAND ]] || command=$NETRACKER_COMMAND
+	[[ -e $command ]] || make --silent -C "$ROOT" install-built DESTDIR="$BATS_TEST_TMPDIR/installed" PREFIX=/usr
+	: >"$LOG.words"
+	# shellcheck disable=SC2016 # for the inner shell
+	background bash -c 'exec "$@" >"$0" 2>"$0.words"' "$LOG" setpriv --bounding-set=-all --inh-caps=-all --no-new-privs "$command" log --json "$@"
+}
+
+@test "views that are closed for a while, as attach is making others, are waited for" {
+	local mode
+	requires tool_setpriv
+	mode=$(stat --format=%a "$VIEWS")
+	as_powerless
+	wait_for is_read
+	refused 2
+	wait_for has_ours "$LOG" 2
+	chmod 0 "$VIEWS"
+	still_runs "$BACKGROUND_PID" 2
+	chmod "$mode" "$VIEWS"
+	refused 2
+	wait_for has_ours "$LOG" 4
+	kill "$BACKGROUND_PID"
+	ends "$BACKGROUND_PID" 143
+	refused 3
+	chmod 0 "$VIEWS"
+	as_powerless --no-follow
+	still_runs "$BACKGROUND_PID" 1
+	chmod "$mode" "$VIEWS"
+	ends "$BACKGROUND_PID" 0
+	has_ours "$LOG" 3
+	assert_equal "words" "$(<"$LOG.words")" ''
 }
 
 @test "a standard output that is closed or full takes no record from the log" {

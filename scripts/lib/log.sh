@@ -21,8 +21,9 @@ readonly PIECES_MAX=128
 # Seconds: between two looks, and for an output that is stuck when a signal asks for the end.
 readonly LOG_PAUSE=0.1 LOG_GRACE=2
 
-# Looks: for another reader to end, for views that attach puts into the place of others.
-readonly LOG_PATIENCE=10
+# Looks: for another reader to end; and for views that attach puts into the place of others, while which nobody may enter their directory for
+# moments, nor the members of a group read them.
+readonly LOG_PATIENCE=10 VIEWS_PATIENCE=100
 
 CONSUMER=     # its name; empty: the one that all share who name none
 LOG_DIR=      # where its files are
@@ -45,6 +46,7 @@ TAKEN_LOST=0
 MARK=       # the file that tells of a batch at work
 MARKED=0    # 1: it does
 BOOT_US=    # what the file boot has, if we may set it
+UNREAD=0    # what there was to read before the last reading
 CHECKED_AT= # the second of the last look at the clock and the lock
 
 cmd_log() {
@@ -59,7 +61,7 @@ cmd_log() {
 	((!WAIT)) || wait_for_log
 	find_log
 	choose_view
-	lock_log || die_read_by_other
+	lock_log
 	[[ $LOG_VIEW == log ]] || names=(-f "$LIBDIR/log_json.awk")
 	prepare_output log "${names[@]}"
 	look_at_cursor
@@ -109,8 +111,14 @@ choose_view() {
 
 # find_log: see that the consumer's files are there. Who may read them needs no privilege.
 find_log() {
-	local view
-	if [[ $CONSUMER && ! -e $LOG_DIR/log ]]; then
+	local view i
+	for ((i = 0; i < VIEWS_PATIENCE; i++)); do
+		if has_views "$LOG_DIR" || ! are_being_made; then
+			break
+		fi
+		nap
+	done
+	if [[ $CONSUMER ]] && ! has_views "$LOG_DIR"; then
 		require_attached
 		has_views "$VIEWS" || die_without_view log
 		[[ ! -v GIVEN[all] ]] || trap 'remove_consumer "$CONSUMER"' EXIT
@@ -131,20 +139,50 @@ has_views() {
 	done
 }
 
-# lock_log: be the consumer's only reader. The lock is on its file, which attach may put another in the place of; it ends with this shell,
-# however that ends. A reader that is just ending, or has only looked, is waited for. Fails if there is another.
-lock_log() {
-	local i
-	for ((i = 0; i < LOG_PATIENCE; i++)); do
-		[[ ! $LOCK_FD ]] || exec {LOCK_FD}<&-
-		LOCK_FD=
-		if { exec {LOCK_FD}<"$LOG_DIR/log"; } 2>/dev/null && flock --timeout "$LOG_PAUSE" "$LOCK_FD" 2>/dev/null &&
-			[[ $LOG_DIR/log -ef /proc/self/fd/$LOCK_FD ]]; then
-			open_reading && return
-		fi
-		sleep "$LOG_PAUSE"
+# are_being_made: is attach at work on the views? A directory that nobody may enter tells, or one that a group may enter with files that it may
+# not read. Of a user who may never read them this is not true.
+are_being_made() {
+	local dir mode group
+	for dir in "$VIEWS" "$CONSUMERS" "$LOG_DIR"; do
+		read -r mode group < <(command stat --format='%a %g' -- "$dir" 2>/dev/null) || continue
+		((mode != 0)) || return 0
+		[[ $dir != "$LOG_DIR" || $group == 0 || ! -x $dir ]] || return 0
 	done
 	return 1
+}
+
+# nap: a signal that ends it has a trap, or ends us as well.
+nap() {
+	sleep "${1:-$LOG_PAUSE}" || true
+}
+
+# lock_log: be the consumer's only reader. The lock is on its file, which attach may put another in the place of; it ends with this shell,
+# however that ends. A reader that is just ending, or has only looked, is waited for, and so are files that attach is just making. Ends if there
+# is another reader, or no file.
+lock_log() {
+	local looks=0 others=0
+	while ((others < LOG_PATIENCE)); do
+		[[ ! $LOCK_FD ]] || exec {LOCK_FD}<&-
+		LOCK_FD=
+		if ! { exec {LOCK_FD}<"$LOG_DIR/log"; } 2>/dev/null || ! open_reading; then
+			looks=$((looks + 1))
+			if [[ ! -d $VIEWS ]] || ((looks > VIEWS_PATIENCE)); then
+				! is_closed || die_closed
+				die_without_view log
+			fi
+		elif flock --timeout "$LOG_PAUSE" "$LOCK_FD" 2>/dev/null && has_lock; then
+			return 0
+		else
+			others=$((others + 1))
+		fi
+		nap
+	done
+	die_read_by_other
+}
+
+# has_lock: is the file that we hold a lock on still the consumer's?
+has_lock() {
+	[[ $LOG_DIR/log -ef /proc/self/fd/$LOCK_FD ]]
 }
 
 # open_reading: have LOG_FD for the next reading, which begins when the first piece of it is taken. Until then it needs no more of the file,
@@ -157,6 +195,15 @@ open_reading() {
 
 die_read_by_other() {
 	die "$EXIT_FAILED" "the log is being read by somebody else; 'fuser -v $LOG_DIR/log' shows by whom, and with --consumer NAME each reader sees all"
+}
+
+# is_closed: is the log there, as far as we may see, and not for us to read?
+is_closed() {
+	[[ -d $VIEWS && ! -x $VIEWS || -d $LOG_DIR && (! -x $LOG_DIR || -e $LOG_DIR/log && ! -r $LOG_DIR/log) ]]
+}
+
+die_closed() {
+	die "$EXIT_FAILED" "the log may no longer be read; 'ls -ld $VIEWS' shows by whom it may, and 'netracker attach --group GROUP IFACE' changes that"
 }
 
 # wait_for_log: until there is one that nobody else reads. The kernel tells nobody of new files there, so it is looked for once a second.
@@ -172,7 +219,7 @@ wait_for_log() {
 			[[ $said == taken ]] || say "the log is being read by somebody else; waiting for its reader to end"
 			said=taken
 		fi
-		sleep 1
+		nap 1
 	done
 }
 
@@ -195,7 +242,7 @@ look_at_cursor() {
 		# Another one reads while it is seen, as somebody without our lock may.
 		[[ $seen != 0 && $seen != "$before" ]] || break
 		before=$seen
-		sleep 0.3
+		nap 0.3
 	done
 	((i < LOG_PATIENCE)) || die_read_by_other
 	CAN_SET=1
@@ -318,9 +365,14 @@ read_on() {
 			return
 		fi
 		((FOLLOW)) || return 0
+		((EPOCHSECONDS == CHECKED_AT)) || check_log
 		wait_for_more || break
 		[[ ! $LOG_SIGNAL ]] || return 0
 	done
+	if is_closed; then
+		leave_log
+		die_closed
+	fi
 	say "the last interface was detached"
 }
 
@@ -349,34 +401,41 @@ read_to_end() {
 
 # wait_for_more: until there is something to read, or a signal. Fails if the log has gone; what was in it at last has been read then.
 wait_for_more() {
-	local unread missing=0
+	local unread missing=0 before=$UNREAD
 	# If it cannot be opened now, it can be when there is something to read, or there will be nothing any more.
 	open_reading || true
-	while [[ ! $LOG_SIGNAL ]]; do
+	while ((MORE)) && [[ ! $LOG_SIGNAL ]]; do
 		unread=0
 		if { read -r unread _ <"$LOG_DIR/unread"; } 2>/dev/null; then
 			missing=0
-			((unread == 0)) || ! open_reading || return 0
+			# The same number as before the last reading: it gave nothing, as a writer or another reader is at work.
+			if ((unread != 0 && unread != before)); then
+				has_lock || check_log
+				UNREAD=$unread
+				! open_reading || return 0
+			fi
 		elif ((missing == 0)); then
 			# The descriptor that we have still leads to what there was at last.
 			[[ ! $LOG_FD ]] || read_to_end
 			missing=1
-		elif [[ ! -d $VIEWS ]] || ((missing > LOG_PATIENCE)); then
+		elif [[ ! -d $VIEWS ]] || ((missing > VIEWS_PATIENCE)); then
 			return 1
 		else
 			missing=$((missing + 1))
 		fi
 		((EPOCHSECONDS == CHECKED_AT)) || check_log
 		pause
+		before=0
 	done
 }
 
 # check_log: once a second, for who follows.
 check_log() {
 	keep_time
-	if [[ -e $LOG_DIR/log && ! $LOG_DIR/log -ef /proc/self/fd/$LOCK_FD ]]; then
-		# attach has put other views in the place of ours.
-		lock_log || die_read_by_other
+	if [[ -e $LOG_DIR/log ]] && ! has_lock; then
+		# attach has put other views in the place of ours, if not another log. Our descriptor still leads to what there was at last.
+		read_to_end
+		lock_log
 		look_at_cursor
 	fi
 }
@@ -437,7 +496,7 @@ take_batch() {
 		[[ $words ]] || return 0
 		[[ $words == *' error reading '* ]] || die_without_awk
 		[[ ! $PEEKED ]] || die_overtaken
-		sleep "$LOG_PAUSE"
+		nap
 		open_reading || true
 		if ((MARKED)); then
 			# That reader has moved what we took for the beginning.
@@ -455,7 +514,7 @@ copy_batch() {
 		write_out "$LOG_FD" "$PEEKED" bs=64K count="$PIECES" status=none
 		[[ $said == *' error reading '* ]] || break
 		[[ ! $PEEKED ]] || die_overtaken
-		sleep "$LOG_PAUSE"
+		nap
 		open_reading || true
 	done
 	((i < LOG_PATIENCE)) || die_read_by_other
