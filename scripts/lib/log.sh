@@ -112,6 +112,8 @@ choose_view() {
 # find_log: see that the consumer's files are there. Who may read them needs no privilege.
 find_log() {
 	local view i
+	# A reader that was killed may have left one that has read, and the number of its process is ours now.
+	[[ ! -v GIVEN[all] || ! -w $LOG_DIR ]] || ! is_unread "$LOG_DIR" || remove_consumer "$CONSUMER"
 	for ((i = 0; i < VIEWS_PATIENCE; i++)); do
 		if has_views "$LOG_DIR" || ! are_being_made; then
 			break
@@ -144,7 +146,7 @@ has_views() {
 are_being_made() {
 	local dir mode group
 	for dir in "$VIEWS" "$CONSUMERS" "$LOG_DIR"; do
-		read -r mode group < <(command stat --format='%a %g' -- "$dir" 2>/dev/null) || continue
+		read -r mode group < <(command stat --format='%a %g' -- "$dir" 2>/dev/null || true) || continue
 		((mode != 0)) || return 0
 		[[ $dir != "$LOG_DIR" || $group == 0 || ! -x $dir ]] || return 0
 	done
@@ -538,6 +540,8 @@ give_back_pieces() {
 
 # die_overtaken: another reader, who does not know our lock, has come while we could not go on.
 die_overtaken() {
+	# Where the batch began is no place to go back to: that one begins behind it.
+	[[ ! $MARK ]] || rm -f -- "$MARK"
 	die "$EXIT_FAILED" "somebody else has begun to read the log where this reader was; 'fuser -v $LOG_DIR/log' may show by whom; start again"
 }
 
@@ -616,6 +620,8 @@ give_back() {
 die_missing() {
 	local remedy="make room there, or write it elsewhere"
 	[[ $1 != 'Broken pipe' && $1 != "$STUCK" ]] || remedy="the next who reads the log begins with them"
+	# dd had no time to say how much of it had got into the pipe.
+	[[ $1 != "$STUCK" ]] || remedy="some may have been shown; $remedy"
 	die "$EXIT_FAILED" "cannot write the output: $1; $2; $remedy"
 }
 
