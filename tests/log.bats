@@ -577,6 +577,22 @@ as_powerless() {
 	assert_equal "words" "$(<"$LOG.words")" ''
 }
 
+@test "who cannot go back to where a reader was killed says what may be missing, and root shows it" {
+	refused 3000
+	into_pipe
+	head -c 400000 <&9 >"$BATS_TEST_TMPDIR/first"
+	wait_for pipe_full "$BATS_TEST_TMPDIR/pipe"
+	kill -KILL -- "-$BACKGROUND_PID"
+	wait "$BACKGROUND_PID" || true
+	out_of_pipe "$BATS_TEST_TMPDIR/rest"
+	cat "$BATS_TEST_TMPDIR/rest" >>"$BATS_TEST_TMPDIR/first"
+	share
+	assert_status 0 as_member "$NETRACKER" log --json --no-follow
+	assert_equal "sentences" "$(grep -c "may not have been shown; 'netracker log' by root shows them\$" "$BATS_TEST_TMPDIR/stderr")" 1
+	left >/dev/null
+	assert_equal "records shown" "$(keys "$BATS_TEST_TMPDIR/first" "$BATS_TEST_TMPDIR/left" | uniq | wc -l)" 3000
+}
+
 @test "a standard output that is closed or full takes no record from the log" {
 	refused 5
 	for words in 'log --no-follow' 'log --json' list stats status config version help 'log --help' 'attach veth0 --dry-run' 'metrics' check; do

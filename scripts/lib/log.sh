@@ -240,7 +240,10 @@ look_at_cursor() {
 	local seen at mark_position='' mark_lost='' i before=''
 	CAN_SET=0
 	for ((i = 0; i < LOG_PATIENCE; i++)); do
-		ask_position || return 0
+		ask_position || {
+			tell_of_mark
+			return 0
+		}
 		# Another one reads while it is seen, as somebody without our lock may.
 		[[ $seen != 0 && $seen != "$before" ]] || break
 		before=$seen
@@ -259,6 +262,14 @@ look_at_cursor() {
 	((at <= POSITION)) ||
 		say "the reader before this one did not come to its end; the last $((at - POSITION)) records that it had at hand are shown again"
 	set_cursor || true
+}
+
+# tell_of_mark: for who cannot go back to it, nor see how far behind it is.
+tell_of_mark() {
+	local mark
+	mark=$RUN/$(mark_of "$LOG_DIR" 2>/dev/null || true)
+	[[ ! -s $mark ]] ||
+		say "the reader before this one did not come to its end, and the last records that it had at hand may not have been shown; 'netracker log' by root shows them"
 }
 
 # ask_position: set POSITION and LOST to what the kernel takes to be read, and the caller's at to where its reader is and seen to when that
