@@ -169,8 +169,7 @@ lock_log() {
 		if ! { exec {LOCK_FD}<"$LOG_DIR/log"; } 2>/dev/null || ! open_reading; then
 			looks=$((looks + 1))
 			if [[ ! -d $VIEWS ]] || ((looks > VIEWS_PATIENCE)); then
-				! is_closed || die_closed
-				die_without_view log
+				die_without_log
 			fi
 		elif flock --timeout "$LOG_PAUSE" "$LOCK_FD" 2>/dev/null && has_lock; then
 			return 0
@@ -204,8 +203,10 @@ is_closed() {
 	[[ -d $VIEWS && ! -x $VIEWS || -d $LOG_DIR && (! -x $LOG_DIR || -e $LOG_DIR/log && ! -r $LOG_DIR/log) ]]
 }
 
-die_closed() {
-	die "$EXIT_FAILED" "the log may no longer be read; 'ls -ld $VIEWS' shows by whom it may, and 'netracker attach --group GROUP IFACE' changes that"
+# die_without_log: of who could read it, and now may not, or does not find it.
+die_without_log() {
+	require_attached
+	die_without_view log
 }
 
 # wait_for_log: until there is one that nobody else reads. The kernel tells nobody of new files there, so it is looked for once a second.
@@ -384,7 +385,7 @@ read_on() {
 	done
 	if is_closed; then
 		leave_log
-		die_closed
+		die_without_log
 	fi
 	say "the last interface was detached"
 }
