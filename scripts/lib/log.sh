@@ -277,7 +277,10 @@ tell_of_mark() {
 # was seen, 0 if it has come to its end. Fails if we may not look.
 ask_position() {
 	local next lost unsaid
-	read -r next lost unsaid seen at < <(read_cursor "$LOG_DIR" || true) || return
+	read -r next lost unsaid seen at < <(
+		trap '' HUP INT TERM
+		read_cursor "$LOG_DIR" || true
+	) || return
 	# Those that are lost and have not been told of come before the next.
 	POSITION=$((next - unsaid)) LOST=$((lost - unsaid))
 }
@@ -297,13 +300,21 @@ find_position() {
 
 # is_our_log: is the log that we have read still there? Once the last interface has been detached another one can be in its place.
 is_our_log() {
-	[[ -e $LOG_DIR/cursor && $MARK == "$RUN/$(mark_of "$LOG_DIR" 2>/dev/null || true)" ]]
+	local name
+	name=$(
+		trap '' HUP INT TERM
+		mark_of "$LOG_DIR" 2>/dev/null || true
+	)
+	[[ $name && $MARK == "$RUN/$name" ]]
 }
 
 # set_cursor: to what POSITION and LOST are. Whatever reading was going on is over. Fails if our log has gone.
 set_cursor() {
 	is_our_log || return
-	write_cursor "$LOG_DIR" "$POSITION" "$LOST"
+	(
+		trap '' HUP INT TERM
+		write_cursor "$LOG_DIR" "$POSITION" "$LOST"
+	)
 	unmark
 }
 
