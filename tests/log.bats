@@ -18,13 +18,14 @@ setup() {
 	PORT=$((20000 + RANDOM % 12000))
 }
 
-# refused N: so many connections that end at once.
+# refused N: so many connections that end at once, from ports that do not come again soon: the kernel chooses some twice in 3,000, and two
+# connections from one port can have the same duration, to the nanosecond.
 refused() {
 	in_netns client python3 - "$SERVER4" "$PORT" "$1" <<-'EOF'
 		import socket, sys
 		for i in range(int(sys.argv[3])):
 		    try:
-		        socket.create_connection((sys.argv[1], int(sys.argv[2])))
+		        socket.create_connection((sys.argv[1], int(sys.argv[2])), source_address=("", 1024 + i % 64000))
 		    except OSError:
 		        pass
 	EOF
