@@ -306,10 +306,23 @@ all_are_there() {
 	assert_equal "words" "$(<"$BATS_TEST_TMPDIR/left.words")" ''
 }
 
+# its_awk: print the awk of the reader in the background.
+its_awk() {
+	local child
+	local -a children
+	read -r -a children <"/proc/$BACKGROUND_PID/task/$BACKGROUND_PID/children"
+	for child in "${children[@]}"; do
+		[[ $(readlink "/proc/$child/exe") == *awk* ]] || continue
+		printf '%s\n' "$child"
+		return
+	done
+	return 1
+}
+
 @test "an awk that is killed takes nothing with it" {
 	follow
-	wait_for pgrep -P "$BACKGROUND_PID" awk
-	kill -KILL "$(pgrep -P "$BACKGROUND_PID" awk)"
+	wait_for its_awk
+	kill -KILL "$(its_awk)"
 	ends "$BACKGROUND_PID" 1
 	grep --quiet 'awk ended with status 137 in the middle of the log' "$LOG.words" || fail "$(<"$LOG.words")"
 	refused 3
