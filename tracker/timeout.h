@@ -122,6 +122,8 @@ __noinline int on_row_due(__u32 row, __u64 now)
 
 	if (!due || !scratch)
 		return 0;
+	if (scratch->ended < TICK_BATCH)
+		scratch->row = row;
 	NOT_UNROLLED
 	for (i = 0; i < DUE_ROW; i++) {
 		__u64 due_ns = due->due_ns[i];
@@ -144,7 +146,7 @@ static int on_clock(void *map __unused, __u32 *key __unused, struct clock *clock
 {
 	struct scratch *scratch = only_value(&nt_scratch);
 	__u64 now = bpf_ktime_get_boot_ns(), delay_ns;
-	__u32 first, row, n;
+	__u32 first, n;
 
 	if (!scratch)
 		return 0;
@@ -157,12 +159,9 @@ static int on_clock(void *map __unused, __u32 *key __unused, struct clock *clock
 	clock->armed_ns = 0;
 	first = clock->row;
 	NOT_UNROLLED
-	for (n = 0; n < DUE_ROWS; n++) {
-		row = bounded(first + n, DUE_ROWS);
-		if (scratch->ended < TICK_BATCH)
-			clock->row = row;
-		on_row_due(row, now);
-	}
+	for (n = 0; n < DUE_ROWS; n++)
+		on_row_due(bounded(first + n, DUE_ROWS), now);
+	clock->row = scratch->row;
 	delay_ns = scratch->next_ns ? clock_delay(clock, scratch->next_ns, now) : 0;
 	if (delay_ns)
 		start_clock(clock, delay_ns, now);
