@@ -600,9 +600,9 @@ write_out() {
 			break
 		fi
 	done
+	# Who has closed these words has ended, and says more of itself than its exit status. There is no waiting for it: bash may have seen its end
+	# by now, and waits for ever then.
 	exec {words}<&-
-	# What dd says of itself tells more than its exit status, which bash may have forgotten by now.
-	wait "$pid" 2>/dev/null || true
 }
 
 # write_batch: have the batch formatted, and write it. Then TAKEN and TAKEN_LOST count it, too, and LEFT is how many records of it were not wanted
