@@ -188,6 +188,19 @@ is_locked() {
 	! flock --nonblock "$NETRACKER_LOCK" true
 }
 
+@test "Ctrl-C that comes as a tool ends by itself ends the command" {
+	local tool
+	netracker attach --quiet veth0
+	for tool in flock awk; do
+		printf '#!/bin/bash\nkill -INT "$PPID"\nexec %s "$@"\n' "$(type -P "$tool")" >"$BATS_TEST_TMPDIR/bin/$tool"
+		chmod +x "$BATS_TEST_TMPDIR/bin/$tool"
+		assert_status 130 timeout --foreground 20 nsenter --net="$NETNS_DIR/server" env --default-signal=INT PATH="$BATS_TEST_TMPDIR/bin:$PATH" \
+			"$NETRACKER" log --no-follow
+		assert_equal "words" "$(<"$BATS_TEST_TMPDIR/stderr")" ''
+		rm "$BATS_TEST_TMPDIR/bin/$tool"
+	done
+}
+
 # refuse_with TEXT: tc, when it loads the object, fails as on another kernel.
 refuse_with() {
 	printf '#!/bin/bash\n[[ "$*" != *" obj "* ]] || { cat %q >&2; exit 1; }\nexec %s "$@"\n' "$BATS_TEST_TMPDIR/words" "$(type -P tc)" \

@@ -9,8 +9,13 @@ demo_instances() {
 	find /sys/kernel/tracing/instances -maxdepth 1 -name "$NETRACKER_TEST_ID-demo-*"
 }
 
+has_ended() {
+	! kill -0 "$BACKGROUND_PID" 2>/dev/null
+}
+
 interrupt() {
 	kill -INT -- "-$BACKGROUND_PID"
+	wait_for has_ended
 	wait "$BACKGROUND_PID" || true
 }
 

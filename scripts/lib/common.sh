@@ -32,8 +32,16 @@ end() {
 	exit $((BASH_SUBSHELL > 0 && $1 < SAID ? $1 + SAID : BASH_SUBSHELL == 0 && $1 > SAID ? $1 - SAID : $1))
 }
 
+# end_interrupted: as Ctrl-C ends who has no trap for it, so that whoever started us sees that.
+end_interrupted() {
+	trap - INT
+	kill -s INT "$BASHPID"
+}
+
 # on_error STATUS COMMAND: the trap for every command whose failure nobody expected. No verb ends without a word, whatever fails.
 on_error() {
+	# 130: SIGINT has ended it, and comes to us, too.
+	(($1 != 130)) || end_interrupted
 	# 141: SIGPIPE. Who reads what we print has had enough.
 	if (($1 != 141 && ($1 <= SAID || $1 > SAID + EXIT_PREREQUISITE))); then
 		say "${VERB:+$VERB: }'$(one_line "$2")' failed unexpectedly (exit status $1); 'netracker check' looks for what is missing"
