@@ -88,7 +88,7 @@ counter() {
 
 # Records that were overwritten in the log before they were read.
 records_lost() {
-	cut -d ' ' -f 2 "$VIEWS/unread"
+	sed -n 1p "$VIEWS/unread" | cut -d ' ' -f 2
 }
 
 # follow_log: print what ends, in the words of the trace, until it is ended: the least that a reader can do.

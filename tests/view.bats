@@ -181,7 +181,7 @@ same_objects() {
 		name_iface 1 "$name"
 		cat "$VIEWS/handshake_records.json" "$VIEWS/records.json" >"$BATS_TEST_TMPDIR/objects"
 		assert_equal "lines" "$(wc -l <"$BATS_TEST_TMPDIR/objects")" 5
-		awk -f "$lib/owner.awk" -f "$lib/objects.awk" "$BATS_TEST_TMPDIR/objects" | same_objects
+		awk -f "$lib/address.awk" -f "$lib/owner.awk" -f "$lib/objects.awk" -f "$lib/record.awk" -f "$lib/json.awk" "$BATS_TEST_TMPDIR/objects" | same_objects
 	done
 	assert_equal "families, states, owners" "$(jq --raw-output '[.family, .state, .uid != null, .ts[:10]] | join(" ")' \
 		"$BATS_TEST_TMPDIR/objects" | sort | uniq -c | xargs)" "1 4 S0 true 2026-01-01 2 4 S1 false 2025-12-31 1 4 S1 true 2026-01-01 1 6 S1 true 2026-01-01"

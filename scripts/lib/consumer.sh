@@ -5,7 +5,8 @@
 #
 #	log         what has ended since it was last read, in the words of the trace
 #	log.json    the same as JSON, one object a line
-#	unread      UNREAD LOST: how many records it can still read, and how many were overwritten before it did
+#	unread      UNREAD LOST: how many records it can still read, and how many were overwritten before it did; in a second line
+#	            NEXT LOST UNSAID SEEN AT, what the cursor is
 #
 # The one without a name has its files in $VIEWS, the others in $CONSUMERS/NAME. All of them go with the tables.
 
@@ -163,17 +164,10 @@ mark_of() {
 	stat --format=log-%d-%i -- "$1/cursor"
 }
 
-# read_cursor DIR: print NEXT LOST UNSAID SEEN AT of the cursor there, as NeTracker.h has them; fails if we may not.
-read_cursor() {
-	local i value
-	local -a byte field=()
-	value=$(only_value "$1/cursor") || return
-	read -r -a byte <<<"$value"
-	((${#byte[@]} == CURSOR_BYTES)) || return
-	for ((i = 0; i < CURSOR_BYTES; i += 8)); do
-		field+=("$(number "${byte[@]:i:8}")")
-	done
-	printf '%s\n' "${field[0]} ${field[2]} ${field[3]} ${field[5]} ${field[6]}"
+# may_set_cursor DIR: may we set the cursor there?
+may_set_cursor() {
+	local value
+	value=$(only_value "$1/cursor") && [[ $value ]]
 }
 
 # write_cursor DIR NEXT LOST: no reading goes on, and nothing is unsaid.

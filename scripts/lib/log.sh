@@ -8,15 +8,15 @@
 # for more: dd hands the batch to an awk that runs all the while, awk answers with the text, another dd writes it. What needs no awk, as
 # JSON without names, goes straight from the kernel to the output. Signals stop the shell between two batches; awk and dd do not see them.
 #
-# While a batch is one piece, the kernel alone sees to it that what was not written comes again. Behind a backlog batches grow, as each
-# costs two processes; then a file in $RUN says where the batch began, for who comes after a reader that was killed. What an output that
-# fails has not taken is given back by setting the cursor: awk knows which of its rows went out. Only root can do that, so the batches of
+# While a batch is one piece, the kernel alone sees to it that what was not written comes again. Where there is more to read batches are
+# larger, as each costs two processes; then a file in $RUN says where the batch began, for who comes after a reader that was killed. What an
+# output that fails has not taken is given back by setting the cursor: awk knows which of its rows went out. Only root can do that, so the batches of
 # who reads as a member of a group stay small.
 #
 # A new record is looked for a few times a second without a fork, which costs the kernel less than waking somebody for each of them.
 
-# A batch is at most so many pieces.
-readonly PIECES_MAX=128
+# A batch is at most so many pieces, which have at least so many records, but for the last.
+readonly PIECES_MAX=256 PIECE_RECORDS=40
 
 # Seconds: between two looks, and for an output that is stuck when a signal asks for the end.
 readonly LOG_PAUSE=0.1 LOG_GRACE=2
@@ -46,11 +46,10 @@ TAKEN_LOST=0
 MARK=       # the file that tells of a batch at work
 MARKED=0    # 1: it does
 BOOT_US=    # what the file boot has, if we may set it
-UNREAD=0    # what there was to read before the last reading
 CHECKED_AT= # the second of the last look at the clock and the lock
 
 cmd_log() {
-	local -a names=()
+	local reader=''
 	obey_record_options "$@"
 	obey_log_options
 	if [[ -v GIVEN[forget] ]]; then
@@ -62,8 +61,8 @@ cmd_log() {
 	find_log
 	choose_view
 	lock_log
-	[[ $LOG_VIEW == log ]] || names=(-f "$LIBDIR/log_json.awk")
-	prepare_output log "${names[@]}"
+	[[ $LOG_VIEW == log ]] || reader=objects.awk
+	prepare_output log "$reader"
 	look_at_cursor
 	keep_time
 	# A record has the same time however it is shown.
@@ -240,11 +239,12 @@ end_log() {
 look_at_cursor() {
 	local seen at mark_position='' mark_lost='' i before=''
 	CAN_SET=0
+	if ! may_set_cursor "$LOG_DIR"; then
+		tell_of_mark
+		return 0
+	fi
 	for ((i = 0; i < LOG_PATIENCE; i++)); do
-		ask_position || {
-			tell_of_mark
-			return 0
-		}
+		ask_position || return 0
 		# Another one reads while it is seen, as somebody without our lock may.
 		[[ $seen != 0 && $seen != "$before" ]] || break
 		before=$seen
@@ -274,16 +274,13 @@ tell_of_mark() {
 }
 
 # ask_position: set POSITION and LOST to what the kernel takes to be read, and the caller's at to where its reader is and seen to when that
-# was seen, 0 if it has come to its end. Fails if we may not look.
+# was seen, 0 if it has come to its end. Fails if the log has gone.
 ask_position() {
 	local next lost unsaid
-	read -r next lost unsaid seen at < <(
-		trap '' HUP INT TERM
-		read_cursor "$LOG_DIR" || true
-	) || return
+	{ read -r && read -r next lost unsaid seen at; } <"$LOG_DIR/unread" || return
 	# Those that are lost and have not been told of come before the next.
 	POSITION=$((next - unsaid)) LOST=$((lost - unsaid))
-}
+} 2>/dev/null
 
 # find_position: set POSITION and LOST to what is to be shown next. From a batch that is marked on, they are counted. Else the kernel knows where
 # the batch began, which need not be where our last reading ended: others may read in between. Fails if that log has gone.
@@ -301,6 +298,7 @@ find_position() {
 # is_our_log: is the log that we have read still there? Once the last interface has been detached another one can be in its place.
 is_our_log() {
 	local name
+	! has_lock || return 0
 	name=$(
 		trap '' HUP INT TERM
 		mark_of "$LOG_DIR" 2>/dev/null || true
@@ -405,6 +403,7 @@ read_on() {
 read_to_end() {
 	AT_END=0 PEEKED=
 	while ((MORE && !AT_END)) && [[ ! $LOG_SIGNAL ]]; do
+		size_batch
 		if ((DIRECT)); then
 			copy_batch
 		else
@@ -416,27 +415,33 @@ read_to_end() {
 		((LEFT == 0)) || break
 		IFS= read -r -N 1 -u "$LOG_FD" PEEKED 2>/dev/null || AT_END=1
 		((MARKED)) || TAKEN=0 TAKEN_LOST=0
-		if ((!AT_END && PIECES < PIECES_MAX && (DIRECT || CAN_SET))); then
-			PIECES=$((2 * PIECES))
-		fi
 	done
-	((PIECES == 1)) || PIECES=$((PIECES / 2))
 	((!AT_END || !MARKED)) || unmark
+}
+
+# size_batch: set PIECES to what will be about all that there is to read, if who comes after us can be told where that began.
+size_batch() {
+	local unread=0
+	PIECES=1
+	((DIRECT || CAN_SET)) || return 0
+	{ read -r unread _ <"$LOG_DIR/unread"; } 2>/dev/null || true
+	PIECES=$((unread / PIECE_RECORDS + 1))
+	((PIECES <= PIECES_MAX)) || PIECES=$PIECES_MAX
 }
 
 # wait_for_more: until there is something to read, or a signal. Fails if the log has gone; what was in it at last has been read then.
 wait_for_more() {
-	local unread missing=0 before=$UNREAD
+	local unread missing=0
 	# If it cannot be opened now, it can be when there is something to read, or there will be nothing any more.
 	open_reading || true
 	while ((MORE)) && [[ ! $LOG_SIGNAL ]]; do
+		# Before a look, too, that would find something: what comes in a while makes larger batches, each of which costs two processes.
+		pause
 		unread=0
 		if { read -r unread _ <"$LOG_DIR/unread"; } 2>/dev/null; then
 			missing=0
-			# The same number as before the last reading: it gave nothing, as a writer or another reader is at work.
-			if ((unread != 0 && unread != before)); then
+			if ((unread != 0)); then
 				has_lock || check_log
-				UNREAD=$unread
 				! open_reading || return 0
 			fi
 		elif ((missing == 0)); then
@@ -449,8 +454,6 @@ wait_for_more() {
 			missing=$((missing + 1))
 		fi
 		((EPOCHSECONDS == CHECKED_AT)) || check_log
-		pause
-		before=0
 	done
 }
 
@@ -575,9 +578,23 @@ readonly STUCK='nobody takes it'
 
 # write_out DESCRIPTOR BYTES OPTION…: have dd write what is read there, and BYTES before it. Sets the caller's said to what dd says.
 write_out() {
+	local i
+	for i in {1..3}; do
+		said=
+		try_to_write "$@"
+		[[ $said != "$READY"* ]] || break
+	done
+	said=${said#"$READY"}
+}
+
+# try_to_write: as write_out; what it says begins with READY, unless a signal to all of us ended the writer before it could ignore that. Then
+# nothing has been read.
+readonly READY=$'ready\n'
+try_to_write() {
 	local words pid status text
 	exec {words}< <(
 		trap '' HUP INT TERM
+		printf %s "$READY"
 		exec {LOCK_FD}<&-
 		[[ ! $TO_AWK ]] || exec {TO_AWK}>&-
 		[[ ! $2 ]] || printf %s "$2" 2>&1 >&"$OUT" || {
@@ -588,7 +605,6 @@ write_out() {
 		exec dd "${@:3}" <&"$1" 2>&1 >&"$OUT"
 	)
 	pid=$!
-	said=
 	while true; do
 		status=0
 		IFS= read -r -d '' -t 1 -u "$words" text || status=$?
@@ -596,7 +612,7 @@ write_out() {
 		((status > 128)) || break
 		if [[ $LOG_SIGNAL ]] && ((SECONDS >= LOG_DEADLINE)); then
 			kill -KILL "$pid" 2>/dev/null || true
-			said=$STUCK
+			said=$READY$STUCK
 			break
 		fi
 	done

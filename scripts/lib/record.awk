@@ -43,7 +43,7 @@ BEGIN {
 		want_bits = n < 2 ? 128 : part[2] + (part[1] ~ /:/ ? 0 : 96)
 	}
 	picky = (want_family want_port want_states want_iface want_owner want_prefix) != "" || min_ns || since_us
-	rows = rows_before = pieces = bytes = 0
+	rows = rows_before = held = bytes = 0
 	over = max_rows == "0"
 	if (over && !batches)
 		exit
@@ -78,6 +78,8 @@ substr($0, 1, 1) != "{" {
 # note_record(LOST): a record has come, before which so many were overwritten until now.
 function note_record(n)
 {
+	if (!taken)
+		begin_batch()
 	taken += 1 + n
 	if (!n)
 		return
@@ -93,7 +95,7 @@ function note_row()
 {
 	lost = 0
 	rows++
-	if (batches) {
+	if (batches && taken != rows - rows_before) {
 		taken_at[rows - rows_before] = taken
 		lost_at[rows - rows_before] = taken_lost
 	}
@@ -112,47 +114,48 @@ function say_losses()
 	losses_unsaid = 0
 }
 
-# put(LINE): all that goes out goes through here. Lines are held until the end of their batch, in pieces of some lines: to mawk, when
-# it does not wait for full buffers, each print is a system call, and a piece that grows without end would be copied again and again.
+# put(LINE): all that goes out goes through here. In batches lines are held until the end.
 function put(line)
 {
 	if (!batches) {
 		print line
 		return
 	}
-	piece[pieces] = piece[pieces] line "\n"
+	held_line[held++] = line
 	bytes += length(line) + 1
-	if (length(piece[pieces]) > 4000)
-		pieces++
 }
 
+# begin_batch(): where a row is not the only record since the row before it, these tell what was taken until then.
+function begin_batch()
+{
+	split("", taken_at)
+	split("", lost_at)
+}
+
+# To mawk, when it does not wait for full buffers of input, each print is a system call.
 function end_batch(   i)
 {
 	say_losses()
 	batch_rows = rows - rows_before
 	printf("%.0f %.0f %d %.0f %.0f %.0f\n", batch_rows, bytes, !over, taken, taken_lost, left_over)
-	for (i = 0; i <= pieces; i++) {
-		printf "%s", piece[i]
-		handed_out[i] = piece[i]
-		piece[i] = ""
-	}
+	for (i = 0; i + 7 < held; i += 8)
+		print held_line[i] "\n" held_line[i + 1] "\n" held_line[i + 2] "\n" held_line[i + 3] "\n" \
+			held_line[i + 4] "\n" held_line[i + 5] "\n" held_line[i + 6] "\n" held_line[i + 7]
+	for (; i < held; i++)
+		print held_line[i]
 	fflush()
-	handed_pieces = pieces
+	handed_out = held
 	rows_before = rows
-	pieces = bytes = taken = taken_lost = left_over = 0
+	held = bytes = taken = taken_lost = left_over = 0
 }
 
 # tell_missing(BYTES): each row is a line. Headings go out in a batch without rows.
-function tell_missing(bytes_,   i, shown, rows_out)
+function tell_missing(bytes_,   rows_out)
 {
-	for (i = 0; i <= handed_pieces && bytes_ > 0; i++) {
-		shown = substr(handed_out[i], 1, bytes_)
-		bytes_ -= length(shown)
-		rows_out += gsub(/\n/, "", shown)
-	}
-	if (rows_out > batch_rows)
-		rows_out = batch_rows
-	printf("%.0f %.0f %.0f\n", batch_rows - rows_out, rows_out ? taken_at[rows_out] : 0, rows_out ? lost_at[rows_out] : 0)
+	rows_out = 0
+	while (rows_out < handed_out && rows_out < batch_rows && (bytes_ -= length(held_line[rows_out]) + 1) >= 0)
+		rows_out++
+	printf("%.0f %.0f %.0f\n", batch_rows - rows_out, rows_out in taken_at ? taken_at[rows_out] : rows_out, lost_at[rows_out] + 0)
 	fflush()
 }
 

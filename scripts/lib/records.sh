@@ -13,14 +13,14 @@ QUALITY=0
 SORT= # by what list sorts; empty: not at all
 
 cmd_list() {
-	local view plain=''
+	local view plain='' reader=live.awk
 	local -a views=(handshake_records records)
 	obey_record_options "$@"
 	# People want an order; what is piped on shall not wait for the last connection.
 	[[ $SORT || ! -t 1 ]] || SORT=age
 	if [[ $FORMAT == json && ! $SORT && ! $NT_FAMILY$NT_ADDR$NT_PORT$NT_STATES$NT_IFACE$NT_OWNER$NT_MAX_ROWS ]]; then
 		# All of them as JSON, as the kernel has them.
-		plain=1
+		plain=1 reader=objects.awk
 		views=("${views[@]/%/.json}")
 	fi
 	for view in "${views[1]}" "${views[0]}"; do
@@ -31,7 +31,7 @@ cmd_list() {
 		fi
 	done
 	require awk
-	prepare_output list
+	prepare_output list "$reader"
 	if [[ $FORMAT == json ]]; then
 		# A connection has the same time whoever writes its object.
 		keep_time
@@ -40,7 +40,6 @@ cmd_list() {
 	# gawk would read a pipe by 4 KiB.
 	export AWKBUFSIZE=131072
 	views=("${views[@]/#/$VIEWS/}")
-	[[ ! $plain ]] || FORMATTER=(awk -f "$LIBDIR/owner.awk" -f "$LIBDIR/objects.awk")
 	if [[ $plain && -v GIVEN[numeric] ]]; then
 		cat -- "${views[@]}" 2>/dev/null | copy_out || exit_of_list "${PIPESTATUS[0]}" 0 "${PIPESTATUS[1]}"
 	elif [[ ! $SORT ]]; then
@@ -130,7 +129,8 @@ since_us() {
 	printf '%s\n' "${seconds}000000"
 }
 
-# prepare_output TABLE [WORD…]: set FORMATTER, of which WORDs are the last, and tell it about the terminal and the clock.
+# prepare_output TABLE [PROGRAM]: set FORMATTER, and tell it about the terminal and the clock. PROGRAM reads some of the lines in place of
+# record.awk.
 prepare_output() {
 	local width=80
 	export NT_TABLE=$1 NT_COLOUR=0 NT_WIDTH NT_BOOT_US NT_CGROUPS NT_TABLES=$TABLES_TSV
@@ -152,9 +152,9 @@ prepare_output() {
 		AWK+=(-W interactive)
 	fi
 	AWK+=(-f "$LIBDIR/address.awk" -f "$LIBDIR/owner.awk")
-	[[ $1 != list ]] || AWK+=(-f "$LIBDIR/live.awk")
+	[[ ! ${2-} ]] || AWK+=(-f "$LIBDIR/$2")
 	AWK+=(-f "$LIBDIR/record.awk")
-	FORMATTER=("${AWK[@]}" -f "$LIBDIR/$FORMAT.awk" "${@:2}")
+	FORMATTER=("${AWK[@]}" -f "$LIBDIR/$FORMAT.awk")
 }
 
 terminal_width() {

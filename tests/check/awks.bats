@@ -81,18 +81,6 @@ many_records() {
 	done
 }
 
-@test "each awk fills names into the kernel's JSON" {
-	local name
-	printf '{"sport":%s,"uid":%s,"cgroup":18446744073709551615,"mss":null,"user":null,"owner":null%s}\n' 1 0 '' 2 null ',"lost_before":4294967297' \
-		3 4294967294 '' >"$RECORDS"
-	for name in "${AWKS[@]}"; do
-		assert_equal "$name" "$(PATH=$BATS_TEST_TMPDIR/$name:$PATH awk -f "$LIB/address.awk" -f "$LIB/owner.awk" -f "$LIB/record.awk" \
-			-f "$LIB/json.awk" -f "$LIB/log_json.awk" <"$RECORDS" 2>/dev/null | cut -d , -f 1,5-)" '{"sport":1,"user":"root","owner":"#18446744073709551615"}
-{"sport":2,"user":null,"owner":"#18446744073709551615","lost_before":4294967297}
-{"sport":3,"user":"4294967294","owner":"#18446744073709551615"}'
-	done
-}
-
 # live [KEY=VALUE…]: a line of the view records.
 live() {
 	local pair
@@ -161,7 +149,40 @@ list() {
 	} >"$RECORDS"
 	want=$(sed -e '/"uid":0/s/"user":null,"owner":null/"user":"root","owner":"#18446744073709551615"/' -e 's/\(4294967294.*"user":\)null/\1"4294967294"/' "$RECORDS")
 	for name in "${AWKS[@]}"; do
-		assert_equal "$name" "$(list "$name" owner objects)" "$want"
+		assert_equal "$name" "$(list "$name" address owner objects record json | grep '^{')" "$want"
+	done
+}
+
+@test "each awk tells in batches what has become of objects, with losses among them and without" {
+	local name object='{"mss":1448,"uid":null,"cgroup":null,"user":null,"owner":null' i
+	{
+		for i in {1..20}; do
+			echo "$object}"
+		done
+		echo "$object,\"lost_before\":4294967297}"
+		echo "$object}"
+		echo 'netracker: end of batch'
+		for i in {1..20}; do
+			echo "$object}"
+		done
+		echo 'netracker: end of batch'
+	} >"$RECORDS"
+	for name in "${AWKS[@]}"; do
+		# Bytes of the second batch, then of the first: a line more than so many is missing.
+		for i in 0 1 19 20; do
+			assert_equal "$name, $i of a batch without losses" \
+				"$({ cat "$RECORDS" && echo "netracker: written $((i * (${#object} + 2) + 1))"; } >"$RECORDS.asked" &&
+					RECORDS=$RECORDS.asked list "$name" address owner objects record json NT_BATCHES=1 | tail -n 1)" "$((20 - i)) $i 0"
+		done
+		assert_equal "$name, rows and what was taken and lost" "$(list "$name" address owner objects record json NT_BATCHES=1 | sed '/^{/d; /lost:/d' |
+			cut -d ' ' -f 1,3-)" "$(printf '%s\n' '22 1 4294967319 4294967297 0' '20 1 20 0 0')"
+		assert_equal "$name, objects" "$(list "$name" address owner objects record json NT_BATCHES=1 | grep '^{' | uniq --count |
+			sed 's/^ *//' | paste -sd ' ')" "20 $object} 1 $object,\"lost_before\":4294967297} 21 $object}"
+		for i in '20 2 20 0' '21 1 4294967318 4294967297' '22 0 4294967319 4294967297'; do
+			{ sed '23q' "$RECORDS" && echo "netracker: written $((${i%% *} * (${#object} + 2) + (${i%% *} > 20 ? 25 : 0)))"; } >"$RECORDS.asked"
+			assert_equal "$name, ${i%% *} of a batch with losses" \
+				"$(RECORDS=$RECORDS.asked list "$name" address owner objects record json NT_BATCHES=1 | tail -n 1)" "${i#* }"
+		done
 	done
 }
 

@@ -95,7 +95,7 @@ json() {
 
 # in_batches FORM: the lines on stdin, whose batches are to be answered.
 in_batches() {
-	NT_BATCHES=1 awk -f "$LIB/address.awk" -f "$LIB/owner.awk" -f "$LIB/record.awk" -f "$LIB/json.awk" -f "$LIB/log_json.awk" 2>"$BATS_TEST_TMPDIR/stderr"
+	NT_BATCHES=1 awk -f "$LIB/address.awk" -f "$LIB/owner.awk" -f "$LIB/objects.awk" -f "$LIB/record.awk" -f "$LIB/json.awk" 2>"$BATS_TEST_TMPDIR/stderr"
 }
 
 # kernel_line SPORT [LOST]: as the view log.json has it.
