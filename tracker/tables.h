@@ -15,7 +15,7 @@
 
 /*
  * STATE(name, kind, meaning): how a connection ended, by Zeek's names for it (conn_state). kind: FAILED if it
- * did, else OTHER. While a connection lives, S0, S1, S2, S3 and SH say how far it got.
+ * did, else OTHER. A live connection has the one that it would have if nothing more came.
  */
 #define STATES(STATE)                                                                                                             \
 	STATE(S0,     FAILED, "no answer at all")                                                                                 \
