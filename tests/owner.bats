@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 #
-# Whose connection it was: docs/owner.md. First what the formatter makes of a cgroup's path, which needs no root: a tree of ordinary
+# Whose connection it was: docs/fields.md. First what the formatter makes of a cgroup's path, which needs no root: a tree of ordinary
 # directories stands for the cgroups, as their inode numbers are ids too. Then real sockets of real cgroups.
 
 load helpers
@@ -219,6 +219,74 @@ owners() {
 	gone=$(stat --format=%i "$CGROUP/system.slice/docker-$ID.scope")
 	rmdir "$CGROUP/system.slice/docker-$ID.scope"
 	assert_equal "outgoing, container gone" "$(owners)" "10 out 12346 #$gone"
+}
+
+# facts: of the records so far: how many have which direction, uid, owner, bytes each way, and figures of the socket.
+facts() {
+	records | awk -f "$ROOT/scripts/lib/address.awk" -f "$ROOT/scripts/lib/owner.awk" \
+		-f "$ROOT/scripts/lib/record.awk" -f "$ROOT/scripts/lib/json.awk" |
+		jq --raw-output '[.state, .dir, .dport, .uid, .owner, .orig_bytes, .resp_bytes, .mss != null] | join(" ")' | sort | uniq -c | xargs
+}
+
+@test "NAT to a local port and NAT of what this host opens: the socket behind it is asked" {
+	local from=$SERVER4 to=$CLIENT4
+	requires kernel_5.16 object tool_nft
+	use_cgroups
+	new_pair
+	in_netns server nft -f - <<-EOF
+		table inet nat {
+			chain incoming {
+				type nat hook prerouting priority -100
+				ip daddr $from tcp dport 80 redirect to :8000
+				ip daddr $NOBODY4 tcp dport 81 dnat ip to $from:8000
+			}
+			chain outgoing {
+				type nat hook output priority -100
+				ip daddr $NOBODY4 tcp dport 9000 dnat ip to $to:8001
+			}
+		}
+	EOF
+	in_netns client ip route add "$NOBODY4" via "$SERVER4" dev veth0
+	export NETRACKER_OBJ=$OBJ
+	track server
+	background peer_in system.slice/web.service 12345 server serve 8000 close
+	wait_for listening server 8000
+	background peer_in system.slice/far.service 12347 client serve 8001
+	wait_for listening client 8001
+
+	trace_start
+	peer client connect "$SERVER4" 80 >/dev/null
+	wait_for_records 1
+	assert_equal "redirected, closed here first" "$(facts)" "1 SF in 80 12345 web.service 0 0 true"
+	trace_stop
+	trace_start
+	peer client connect "$NOBODY4" 81 >/dev/null
+	wait_for_records 1
+	assert_equal "another address of this host's, closed here first" "$(facts)" "1 SF in 81 12345 web.service 0 0 true"
+	trace_stop
+	trace_start
+	peer_in system.slice/app.service 12346 server connect "$NOBODY4" 9000 close >/dev/null
+	wait_for_records 1
+	assert_equal "opened here, to an address that stands for another" "$(facts)" "1 SF out 8001 12346 app.service 0 0 true"
+	trace_stop
+
+	# Of one that never got further than its handshake, the listener's.
+	trace_start
+	in_netns client nft -f - <<-EOF
+		table inet deaf {
+			chain input {
+				type filter hook input priority 0
+				tcp sport 80 drop
+			}
+		}
+	EOF
+	background peer client connect "$SERVER4" 80
+	wait_for listed_of_web
+	"$NETRACKER" detach --quiet --all
+}
+
+listed_of_web() {
+	[[ $("$NETRACKER" list --json --owner web | jq --raw-output '[.state, .dport, .uid] | join(" ")') == "S1 80 12345" ]]
 }
 
 @test "netracker list and log: the owner of what is alive and of what has ended; --owner" {
