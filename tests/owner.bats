@@ -85,6 +85,10 @@ owner_of() {
 	id=$(make_cgroup "system.slice/$name")
 	assert_equal JSON "$(format json "cgroup=$id" | jq --raw-output .owner)" "$name"
 	! NT_TABLE=log NT_WIDE=1 format table "cgroup=$id" | grep --quiet $'\e' || fail "an escape sequence in the table"
+	id=$(make_cgroup $'system.slice/b\xfcro\xe2\x82.service')
+	assert_equal "JSON of what is no UTF-8" "$(format json "cgroup=$id" | sed 's/.*"owner"://; s/,.*//')" $'"b\xef\xbf\xbdro\xef\xbf\xbd.service"'
+	assert_equal "the table of what is no UTF-8" "$(NT_TABLE=quality NT_WIDE=1 format table "cgroup=$id" | tail -1 | awk '{ print $NF }')" 'b?ro?.service'
+	[[ $(NT_OWNER=$'b\xfcro\xe2\x82' format json "cgroup=$id") ]] || fail "it is not found by its name"
 }
 
 # shellcheck disable=SC2094 # the pipe waits for what it has written itself

@@ -177,10 +177,13 @@ same_objects() {
 	NT_CGROUPS=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts)
 
 	# Fifteen characters, each of which is six in JSON, are the most that there can be.
-	for name in eth0 'a"\b/c' $'\x01\x1f\x7f\e[2J' $'\x01\x02\x03\x04\x05\x06\x07\x08\x0e\x0f\x10\x11\x12\x13\x14' $'\xc3\xa9'; do
+	for name in eth0 'a"\b/c' $'\x01\x1f\x7f\e[2J' $'\x01\x02\x03\x04\x05\x06\x07\x08\x0e\x0f\x10\x11\x12\x13\x14' $'\xc3\xa9' $'\xff\xc2\x9b\xe2\x82a\xed\xa0' $'abcdefghijklmn\xf0'; do
 		name_iface 1 "$name"
 		cat "$VIEWS/handshake_records.json" "$VIEWS/records.json" >"$BATS_TEST_TMPDIR/objects"
 		assert_equal "lines" "$(wc -l <"$BATS_TEST_TMPDIR/objects")" 5
+		python3 -c 'import sys; sys.stdin.buffer.read().decode()' <"$BATS_TEST_TMPDIR/objects" || fail "no UTF-8"
+		! cat "$VIEWS"/*records* "$VIEWS/handshakes" "$VIEWS/connections" "$VIEWS/metrics" "$VIEWS/hooks" | LC_ALL=C grep --quiet $'[\001-\010\016-\037\177]' ||
+			fail "a control character in a file"
 		awk -f "$lib/owner.awk" -f "$lib/objects.awk" "$BATS_TEST_TMPDIR/objects" | same_objects
 	done
 	assert_equal "families, states, owners" "$(jq --raw-output '[.family, .state, .uid != null, .ts[:10]] | join(" ")' \

@@ -73,7 +73,7 @@ static __always_inline void read_facts(struct facts *facts, const struct bpf_tcp
 	facts->segs_in = tcp->segs_in;
 #define NOT_READ(...)
 #define FACT(key, json, of, unit, unknown, heading, width, value) facts->key = value;
-	FIELDS(NOT_READ, NOT_READ, NOT_READ, FACT)
+	FIELDS(NOT_READ, NOT_READ, NOT_READ, NOT_READ, FACT)
 #undef NOT_READ
 #undef FACT
 	facts->known = true;

@@ -123,8 +123,12 @@ static __always_inline void print_table_row(struct seq_file *seq, struct text *t
 {
 	__u64 age_ms = age_of(flow) / 1000000;
 
-	BPF_SEQ_PRINTF(seq, "%-5s %-3s %-15s %6llu.%03llu", state_name[state], dir_name[dir_of(flow)], *iface_name(flow),
-	               age_ms / 1000, age_ms % 1000);
+	t->len = 0;
+	__builtin_memcpy(t->name, *iface_name(flow), sizeof(t->name));
+	put_name(t);
+	put_char(t, '\0');
+	BPF_SEQ_PRINTF(seq, "%-5s %-3s %-15s %6llu.%03llu", state_name[state], dir_name[dir_of(flow)], t->c, age_ms / 1000,
+	               age_ms % 1000);
 	print_thousandths(seq, flow->syn_rtt_ns / 1000);
 	print_thousandths(seq, flow->ack_rtt_ns / 1000);
 	print_bytes(seq, exact_bytes(flow, facts, true));
