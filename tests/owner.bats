@@ -121,6 +121,19 @@ owner_of() {
 	for name in "${ID:0:12}" "${ID:0:20}" "$ID" /system.slice; do
 		[[ $(NT_OWNER=$name format json "cgroup=$container") ]] || fail "$name is not the container"
 	done
+	id=$(make_cgroup system.slice/ssh.socket)
+	for name in ssh ssh.socket ssh.service; do
+		[[ $(NT_OWNER=$name format json "cgroup=$id") ]] || fail "$name is not ssh.socket"
+	done
+	id=$(make_cgroup 'system.slice/system-postgresql.slice/postgresql@15-main.service')
+	for name in postgresql postgresql@15-main; do
+		[[ $(NT_OWNER=$name format json "cgroup=$id") ]] || fail "$name is not postgresql@15-main.service"
+	done
+	for name in postgresql@15 postgres postgresql.service ssh.service; do
+		[[ ! $(NT_OWNER=$name format json "cgroup=$id") ]] || fail "$name is not to be postgresql@15-main.service"
+	done
+	id=$(make_cgroup system.slice/nginx.service)
+	[[ ! $(NT_OWNER=nginx.socket format json "cgroup=$id") ]] || fail "nginx.socket is not to be nginx.service"
 	for name in ngin nginx.s 'ngin.*' / /system /system.slice/ngin service "$ID"; do
 		[[ ! $(NT_OWNER=$name format json "cgroup=$id") ]] || fail "$name is not to be nginx.service"
 		[[ ! $(NT_OWNER=$name format json) ]] || fail "$name is not to be the owner that nobody knows"
@@ -286,6 +299,28 @@ facts() {
 	EOF
 	background peer client connect "$SERVER4" 80
 	wait_for listed_of_web
+	"$NETRACKER" detach --quiet --all
+}
+
+@test "--owner: units by the names that systemd knows, and those that listen for them" {
+	local id
+	requires kernel_5.16 object
+	use_cgroups
+	new_pair
+	mkdir "$BATS_TEST_TMPDIR/bin"
+	cat >"$BATS_TEST_TMPDIR/bin/systemctl" <<-'EOF'
+		#!/bin/sh
+		[ "$*" = 'show --property=Names,TriggeredBy --value -- sshd' ] && printf 'ssh.service sshd.service\nlistener.socket\n'
+	EOF
+	chmod +x "$BATS_TEST_TMPDIR/bin/systemctl"
+	export NETRACKER_OBJ=$OBJ PATH=$BATS_TEST_TMPDIR/bin:$PATH
+	track server
+	background peer_in system.slice/listener.socket 12345 server serve 2222
+	wait_for listening server 2222
+	background peer client connect "$SERVER4" 2222
+	wait_for lists listener.socket "$(wait_for test -s "$BACKGROUND_OUTPUT" && awk '{ print $2 }' "$BACKGROUND_OUTPUT")"
+	assert_equal "another name of the service" "$("$NETRACKER" list --json --owner sshd | jq --raw-output .owner)" listener.socket
+	assert_equal "another service" "$("$NETRACKER" list --json --owner ssh)" ''
 	"$NETRACKER" detach --quiet --all
 }
 

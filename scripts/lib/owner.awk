@@ -70,14 +70,20 @@ function container_id(name)
 	return length(name) == 64 && name !~ /[^0-9a-f]/ ? name : ""
 }
 
-# is_owned_by(WHOM): WHOM is what owner() says; a unit without its suffix; a container's id, cut off anywhere behind the twelfth
-# digit or not at all; or a path: of the cgroup itself or one above it.
-function is_owned_by(whom,   name, path)
+# is_owned_by(WHOM): WHOM is what owner() says; a unit without its suffix, or without its instance either (postgresql of postgresql@15-main.service);
+# a service that its socket listens for (ssh.service of ssh.socket), as an accepted socket is in the cgroup of who made the listener; a container's
+# id, cut off anywhere behind the twelfth digit or not at all; or a path: of the cgroup itself or one above it. NT_UNITS: other units that are
+# meant by it.
+function is_owned_by(whom,   name, stem, path)
 {
 	name = owner()
 	if (name == "")
 		return 0
-	if (name == whom || name == whom ".service" || name == whom ".scope" || name == whom ".slice")
+	if (name == whom || index(" " ENVIRON["NT_UNITS"] " ", " " name " "))
+		return 1
+	stem = name
+	if (sub(/\.(service|scope|slice|socket|mount|swap)$/, "", stem) &&
+		(stem == whom || index(stem, whom "@") == 1 || (name == stem ".socket" && whom == stem ".service")))
 		return 1
 	path = cgroup_path[field("cgroup")]
 	if (length(whom) > 12 && whom !~ /[^0-9a-f]/)

@@ -37,10 +37,10 @@ BEGIN {
 	numeric = ENVIRON["NT_NUMERIC"] == 1
 	read_tables(ENVIRON["NT_TABLES"])
 	boot_us = ENVIRON["NT_BOOT_US"] + 0
-	if (ENVIRON["NT_ADDR"] != "") {
-		n = split(ENVIRON["NT_ADDR"], part, "/")
-		want_prefix = address_digits(part[1])
-		want_bits = n < 2 ? 128 : part[2] + (part[1] ~ /:/ ? 0 : 96)
+	if (ENVIRON["NT_ADDR"] != "" && parse_prefix(ENVIRON["NT_ADDR"])) {
+		want_prefix = prefix_digits
+		want_bits = prefix_bits
+		want_zone = prefix_zone
 	}
 	picky = (want_family want_port want_states want_iface want_owner want_prefix) != "" || min_ns || since_us
 	rows = rows_before = pieces = bytes = 0
@@ -222,6 +222,8 @@ function is_wanted()
 	if (want_states != "" && !index("," want_states ",", "," field("state") ","))
 		return 0
 	if (want_iface != "" && known("ifname") != want_iface)
+		return 0
+	if (want_zone != "" && known("ifname") != want_zone && field("ifindex") != want_zone)
 		return 0
 	if (min_ns && lifetime_ns() + 0 < min_ns)
 		return 0
