@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# shellcheck disable=SC2153 # NETRACKER is set in helpers.bash
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 #
 # Whose connection it was: docs/fields.md. First what the formatter makes of a cgroup's path, which needs no root: a tree of ordinary
@@ -264,7 +265,6 @@ facts() {
 		}
 	EOF
 	in_netns client ip route add "$NOBODY4" via "$SERVER4" dev veth0
-	export NETRACKER_OBJ=$OBJ
 	track server
 	background peer_in system.slice/web.service 12345 server serve 8000 close
 	wait_for listening server 8000
@@ -313,7 +313,7 @@ facts() {
 		[ "$*" = 'show --property=Names,TriggeredBy --value -- sshd' ] && printf 'ssh.service sshd.service\nlistener.socket\n'
 	EOF
 	chmod +x "$BATS_TEST_TMPDIR/bin/systemctl"
-	export NETRACKER_OBJ=$OBJ PATH=$BATS_TEST_TMPDIR/bin:$PATH
+	export PATH=$BATS_TEST_TMPDIR/bin:$PATH
 	track server
 	background peer_in system.slice/listener.socket 12345 server serve 2222
 	wait_for listening server 2222
@@ -329,7 +329,6 @@ listed_of_web() {
 }
 
 @test "netracker list and log: the owner of what is alive and of what has ended; --owner" {
-	# shellcheck disable=SC2153 # set in helpers.bash
 	local netracker=("$NETRACKER") sport
 	requires kernel_5.16 object
 	export NETRACKER_LOCK=$BATS_TEST_TMPDIR/lock NETRACKER_OBJ=$OBJ

@@ -203,7 +203,7 @@ without_time() {
 }
 
 @test "a list says of a connection what its record says if nothing more comes" {
-	local port=6 lib=$ROOT/scripts/lib
+	local lib=$ROOT/scripts/lib
 	track server
 	trace_start
 	serve
@@ -248,7 +248,8 @@ without_time() {
 
 # reset_in_doubt: a RST that no socket can vouch for, of a connection of its own; it is listed as what it will be.
 reset_in_doubt() {
-	segment o S "$((++port))" 1000
+	port=$((port + 1))
+	segment o S "$port" 1000
 	segment r SA "$port" 5000 1001
 	segment o A "$port" 1001 5001
 	segment o R "$port" 1011
@@ -259,6 +260,26 @@ reset_in_doubt() {
 	local port=9
 	track server
 	wait_for reset_in_doubt
+}
+
+# assert_now WHAT TIME: it is that of the last minutes, which are enough where days are at stake.
+assert_now() {
+	local second
+	second=$(date --date="$2" +%s)
+	((second > EPOCHSECONDS - 600 && second < EPOCHSECONDS + 60)) || fail "$1: $2 is not now"
+}
+
+@test "times of day are right in a time namespace, whoever attaches and whoever looks there" {
+	local -a ahead=(in_netns server unshare --time --boottime 864000 --fork -- "$NETRACKER")
+	[[ -e /proc/self/timens_offsets ]] || skip "this kernel has no time namespaces"
+	"${ahead[@]}" attach --quiet veth0
+	segment o S 1 1000
+	wait_for lines handshake_records 1
+	assert_now "the file" "$(jq --raw-output .ts "$VIEWS/handshake_records.json")"
+	assert_now "the kernel's objects" "$("${ahead[@]}" list --json | jq --raw-output .ts)"
+	assert_now "awk's objects" "$("${ahead[@]}" list --json --sort age | jq --raw-output .ts)"
+	assert_now "since when it is attached" "$("${ahead[@]}" status --json | jq --raw-output '.interfaces[0].since')"
+	assert_now "the same, seen from outside" "$(in_netns server "$NETRACKER" status --json | jq --raw-output '.interfaces[0].since')"
 }
 
 @test "every line is whole while connections come and go" {

@@ -277,8 +277,8 @@ static __always_inline void print_service(struct seq_file *seq, enum service_met
 /* -------------------------------------------------------------------------------------------------- of an interface */
 
 /*
- * Writes an interface's name, which may hold any byte but white space, '/' and ':', as the value of a label. There '"' and '\' need a
- * '\' before them. Control characters, which have no escape there, and what is no UTF-8 are replaced by U+FFFD.
+ * Writes an interface's name, which may hold any byte but white space, '/' and ':', as the value of a label. There '"' and '\'
+ * need a '\' before them. Control characters, which have no escape there, and what is no UTF-8 are replaced by U+FFFD.
  */
 static __always_inline void print_name(struct seq_file *seq, const char name[IFACE_NAME_LEN])
 {

@@ -109,7 +109,7 @@ static void a_name_is_a_string_of_utf8(void)
 	}
 }
 
-/* What can stand in a JSON string and on a terminal: no control characters, quotes only at both ends, and UTF-8 as libc knows it. */
+/* What does no harm in JSON and on a terminal: no control characters, and UTF-8 as libc knows it. */
 static bool is_clean(const char *s)
 {
 	mbstate_t state = {};
