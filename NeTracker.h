@@ -133,7 +133,7 @@ struct facts {
 	/* What goes into the record as it is: docs/fields.md. */
 #define NOT_KEPT(...)
 #define FACT(key, ...) __u32 key;
-	FIELDS(NOT_KEPT, NOT_KEPT, NOT_KEPT, FACT)
+	FIELDS(NOT_KEPT, NOT_KEPT, NOT_KEPT, NOT_KEPT, FACT)
 #undef NOT_KEPT
 #undef FACT
 	__u8 of_orig;   /* the socket is the originator's */

@@ -229,6 +229,35 @@ attach_raw_stub() {
 	done
 }
 
+@test "attach and detach: an interface by the name that it has beside its own, and once if it is named twice" {
+	local long=an-alternative-name-as-long-as-some-are
+	in_netns server ip link property add dev veth0 altname "$long" altname veth0.alt
+	assert_status 0 netracker attach "$long" veth0 veth0.alt
+	assert_whole
+	assert_equal "filters" "$(grep -c 'tc filter add dev veth0 ' <<<"$output")" 2
+	assert_status 0 netracker attach --quiet veth0.alt
+	assert_equal "interfaces" "$(netracker status --json | jq --compact-output '[.interfaces[].ifname]')" '["veth0"]'
+	assert_status 0 netracker detach "$long"
+	assert_clean
+	assert_status 3 netracker detach veth0.alt
+	assert_says 'veth0: not attached'
+}
+
+@test "names that no one else minds: of what is attached, and of a neighbour" {
+	local name=$'e\xff\e[1m'
+	in_netns server ip link add "$name" type veth peer name veth7@p1
+	assert_status 0 netracker attach --quiet "$name" veth7@p1
+	assert_status 0 netracker status
+	assert_says 'e?'
+	[[ $output != *$'\e'* ]] || fail "an escape sequence: $(cat -v <<<"$output")"
+	assert_equal "states" "$(netracker status --json | jq --raw-output '.interfaces[] | .ifname + " " + .state' | sort | xargs)" \
+		"$(printf 'e\357\277\275\033[1m attached veth7@p1 attached')"
+	assert_status 0 netracker detach --quiet "$name"
+	assert_status 0 netracker attach --quiet veth0
+	assert_status 0 netracker detach --quiet --all
+	assert_clean
+}
+
 @test "names that cannot be" {
 	local name
 	for name in 1234567890123456 a/b 'a b' . .. a:b ''; do

@@ -176,25 +176,4 @@ static __always_inline enum verdict note_rst_locked(struct slot *slot, const str
 	return RST_UNJUDGED;
 }
 
-/*
- * How a connection ends that nobody closes: by time-out, by a new connection on its tuple, or at detach. *end_ns: when it did, if
- * it has just ended at that time; of a closing one it becomes the time of the last packet.
- */
-static __always_inline enum conn_state end_unclosed(struct flow *f, __u64 *end_ns)
-{
-	bool by_orig = f->flags & RST_BY_ORIG;
-	enum conn_state state = live_state(f->flags);
-
-	if (state != S1 || f->flags & RST_PENDING)
-		*end_ns = f->last_ns;
-	if (!(f->flags & RST_PENDING))
-		return state;
-	if (!(f->flags & (by_orig ? ORIG_FIN : RESP_FIN)))
-		note_end(f, by_orig, f->rst_seq);
-	f->flags |= by_orig ? ORIG_END : RESP_END;
-	if (f->flags & RST_ACKED)
-		f->flags |= by_orig ? RESP_END : ORIG_END;
-	return by_orig ? RSTO : RSTR;
-}
-
 #endif

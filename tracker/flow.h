@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * flow.h - what segments and sockets add to a struct flow, wherever it is. For attempt.h, closing.h and motion.h, for
- * socket.h, and for the views.
+ * flow.h - what segments and sockets add to a struct flow, wherever it is, and how it ends if nothing more comes. For attempt.h,
+ * closing.h, motion.h and rest.h, for socket.h, and for the views, which show that of a live connection.
  */
 #ifndef NETRACKER_FLOW_H
 #define NETRACKER_FLOW_H
@@ -52,6 +52,37 @@ static __always_inline enum conn_state handshake_state(__u32 flags)
 	if (flags & RESP_SEEN)
 		return live_state(flags);
 	return flags & ORIG_FIN ? SH : S0;
+}
+
+/* Of a handshake that comes no further: nobody sent more than the SYN's data, unless a FIN or RST said so. */
+static __always_inline void note_nothing_more(struct slot *slot)
+{
+	if (!(slot->flow.flags & ORIG_END))
+		slot->flow.orig_end = slot->orig_nxt;
+	if (!(slot->flow.flags & RESP_END))
+		slot->flow.resp_end = slot->flow.resp_isn + 1;
+	slot->flow.flags |= ORIG_END | RESP_END;
+}
+
+/*
+ * How a connection ends that nobody closes: by time-out, by a new connection on its tuple, or at detach. *end_ns: when it did, if
+ * it has just ended at that time; of a closing one it becomes the time of the last packet.
+ */
+static __always_inline enum conn_state end_unclosed(struct flow *f, __u64 *end_ns)
+{
+	bool by_orig = f->flags & RST_BY_ORIG;
+	enum conn_state state = live_state(f->flags);
+
+	if (state != S1 || f->flags & RST_PENDING)
+		*end_ns = f->last_ns;
+	if (!(f->flags & RST_PENDING))
+		return state;
+	if (!(f->flags & (by_orig ? ORIG_FIN : RESP_FIN)))
+		note_end(f, by_orig, f->rst_seq);
+	f->flags |= by_orig ? ORIG_END : RESP_END;
+	if (f->flags & RST_ACKED)
+		f->flags |= by_orig ? RESP_END : ORIG_END;
+	return by_orig ? RSTO : RSTR;
 }
 
 #endif

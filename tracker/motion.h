@@ -27,12 +27,7 @@ __noinline int end_attempt(struct slot *slot, __u64 state, __u64 end_ns)
 {
 	if (!slot)
 		return 0;
-	/* Nobody sent more than the SYN's data, unless a FIN or RST said so. */
-	if (!(slot->flow.flags & ORIG_END))
-		slot->flow.orig_end = slot->orig_nxt;
-	if (!(slot->flow.flags & RESP_END))
-		slot->flow.resp_end = slot->flow.resp_isn + 1;
-	slot->flow.flags |= ORIG_END | RESP_END;
+	note_nothing_more(slot);
 	report_slot(slot, state, end_ns);
 	return 0;
 }

@@ -123,6 +123,15 @@ static __always_inline __s64 exact_bytes(const struct flow *f, const struct fact
 		FIELD_DONE(t);                                              \
 	}
 
+/* A text from outside. */
+#define PUT_NAME(key, json, of, unit, unknown, heading, width, value) \
+	if (SHOWS_##of(r)) {                                          \
+		put_literal(t, " " #key "=");                         \
+		__builtin_memcpy(t->name, value, sizeof(t->name));    \
+		put_name(t);                                          \
+		FIELD_DONE(t);                                        \
+	}
+
 #define PUT_FACT(key, json, of, unit, unknown, heading, width, value) \
 	if (r->facts->known && !IS_##unknown(r->facts->key)) {        \
 		put_literal(t, " " #key "=");                         \
@@ -143,7 +152,7 @@ static __always_inline void put_record(struct text *t, const struct shown *r)
 {
 	put_endpoints(t, r->key);
 	FIELD_DONE(t);
-	FIELDS(PUT_NUMBER, PUT_SIZE, PUT_TEXT_FIELD, PUT_FACT)
+	FIELDS(PUT_NUMBER, PUT_SIZE, PUT_TEXT_FIELD, PUT_NAME, PUT_FACT)
 }
 
 #endif

@@ -15,7 +15,7 @@
 
 /*
  * STATE(name, kind, meaning): how a connection ended, by Zeek's names for it (conn_state). kind: FAILED if it
- * did, else OTHER. While a connection lives, S0, S1, S2, S3 and SH say how far it got.
+ * did, else OTHER. A live connection has the one that it would have if nothing more came.
  */
 #define STATES(STATE)                                                                                                             \
 	STATE(S0,     FAILED, "no answer at all")                                                                                 \
@@ -35,7 +35,7 @@
  *	key      in the line
  *	json     in JSON; "": not there
  *	of       whose: ENDED, LIVE connections, ANY; OWNER: if the owner of this host's socket is known; SOCKET: if its facts are
- *	unit     NS, US, BYTES, SEGMENTS, COUNT; TEXT
+ *	unit     NS, US, BYTES, SEGMENTS, COUNT; TEXT; NAME, a text from outside, which may hold anything but white space
  *	unknown  what stands for a value that nobody knows: ZERO, MINUS (-1), DASH (-), ONES (all bits), NEVER
  *	heading  of its column in tables for people, where times are in milliseconds; "": it has none
  *	width    of that column; below 0: text, on the left
@@ -45,12 +45,13 @@
  *	NUMBER(…, value)        an unsigned number; value is an expression with the struct shown *r of record.h
  *	SIZE(…, value)          a signed one
  *	TEXT_FIELD(…, value)    a string; ends with a NUL, or where its array does
+ *	NAME_FIELD(…, value)    likewise, of IFACE_NAME_LEN bytes, from outside
  *	FACT(…, value)          a number of 32 bits that the socket tells at the close: this row alone measures, keeps and shows it;
  *	                        value: an expression with the struct bpf_tcp_sock *tcp of socket.h. Unknown: left out of the line
  *
  * A line of the trace has 511 characters at most; fields that do not fit are left out there.
  */
-#define FIELDS(NUMBER, SIZE, TEXT_FIELD, FACT)                                                                                    \
+#define FIELDS(NUMBER, SIZE, TEXT_FIELD, NAME_FIELD, FACT)                                                                        \
 	NUMBER(dur_ns,       "duration_ns",  ENDED,  NS,       NEVER, "MS",         10, r->lifetime_ns)                           \
 	NUMBER(age_ns,       "age_ns",       LIVE,   NS,       NEVER, "",           0,  r->lifetime_ns)                           \
 	TEXT_FIELD(state,    "state",        ANY,    TEXT,     NEVER, "STATE",      -6, state_name[r->state])                     \
@@ -63,7 +64,7 @@
 	NUMBER(syn_retrans,  "syn_retrans",  ANY,    COUNT,    NEVER, "SYN_RETR",   8,  r->flow->syn_retrans)                     \
 	NUMBER(start_ns,     "",             ANY,    NS,       NEVER, "",           0,  r->flow->start_ns)                        \
 	NUMBER(ifindex,      "",             ANY,    COUNT,    NEVER, "",           0,  r->flow->ifindex)                         \
-	TEXT_FIELD(ifname,   "ifname",       ANY,    TEXT,     DASH,  "IFACE",      -8, *r->ifname)                               \
+	NAME_FIELD(ifname,   "ifname",       ANY,    NAME,     DASH,  "IFACE",      -8, *r->ifname)                               \
 	NUMBER(uid,          "uid",          OWNER,  COUNT,    NEVER, "",           0,  r->flow->uid)                             \
 	NUMBER(cgroup,       "cgroup",       OWNER,  COUNT,    ZERO,  "",           0,  r->flow->cgroup)                          \
 	FACT(srtt_us,        "srtt_us",      SOCKET, US,       ZERO,  "SRTT_MS",    8,  tcp->srtt_us >> 3)                        \

@@ -276,16 +276,23 @@ static __always_inline void print_service(struct seq_file *seq, enum service_met
 
 /* -------------------------------------------------------------------------------------------------- of an interface */
 
-/* An interface's name may hold any character but white space, '/' and ':'. In a label, '"' and '\' need a '\' before them. */
-static __always_inline void escape(char to[2 * IFACE_NAME_LEN], const char from[IFACE_NAME_LEN])
+/*
+ * Writes an interface's name, which may hold any byte but white space, '/' and ':', as the value of a label. There '"' and '\'
+ * need a '\' before them. Control characters, which have no escape there, and what is no UTF-8 are replaced by U+FFFD.
+ */
+static __always_inline void print_name(struct seq_file *seq, const char name[IFACE_NAME_LEN])
 {
-	__u64 n = UNTOLD(0); /* or the verifier goes through all names that there can be */
-	int i;
+	__u32 i, length;
+	bool whole;
 
-	for (i = 0; i < IFACE_NAME_LEN && from[i]; i++) {
-		if (from[i] == '"' || from[i] == '\\')
-			to[n++ & (2 * IFACE_NAME_LEN - 1)] = '\\';
-		to[n++ & (2 * IFACE_NAME_LEN - 1)] = from[i];
+	for (i = 0; i < IFACE_NAME_LEN && name[i]; i += length) {
+		length = utf8_length(name + i, IFACE_NAME_LEN - i, &whole);
+		if (!whole || is_control(name + i, length))
+			BPF_SEQ_PRINTF(seq, "\xef\xbf\xbd");
+		else if (name[i] == '"' || name[i] == '\\')
+			BPF_SEQ_PRINTF(seq, "\\%c", name[i]);
+		else
+			bpf_seq_write(seq, name + i, length);
 	}
 }
 
@@ -309,10 +316,9 @@ struct interfaces {
 
 static __always_inline void print_info(struct seq_file *seq, const char device[IFACE_NAME_LEN], __u64 netns)
 {
-	char name[2 * IFACE_NAME_LEN] = {};
-
-	escape(name, device);
-	BPF_SEQ_PRINTF(seq, "netracker_interface_info{device=\"%s\",netns=\"%llu\"} 1\n", name, netns);
+	BPF_SEQ_PRINTF(seq, "netracker_interface_info{device=\"");
+	print_name(seq, device);
+	BPF_SEQ_PRINTF(seq, "\",netns=\"%llu\"} 1\n", netns);
 }
 
 static long find_entry(struct bpf_map *map, const __u32 *key, const struct iface *iface, struct interfaces *all)
@@ -352,7 +358,6 @@ static __always_inline __u32 hooks_of_entry(const struct interfaces *all, __u32 
 
 static long print_entry(struct bpf_map *map, const __u32 *key, const struct iface *iface, struct interfaces *all)
 {
-	char name[2 * IFACE_NAME_LEN] = {};
 	__u32 hooks = hooks_of_entry(all, *key);
 
 	if (!iface->ifindex)
@@ -361,8 +366,9 @@ static long print_entry(struct bpf_map *map, const __u32 *key, const struct ifac
 		if (hooks)
 			print_info(all->seq, iface->name, iface->netns);
 	} else if (hooks || has_namespace(&all->walk, iface->netns)) {
-		escape(name, iface->name);
-		BPF_SEQ_PRINTF(all->seq, "netracker_interface_hooks{device=\"%s\",netns=\"%llu\"} %u\n", name, iface->netns, hooks);
+		BPF_SEQ_PRINTF(all->seq, "netracker_interface_hooks{device=\"");
+		print_name(all->seq, iface->name);
+		BPF_SEQ_PRINTF(all->seq, "\",netns=\"%llu\"} %u\n", iface->netns, hooks);
 	}
 	return 0;
 }

@@ -45,7 +45,7 @@ _netracker() {
 }
 
 _netracker_interfaces() {
-	command ip -json link 2>/dev/null | jq --raw-output '.[].ifname' 2>/dev/null
+	command ip -json link 2>/dev/null | tr -d '[:cntrl:]' | jq --raw-output '.[].ifname' 2>/dev/null
 }
 
 _netracker_consumers() {

@@ -3,7 +3,9 @@
 #
 # attach: all or nothing. When it fails or is interrupted, it takes back what it has done.
 
-# What attach has to know of each of its interfaces to take its changes back.
+IFACES=() # the own names of the interfaces to attach to
+
+# What attach has to know of each of them to take its changes back.
 declare -A IFINDEX=()   # its number
 declare -A QDISC=()     # clsact, if it was there before
 declare -A FILTERS=()   # all filters that were there before, as `filters` prints them
@@ -16,21 +18,20 @@ WAS_ATTACHED=           # what tracked_interfaces printed before: if there is `o
 
 cmd_attach() {
 	local group=${GIVEN[group]-} netns=${GIVEN[netns]-} iface
-	local -a ifaces=("$@")
 	obey_options "$@"
-	((${#ifaces[@]})) || die_usage "which interface? 'ip -brief link' lists them"
+	(($#)) || die_usage "which interface? 'ip -brief link' lists them"
 	require root net_admin sys_admin tc bpftool jq util_linux awk object
 	enter_netns ${netns:+"$netns"}
 	[[ ! $group ]] || getent group -- "$group" >/dev/null || die "$EXIT_FAILED" "no group '$group'; 'getent group' lists them"
 	take_lock
 	mount_bpffs
 	find_maps
-	for iface in "${ifaces[@]}"; do
+	for iface in "$@"; do
 		check_interface "$iface"
 	done
 	check_names
 	check_layout
-	for iface in "${ifaces[@]}"; do
+	for iface in "${IFACES[@]}"; do
 		FILTERS[$iface]=$(filters "$iface")
 		BEFORE[$iface]=$(our_filters <<<"${FILTERS[$iface]}")
 		[[ ${FILTERS[$iface]} != *' theirs '* ]] ||
@@ -42,7 +43,7 @@ cmd_attach() {
 	((DRY_RUN)) || undo_on_failure
 	unpin_remains "${CONNECTION_TABLES[@]}"
 	unpin_remains "${LOG_TABLES[@]}"
-	for iface in "${ifaces[@]}"; do
+	for iface in "${IFACES[@]}"; do
 		attach_interface "$iface"
 	done
 	limit_trace
@@ -51,12 +52,16 @@ cmd_attach() {
 	pin_views "$group"
 }
 
-# check_interface DEV: it is there, and there is a place for our filters. A notice where they will see less than one thinks.
+# check_interface NAME: there is such an interface, and there is a place for our filters. It goes to IFACES by its own name, if it is not there.
+# A notice where the filters will see less than one thinks.
 check_interface() {
-	local found index kind
-	found=$(interface_index "$1")
-	[[ $found ]] || die "$EXIT_FAILED" "$1: no such interface; 'ip link' lists them"
-	read -r index kind <<<"$found"
+	local found index kind name
+	found=$(find_interface "$1")
+	[[ $found ]] || die_of_interface "$1" "$EXIT_FAILED" 'no such interface' "'ip link' lists them"
+	read -r index kind name <<<"$found"
+	[[ ! ${IFINDEX[$name]-} ]] || return 0
+	set -- "$name"
+	IFACES+=("$1")
 	IFINDEX[$1]=$index
 	QDISC[$1]=$(qdisc "$1")
 	[[ ${QDISC[$1]} != ingress ]] ||

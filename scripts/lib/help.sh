@@ -119,11 +119,12 @@ help_status() {
 help_filters() {
 	cat <<-'EOF'
 		  -4, -6                 IPv4, IPv6 alone
-		  --addr PREFIX          originator or responder in PREFIX: 192.0.2.7, 192.0.2.0/24, 2001:db8::/32
+		  --addr PREFIX          originator or responder in PREFIX: 192.0.2.7, 192.0.2.0/24, 2001:db8::/32; fe80::1%eth0, there
 		  --port N               of the responder
 		  --state S[,S…]         in one of these states
 		  --iface IFACE          first seen on this interface
-		  --owner NAME           of a local socket: a systemd unit (nginx or nginx.service), a container's id, a cgroup's path (/user.slice)
+		  --owner NAME           of a local socket: a systemd unit (nginx or nginx.service, its socket unit too), a container's id,
+		                         a cgroup's path (/user.slice)
 	EOF
 }
 
@@ -140,7 +141,7 @@ help_list() {
 	cat <<-'EOF'
 		usage: netracker list [OPTION…]
 
-		Connections that are alive, with the handshakes under way.
+		Connections that are alive: open, and those in motion, which are being opened or closed.
 
 	EOF
 	help_filters

@@ -76,21 +76,30 @@ is_interface_name() {
 	[[ $1 =~ ^[^/:[:space:]]{1,15}$ && $1 != . && $1 != .. ]]
 }
 
-# interface_index NAME: print it, and behind it what `ip link add … type` calls its kind if it is no hardware; nothing if there is no
-# such interface.
-interface_index() {
+# is_alternative_name WORD: … or one that has this name beside its own, as `ip link property add … altname` gives it?
+is_alternative_name() {
+	[[ $1 =~ ^[^/[:space:]]{1,127}$ && $1 != . && $1 != .. ]]
+}
+
+# find_interface NAME: print INDEX KIND NAME of the interface that has this name or has it beside its own; nothing if there is none. KIND is
+# what `ip link add … type` calls it, - if it is hardware.
+find_interface() {
 	local link
 	if ! link=$("${IN_NETNS[@]}" ip -json -details link show dev "$1" 2>/dev/null); then
 		# No interface, or no way to ask? Only the first goes by in silence.
 		"${IN_NETNS[@]}" ip -json link >/dev/null
 		return 0
 	fi
-	jq --raw-output '.[0] | "\(.ifindex) \(.linkinfo.info_kind // "")"' <<<"$link"
+	awk -f "$LIBDIR/links.awk" <<<"$link"
 }
 
-# interface_name INDEX: likewise.
+# interface_name INDEX: print it; nothing if there is no such interface.
 interface_name() {
-	"${IN_NETNS[@]}" ip -json link | jq --raw-output --argjson index "$1" '.[] | select(.ifindex == $index) | .ifname'
+	local links index name
+	links=$("${IN_NETNS[@]}" ip -json link)
+	while read -r index _ name; do
+		[[ $index != "$1" ]] || printf '%s\n' "$name"
+	done < <(awk -f "$LIBDIR/links.awk" <<<"$links")
 }
 
 # qdisc DEV: print clsact or ingress, whichever holds the place where filters hang; nothing if none does.
@@ -328,7 +337,8 @@ tracked_interfaces() {
 walk_namespaces() {
 	local netns file hooks
 	while read -r netns file; do
-		hooks=$(command nsenter --net="$file" bpftool --json net show 2>/dev/null) || continue
+		# It escapes no control characters in names, whose bytes are not wanted here.
+		hooks=$(command nsenter --net="$file" bpftool --json net show 2>/dev/null | tr -d '[:cntrl:]') || continue
 		[[ $hooks == *netracker_* || $hooks == *"$OBJECT_NAME"* ]] || continue
 		jq --raw-output --arg netns "$netns" --arg programs "$1" --from-file "$LIBDIR/tracked.jq" <<<"$hooks"
 	done < <(namespaces)

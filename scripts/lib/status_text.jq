@@ -5,9 +5,10 @@
 def hook($name): .[$name] | "  \($name)\(if $name == "egress" then " " else "" end)  program \(.program // "-")",
 	(.others[] | "           \(.place) it: \(.kind) \(.name), pref \(.pref) handle \(.handle)" +
 		(if .place == "before" and .can_hide then " - can hide packets from the tracker" else "" end));
+def printable: explode | map(if . < 32 or (. > 126 and . < 160) or . == 65533 then 63 else . end) | implode; # terminals obey control characters; jq has U+FFFD for what is no UTF-8
 def percent($of): if $of > 0 then "\(. * 1000 / $of | floor / 10)%" else "-" end;
 
-(.interfaces[]
+(.interfaces[] | .ifname |= printable
 	| "\(.ifname): \(.state)" + (if .state == "gone" then if .since then ", attached \(.since)" else "" end elif .since then " since \(.since)" else " by hand" end)
 		+ (if .netns_file then ", in the network namespace \(.netns_file)" else "" end),
 	(if .state == "gone" then

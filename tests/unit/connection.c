@@ -233,9 +233,24 @@ static void a_rst_that_this_hosts_socket_sends_is_meant(void)
 	t = fresh_talk(1, 1);
 	give_socket(&t, BPF_TCP_ESTABLISHED);
 	own.sk.src_port++;
+	own.sk.dst_port++;
 	send_at(&t, RESP, TCP_RST, 12345, 0, 0);
 	CHECK_EQUAL(live_connections(), 1);
 	CHECK(connection_of(&t.key)->flags & RST_PENDING);
+
+	/* NAT lets one of both ends be another one on the wire. */
+	t = fresh_talk(1, 1);
+	give_socket(&t, BPF_TCP_ESTABLISHED);
+	own.sk.src_ip4++;
+	own.sk.src_port++;
+	send_at(&t, RESP, TCP_RST, 12345, 0, 0);
+	CHECK_EQUAL(live_connections(), 0);
+	t = fresh_talk(1, 1);
+	give_socket(&t, BPF_TCP_ESTABLISHED);
+	own.sk.dst_ip4++;
+	own.sk.dst_port++;
+	send_at(&t, RESP, TCP_RST, 12345, 0, 0);
+	CHECK_EQUAL(live_connections(), 0);
 }
 
 /* This host accepted the connection: of its own FIN, the first, its socket is asked; by the end it may be gone. */
