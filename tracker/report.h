@@ -6,6 +6,7 @@
 #ifndef NETRACKER_REPORT_H
 #define NETRACKER_REPORT_H
 
+#include "flow.h"
 #include "maps.h"
 #include "scratch.h"
 #include "text.h"
@@ -150,7 +151,7 @@ __noinline int trace_record(const struct flow_key *key, const struct flow *f, co
 		return 0;
 	forget_range(state);
 	shown.ifname = name_of_iface(f);
-	shown.lifetime_ns = end_ns - f->start_ns;
+	shown.lifetime_ns = passed_ns(f->start_ns, end_ns);
 	t = &scratch->line;
 	t->len = 0;
 	put_literal(t, "netracker: ");
@@ -201,6 +202,7 @@ __noinline bool count_and_log(const struct flow_key *key, const struct flow *f, 
 
 	forget_range(state);
 	config = only_value(&nt_config);
+	end_ns = f->start_ns + passed_ns(f->start_ns, end_ns);
 	count_ended(scratch, key, f, facts, state, end_ns - f->start_ns);
 	if (!config || config->quiet)
 		return false;
