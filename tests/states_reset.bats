@@ -153,6 +153,27 @@ load wire/wire
 	EOF
 }
 
+@test "a RST behind its sender's own FIN tells of the other side what it acknowledges" {
+	play <<-EOF
+		o S
+		r SA
+		o A
+		o FA data=3 @fin
+		r PA data=5
+		o RA @end
+		= RSTO bytes=3/5
+	EOF
+	play <<-EOF
+		o S
+		r SA
+		o A
+		r FA data=5 @fin
+		o PA data=3
+		r R @end
+		= RSTR bytes=-1/5
+	EOF
+}
+
 @test "RST after both FINs changes nothing" {
 	play <<-EOF
 		o S

@@ -35,6 +35,13 @@ static __always_inline void open_slot_locked(struct slot *slot, const struct seg
 	slot->flow.flags = flags | (s->dir == DIR_OUT ? IS_OUTBOUND : 0);
 }
 
+/* When its last SYN or SYN-ACK was seen. Another CPU's, which comes here behind one that it was seen before, is no later for that. */
+static __always_inline void note_time_locked(struct flow *f, __u64 now)
+{
+	if (now > f->last_ns)
+		f->last_ns = now;
+}
+
 /* A SYN that its slot knows. A copy of it that another hook sees is not one sent again. */
 static __always_inline void note_syn_again_locked(struct flow *f, const struct segment *s, bool reply)
 {
@@ -43,11 +50,11 @@ static __always_inline void note_syn_again_locked(struct flow *f, const struct s
 	if (!reply) {
 		if (seen_here && f->syn_retrans < 255)
 			f->syn_retrans++;
-		f->last_ns = s->now;
+		note_time_locked(f, s->now);
 	} else if (!(f->flags & RESP_SEEN)) {
 		f->resp_isn = s->seq;
 		f->flags |= RESP_SYN;
-		f->last_ns = s->now;
+		note_time_locked(f, s->now);
 	}
 }
 
@@ -79,7 +86,7 @@ static __always_inline bool note_synack_locked(struct slot *slot, const struct s
 	if (s->ack - f->orig_isn - 1 > slot->orig_nxt - f->orig_isn - 1)
 		return false;
 	if (!f->syn_rtt_ns)
-		f->syn_rtt_ns = s->now - f->start_ns;
+		f->syn_rtt_ns = passed_ns(f->start_ns, s->now);
 	f->resp_isn = s->seq;
 	f->flags |= RESP_SYN | RESP_SEEN;
 	return true;
@@ -98,7 +105,7 @@ static __always_inline void note_segment_locked(struct slot *slot, const struct 
 		if (!(f->flags & RESP_SYN))
 			f->resp_isn = s->ack - 1; /* it was overtaken; RESP_SYN stays clear, the SYN-ACK corrects this */
 		else if (f->syn_rtt_ns)
-			f->ack_rtt_ns = s->now - f->start_ns - f->syn_rtt_ns;
+			f->ack_rtt_ns = passed_ns(f->start_ns + f->syn_rtt_ns, s->now);
 		f->flags |= ORIG_ACKED;
 	}
 	if (!(s->flags & TCP_FIN))
@@ -137,7 +144,7 @@ static __always_inline struct noted note_locked(struct slot *slot, const struct 
 	else if (noted.mine)
 		note_segment_locked(slot, s, reply);
 	if (synack && noted.believed) {
-		f->last_ns = s->now;
+		note_time_locked(f, s->now);
 		if (owner->known && reply && !(f->flags & HAS_OWNER))
 			note_owner(f, owner->cgroup, owner->uid);
 	}

@@ -125,8 +125,7 @@ static __always_inline enum verdict judge_rst(const struct facts *facts, const s
 	if (s->dir == DIR_OUT)
 		return RST_GENUINE;
 	before = facts->rcv_nxt - s->seq;
-	if (before == 1 &&
-	    (facts->tcp_state == BPF_TCP_CLOSE_WAIT || facts->tcp_state == BPF_TCP_LAST_ACK || facts->tcp_state == BPF_TCP_CLOSING))
+	if (before == 1 && has_peers_fin(facts))
 		return RST_GENUINE;
 	return before ? RST_DISCARDED : RST_GENUINE;
 }
@@ -162,8 +161,8 @@ static __always_inline enum verdict note_rst_locked(struct slot *slot, const str
 		if (!closed) {
 			note_end(f, by_orig, s->seq);
 			f->flags |= by_orig ? ORIG_END : RESP_END;
-			f->flags |= note_acked_end_locked(f, s, by_orig);
 		}
+		f->flags |= note_acked_end_locked(f, s, by_orig);
 		return verdict;
 	}
 	if (f->flags & RST_PENDING)

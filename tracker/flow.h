@@ -18,6 +18,15 @@ static __always_inline void note_end(struct flow *f, bool by_orig, __u32 end)
 		f->resp_end = end;
 }
 
+/*
+ * The time from one packet to another; 0 if the later one has the earlier time, as two CPUs may look at the clock in one order and
+ * get here in the other.
+ */
+static __always_inline __u64 passed_ns(__u64 since, __u64 now)
+{
+	return now > since ? now - since : 0;
+}
+
 /* Who owns this host's own socket. */
 struct owner {
 	__u64 cgroup;
@@ -30,6 +39,12 @@ static __always_inline void note_owner(struct flow *f, __u64 cgroup, __u32 uid)
 	f->cgroup = cgroup;
 	f->uid = uid;
 	f->flags |= HAS_OWNER;
+}
+
+/* Has the socket had its peer's FIN? Then rcv_nxt is the place behind that. */
+static __always_inline bool has_peers_fin(const struct facts *facts)
+{
+	return facts->tcp_state == BPF_TCP_CLOSE_WAIT || facts->tcp_state == BPF_TCP_LAST_ACK || facts->tcp_state == BPF_TCP_CLOSING;
 }
 
 static __always_inline enum conn_state live_state(__u32 flags)

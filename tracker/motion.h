@@ -388,7 +388,7 @@ __noinline int carry_out(struct __sk_buff *skb, const struct segment *s)
 		COUNT(rst_disbelieved);
 	if (acts & ACT_ESTABLISHED)
 		count_established(outcome->reply ? s->key.sport : s->key.dport, outcome->flags & IS_OUTBOUND ? DIR_OUT : DIR_IN,
-		                  s->now - outcome->start_ns);
+		                  passed_ns(outcome->start_ns, s->now));
 	if (acts & ACT_ENDED) {
 		/* It looked like the first FIN, until the other side's was there before it. */
 		if (!outcome->asked && !slot->facts.known && ask(skb, s, &scratch->facts))

@@ -7,6 +7,7 @@
 #define NETRACKER_RECORD_H
 
 #include "../NeTracker.h"
+#include "flow.h"
 #include "text.h"
 
 #include <stdbool.h>
@@ -81,7 +82,7 @@ static __always_inline __s64 exact_bytes(const struct flow *f, const struct fact
 		low = sent(end_known ? end : facts->snd_una, isn);
 	} else {
 		count = facts->bytes_received;
-		low = sent(end_known ? end : facts->rcv_nxt, isn);
+		low = sent(end_known ? end : facts->rcv_nxt - has_peers_fin(facts), isn);
 	}
 	return count + (__s32)(low - (__u32)count);
 }

@@ -703,6 +703,61 @@ static void who_gives_way_while_it_closes_ends_as_closed(void)
 	CHECK(nth > 2 && nth < 1000);
 }
 
+static void copy_of_the_syn(void)
+{
+	host.now += HOST_MS;
+	send_at(&t, ORIG, TCP_SYN, 0, 0, 0);
+}
+
+/* A SYN and its copy on two CPUs: who has looked at the clock first comes second, and is no end before the beginning. */
+static void no_attempt_ends_before_it_begins(void)
+{
+	int nth;
+
+	for (nth = 1; nth < 64; nth++) {
+		host_reset();
+		t = (struct talk){ .key = tuple4(40000, 80), .orig = 1000, .resp = 2000 };
+		interrupt_at(NULL, NULL, nth, copy_of_the_syn);
+		send_at(&t, ORIG, TCP_SYN, 0, 0, 0);
+		if (!interrupted())
+			break;
+		pass((HANDSHAKE_TIMEOUT_S + 1) * HOST_S);
+		CHECK_EQUAL(counted(ended[S0]), 1);
+		CHECK(last_record()->end_ns >= last_record()->flow.start_ns);
+		CHECK(last_record()->end_ns <= last_record()->flow.start_ns + HOST_MS);
+		conserved();
+	}
+	CHECK(nth > 8 && nth < 64);
+}
+
+/* Likewise a SYN-ACK, which is looked at behind a SYN that was seen later: a round trip that would be below 0 is 0. */
+static void no_round_trip_is_longer_than_the_connection(void)
+{
+	struct service_key key = { .port = 80, .dir = DIR_IN };
+	int nth;
+
+	for (nth = 1; nth < 64; nth++) {
+		const struct service *service;
+
+		host_reset();
+		t = (struct talk){ .key = tuple4(40000, 80), .orig = 1000, .resp = 2000 };
+		interrupt_at(NULL, NULL, nth, copy_of_the_syn);
+		send_at(&t, RESP, TCP_SYN | TCP_ACK, 0, 1, 0);
+		if (!interrupted())
+			break;
+		t.orig++;
+		t.resp++;
+		send_next(&t, ORIG, TCP_ACK, 0);
+		both_fins();
+		has_closed();
+		CHECK(last_record()->flow.syn_rtt_ns + last_record()->flow.ack_rtt_ns <= HOST_MS);
+		service = host_lookup(host_map_of(&nt_services), &key);
+		CHECK(service && service->handshake_sum_ns <= HOST_MS);
+		conserved();
+	}
+	CHECK(nth > 4 && nth < 64);
+}
+
 int main(void)
 {
 	tuples_of_set(SET, keys, sizeof(keys) / sizeof(keys[0]));
@@ -727,5 +782,7 @@ int main(void)
 	RUN(who_wakes_in_a_full_set_does_not_lose_its_fin);
 	RUN(of_two_that_wake_in_a_full_set_one_takes_a_place);
 	RUN(who_gives_way_while_it_closes_ends_as_closed);
+	RUN(no_attempt_ends_before_it_begins);
+	RUN(no_round_trip_is_longer_than_the_connection);
 	return unit_end();
 }

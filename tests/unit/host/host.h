@@ -248,7 +248,9 @@ static inline void pass(__u64 ns)
 			host.now = host.timer_due;
 		run_clock();
 	}
-	host.now = end;
+	/* It may be later, if other CPUs have had something to do meanwhile. */
+	if (host.now < end)
+		host.now = end;
 }
 
 /* What `netracker detach` asks for, again and again until nothing is left, but not for ever: another CPU may be at work. */
