@@ -44,9 +44,9 @@ _Static_assert(LOG_RECORDS >= 64 && LOG_RECORDS <= 4194304 && !(LOG_RECORDS & (L
 #define IFACE_NAME_LEN 16 /* IFNAMSIZ */
 
 /*
- * Places for what is known of connections at rest besides, as many as there may be, and at least one in each of POOLS parts. Connections
- * that nobody hears of for long are watched: WATCHES of them at a time, one in each place that the top bits of their tuples' hashes
- * choose. ASKS: questions to this host's sockets that are open at a time.
+ * Places for what is known of connections at rest besides, as many as there may be, and at least one in each of POOLS parts.
+ * Connections that nobody hears of for long are watched: WATCHES of them at a time, one in each place that the top bits of their
+ * tuples' hashes choose. ASKS: questions to this host's sockets that are open at a time.
  */
 #define REST_POOL ((MAX_CONNECTIONS + POOLS - 1) / POOLS)
 #define WATCHES (32 * SYN_SETS)
@@ -159,7 +159,10 @@ struct watch {
 	__u32 since_s; /* there has been no packet since this second; 0: there has been one */
 };
 
-/* What has become of a question. In question.state it stands below the question's number, so that no answer is taken for another's. */
+/*
+ * What has become of a question. In question.state it stands below the question's number, so that no answer is taken for
+ * another's.
+ */
 enum ask {
 	ASK_NOBODY,
 	ASK_OPEN,
@@ -180,8 +183,8 @@ struct question {
 };
 
 /*
- * The one value of nt_silence: how far the clock has come with those at rest, and what it asks. It asks, but sockets can only be looked
- * up where there is a packet: any that passes the right interface and is looked at brings the answer.
+ * The one value of nt_silence: how far the clock has come with those at rest, and what it asks. It asks, but sockets can only be
+ * looked up where there is a packet: any that passes the right interface and is looked at brings the answer.
  */
 struct silence {
 	__u64 next_ns; /* when it goes on */
@@ -260,9 +263,9 @@ struct syn_set {
 };
 
 /*
- * The one value of nt_gate: for each set 16 bits, of which one is set for each connection that is opening or closing, chosen by the
- * tuple's hash, or that is watched. A packet that only carries data is let by at the sight of it: unlike the sets, these 16 KiB stay
- * in a CPU's cache.
+ * The one value of nt_gate: for each set 16 bits, of which one is set for each connection that is opening or closing, chosen by
+ * the tuple's hash, or that is watched. A packet that only carries data is let by at the sight of it: unlike the sets, these 16
+ * KiB stay in a CPU's cache.
  */
 struct gate {
 	__u16 open[SYN_SETS];

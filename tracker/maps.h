@@ -76,8 +76,8 @@ struct {
 } nt_places SEC(".maps");
 
 /*
- * Those in conn_map that are watched: 2 MiB, a place for those whose tuples' hashes begin with the same 18 bits. silence.h puts them
- * in and takes them out, one after the other if there are several; a packet that passes the gate notes that it has.
+ * Those in conn_map that are watched: 2 MiB, a place for those whose tuples' hashes begin with the same 18 bits. silence.h puts
+ * them in and takes them out, one after the other if there are several; a packet that passes the gate notes that it has.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -97,8 +97,8 @@ struct {
 } nt_silence SEC(".maps");
 
 /*
- * Which tuples are opening or closing, or watched. Guarded by the sets' locks; read without. sets.h writes: who comes opens, who is the last to
- * go shuts.
+ * Which tuples are opening or closing, or watched. Guarded by the sets' locks; read without. sets.h writes: who comes opens, who
+ * is the last to go shuts.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * rest.h - connections at rest, in conn_map: how they get there, lay_to_rest(), and from there into a slot again, wake(). For
- * motion.h and timeout.h, and for NeTracker.bpf.c, as they begin long call chains. Nobody else inserts into conn_map or deletes.
+ * motion.h, silence.h and timeout.h, and for NeTracker.bpf.c, as they begin long call chains. Nobody else inserts into conn_map or
+ * deletes.
  *
- * A connection on its way is in both places, its slot marked MOVING. What other CPUs see of it meanwhile they note in the slot; who
- * moves it acts on that. So a segment's connection is found by looking into the set first and into conn_map behind it.
+ * A connection on its way is in both places, its slot marked MOVING. What other CPUs see of it meanwhile they note in the slot;
+ * who moves it acts on that. So a segment's connection is found by looking into the set first and into conn_map behind it.
  */
 #ifndef NETRACKER_REST_H
 #define NETRACKER_REST_H
@@ -67,8 +68,8 @@ static __always_inline void end_closed(const struct parts *parts, __u32 i)
 }
 
 /*
- * Takes a place in nt_rest, of the part with this number or, if that has none left, of another one. Returns NO_REST if there is none
- * at all: then as many connections are at rest as there may be, or on their way.
+ * Takes a place in nt_rest, of the part with this number or, if that has none left, of another one. Returns NO_REST if there is
+ * none at all: then as many connections are at rest as there may be, or on their way.
  */
 __noinline __u32 take_rest(__u32 first)
 {
@@ -328,8 +329,8 @@ static __always_inline void stay(struct scratch *scratch, const struct parts *pa
 }
 
 /*
- * Lays the connection in place i of this set to rest, if it is one that goes there, and is still there. If conn_map is full, a young
- * one is lost; one that is half-closed has waited for its time, and ends. Returns 0.
+ * Lays the connection in place i of this set to rest, if it is one that goes there, and is still there. If conn_map is full, a
+ * young one is lost; one that is half-closed has waited for its time, and ends. Returns 0.
  */
 __noinline int lay_to_rest(__u32 index, __u32 i, __u64 now)
 {

@@ -3,8 +3,8 @@
  * silence.h - connections at rest of which nothing is heard: listen(), for timeout.h, finds those that are no more, and ends them.
  *
  * The clock goes through nt_rest bit by bit. One that has not been heard of for its time is looked at. If a socket of this host is
- * one of its ends, that is asked: there is a socket, so it lives; there is none, so it has ended. Else it is watched: its tuple's gate
- * is opened, and the first packet that comes by shows that it lives. If there is none for as long again, it has ended.
+ * one of its ends, that is asked: there is a socket, so it lives; there is none, so it has ended. Else it is watched: its tuple's
+ * gate is opened, and the first packet that comes by shows that it lives. If there is none for as long again, it has ended.
  */
 #ifndef NETRACKER_SILENCE_H
 #define NETRACKER_SILENCE_H
@@ -18,12 +18,14 @@
 #include "verifier.h"
 
 /*
- * What the clock does in one go: so many rows of so many places, and no more of them than this number of connections that something
- * has to be done for. Then it comes again a second later, or at once if it has not done with them.
+ * What the clock does in one go: so many rows of so many places, and no more than this number of looks at connections that are due
+ * or watched, of which one that something comes of counts for two. Then it comes again a second later, or soon if something came
+ * of any.
  */
 #define REST_ROW 64
 #define REST_ROWS 16
-#define SILENT_BATCH 32
+#define LOOKS 64
+#define LOOKS_OF_DEED 2
 
 /* A question is open for so long at most. If no packet comes by where its answer is, its connection is watched, as any other. */
 #define PATIENCE_S 60
@@ -35,7 +37,9 @@ static __always_inline void note_alive(struct rest *rest, __u32 before_s, __u32 
 	__sync_val_compare_and_swap(&rest->alive_s, before_s, now_s);
 }
 
-/* The connection whose tuple has this hash is watched from now on. Returns whether it is: one that shares its place may be, still. */
+/*
+ * The connection whose tuple has this hash is watched from now on. Returns whether it is: one that shares its place may be, still.
+ */
 static __always_inline bool begin_watch(struct silence *silence, struct rest *rest, __u64 hash, __u32 now_s)
 {
 	__u32 index = watch_index(hash);
@@ -182,8 +186,11 @@ __noinline bool look_at(__u32 place, __u64 now_s, __u64 limit_s)
 	return !is_asked_for(silence, place) && ask_for(silence, rest, place, &c->flow, now_s);
 }
 
-/* Goes through a row of nt_rest. idle_s, close_s: after how many seconds who is at rest there has been silent for long. Returns 0. */
-__noinline int look_at_row(__u32 first, __u64 now_s, __u64 idle_s, __u64 close_s)
+/*
+ * Goes through a row of nt_rest, from this place on. idle_s, close_s: after how many seconds who is at rest there has been silent
+ * for long. Returns how many places it has come on; fewer than a row has: it has looked enough, or there are no more.
+ */
+__noinline __u32 look_at_row(__u32 first, __u64 now_s, __u64 idle_s, __u64 close_s)
 {
 	struct scratch *scratch = only_value(&nt_scratch);
 	__u32 i;
@@ -196,13 +203,18 @@ __noinline int look_at_row(__u32 first, __u64 now_s, __u64 idle_s, __u64 close_s
 		const struct rest *rest = bpf_map_lookup_elem(&nt_rest, &place);
 		__u64 limit_s;
 
-		if (!rest || scratch->acted >= SILENT_BATCH)
+		if (!rest || scratch->looks >= LOOKS)
 			break;
 		limit_s = rest->half_closed ? close_s : idle_s;
-		if (rest->watch || (rest->alive_s && rest->alive_s + limit_s <= now_s))
-			scratch->acted += look_at(place, now_s, limit_s);
+		if (!rest->watch && (!rest->alive_s || rest->alive_s + limit_s > now_s))
+			continue;
+		scratch->looks++;
+		if (look_at(place, now_s, limit_s)) {
+			scratch->looks += LOOKS_OF_DEED - 1;
+			scratch->acted = true;
+		}
 	}
-	return 0;
+	return i;
 }
 
 /* How far nt_rest has ever been used. *any: is somebody at rest, or watched? */
@@ -245,25 +257,27 @@ __noinline __u64 listen(__u64 now)
 	silence->next_ns = 0;
 	if (!any)
 		return 0;
-	scratch->acted = 0;
+	scratch->looks = 0;
+	scratch->acted = false;
 	NOT_UNROLLED
-	for (n = 0; n < ASKS; n++)
-		scratch->acted += take_answer(n, now_s);
-	silence->next_ns = now + (scratch->acted ? CLOCK_SLACK_NS : NSEC_PER_SEC);
+	for (n = 0; n < ASKS; n++) {
+		if (take_answer(n, now_s)) {
+			scratch->looks += LOOKS_OF_DEED;
+			scratch->acted = true;
+		}
+	}
 	first = silence->place;
 	NOT_UNROLLED
 	for (n = 0; n < REST_ROWS; n++) {
-		look_at_row(first, now_s, idle_s, close_s);
-		if (scratch->acted >= SILENT_BATCH) {
-			silence->next_ns = now + CLOCK_SLACK_NS;
+		__u32 come = look_at_row(first, now_s, idle_s, close_s);
+
+		first += come;
+		if (come < REST_ROW || first >= extent)
 			break;
-		}
-		first += REST_ROW;
-		if (first >= extent) {
-			first = 0;
-			break;
-		}
 	}
+	if (first >= extent)
+		first = 0;
+	silence->next_ns = now + (scratch->acted ? CLOCK_SLACK_NS : NSEC_PER_SEC);
 	silence->place = first;
 	return silence->next_ns;
 }

@@ -32,8 +32,8 @@ enum expired {
 };
 
 /*
- * Takes one out of the set whose time is up, into *out; one that goes to rest is left where it is, its place in scratch->index. If there
- * is none, notes when the next one's is. everything: the time of all is up, and nobody goes to rest.
+ * Takes one out of the set whose time is up, into *out; one that goes to rest is left where it is, its place in scratch->index. If
+ * there is none, notes when the next one's is. everything: the time of all is up, and nobody goes to rest.
  */
 __noinline int take_expired(__u32 index, __u64 now, bool everything, struct slot *out)
 {

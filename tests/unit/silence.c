@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
- * tracker/silence.h: connections at rest of which nothing is heard, watched or asked for; and those that are half-closed and silent.
+ * tracker/silence.h: connections at rest of which nothing is heard, watched or asked for; and those that are half-closed and
+ * silent.
  */
 #include "host/host.h"
 
@@ -262,7 +263,7 @@ static void thousands_that_are_due_at_once_all_end(void)
 	host.now += IDLE_S * HOST_S;
 	host.timer_due = host.now;
 	run_clock();
-	CHECK(silence_now()->watched >= SILENT_BATCH && silence_now()->watched < 2 * SILENT_BATCH);
+	CHECK(silence_now()->watched == LOOKS / LOOKS_OF_DEED);
 	pass((IDLE_S + 20) * HOST_S);
 	CHECK(counted(ended[S1]) > n * 9 / 10);
 	pass(3 * IDLE_S * HOST_S);
