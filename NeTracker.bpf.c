@@ -34,6 +34,7 @@
 #include "tracker/maps.h"
 #include "tracker/scratch.h"
 #include "tracker/segment.h"
+#include "tracker/socket.h"
 #include "tracker/parse.h"
 #include "tracker/motion.h"
 #include "tracker/timeout.h"
@@ -89,6 +90,7 @@ static __always_inline void carry_on(struct __sk_buff *skb, const struct scratch
 __noinline int on_segment(struct __sk_buff *skb, __u32 ip_off, __u32 tcp_off, __u32 how, __u64 hash)
 {
 	struct scratch *scratch = only_value(&nt_scratch);
+	const struct silence *silence = only_value(&nt_silence);
 	const struct syn_set *set = set_of(hash);
 	struct segment *s;
 	__u32 woken, tries;
@@ -100,6 +102,8 @@ __noinline int on_segment(struct __sk_buff *skb, __u32 ip_off, __u32 tcp_off, __
 	s->dir = how & HOW_OUT ? DIR_OUT : DIR_IN;
 	if (!read_segment(skb, ip_off, tcp_off, how & HOW_IPV6, s))
 		return 0;
+	if (silence && silence->open)
+		answer_question(skb);
 	if ((s->flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN) {
 		make_room_if_full(set, s);
 		if (on_syn(skb, s) && give_up(&scratch->slot))

@@ -43,9 +43,20 @@ _Static_assert(LOG_RECORDS >= 64 && LOG_RECORDS <= 4194304 && !(LOG_RECORDS & (L
 #define MAX_IFACES 256
 #define IFACE_NAME_LEN 16 /* IFNAMSIZ */
 
+/*
+ * Places for what is known of connections at rest besides, as many as there may be, and at least one in each of POOLS parts.
+ * Connections that nobody hears of for long are watched: WATCHES of them at a time, one in each place that the top bits of their
+ * tuples' hashes choose. ASKS: questions to this host's sockets that are open at a time.
+ */
+#define REST_POOL ((MAX_CONNECTIONS + POOLS - 1) / POOLS)
+#define WATCHES (32 * SYN_SETS)
+#define ASKS 8
+
 /* What an entry of a set configuration value of 0 means. */
 #define HANDSHAKE_TIMEOUT_S 75 /* Linux sends its last SYN after 63 s: net.ipv4.tcp_syn_retries = 6 */
 #define CLOSE_TIMEOUT_S 120    /* 2 MSL, RFC 9293 section 3.4.2 */
+#define IDLE_TIMEOUT_S 8100    /* longer than RFC 5382 (REQ-5) wants, 2 h 4 min, and than Linux' keepalive takes, 2 h + 9 * 75 s */
+#define IDLE_NEVER 0xffffffffU /* config.idle_timeout: silence ends nothing */
 
 /* How a connection ended. */
 enum conn_state {
@@ -89,6 +100,7 @@ enum flow_flag {
 	ENDED = 1 << 14,       /* somebody is reporting it, whose slot this is until then */
 	REPLACED = 1 << 15,    /* while it was MOVING, another one took its tuple: last_ns tells when, unless it is closing */
 	RST_ACKED = 1 << 16,   /* the pending RST told where the other side's data ended */
+	FIN_ACKED = 1 << 17,   /* the other side acknowledged the first FIN: both know that the connection is half-closed */
 };
 
 /* What is known of one connection, wherever it is. 80 bytes; the first 24 share a cache line with the key in a slot. */
@@ -115,6 +127,72 @@ struct flow {
 /* Value of conn_map. With its key and the kernel's own header an element takes 192 bytes. */
 struct conn {
 	struct flow flow;
+	__u32 place; /* in nt_rest; NO_REST: it has none */
+	__u32 unused;
+};
+
+#define NO_REST (REST_POOL * POOLS)
+
+/*
+ * Value of nt_rest: how long ago a connection at rest was heard of. 48 bytes. A hash can only be walked through in one go, which
+ * takes too long; this array the clock goes through bit by bit.
+ */
+struct rest {
+	struct flow_key key;
+	__u32 alive_s;     /* when it was last known to be alive, seconds; 0: this place is free */
+	__u32 watch;       /* its place in nt_watch, + 1; 0: it is not watched. The clock alone writes this */
+	__u16 half_closed; /* one side has sent its FIN */
+	__u16 unasked;     /* nobody has come by who could have asked its socket */
+};
+
+/* Value of nt_places: the places in nt_rest that are nobody's. What was given back last is given out first. */
+struct place_pool {
+	struct bpf_spin_lock lock; /* guards all of this */
+	__u32 fresh;               /* so many have ever been used */
+	__u32 free;                /* places in free_place */
+	__u32 free_place[REST_POOL];
+};
+
+/* Value of nt_watch: a connection at rest that is watched. Packets clear since_s, the clock does all else. */
+struct watch {
+	__u32 tag;     /* of its tuple; 0: this place is free */
+	__u32 since_s; /* there has been no packet since this second; 0: there has been one */
+};
+
+/*
+ * What has become of a question. In question.state it stands below the question's number, so that no answer is taken for
+ * another's.
+ */
+enum ask {
+	ASK_NOBODY,
+	ASK_OPEN,
+	ASK_LIVES,
+	ASK_GONE,
+	ASK_MASK = 3,
+};
+
+/* Is there still a socket of this host for a connection at rest? */
+struct question {
+	struct flow_key key; /* the other side first */
+	__u32 state;         /* enum ask, above it the question's number */
+	__u32 place;         /* of the connection in nt_rest */
+	__u32 alive_s;       /* as it was there */
+	__u32 asked_s;
+	__u32 ifindex; /* a packet at this interface, as this load of the program sees it, is in the socket's network namespace */
+	__u32 iface;
+};
+
+/*
+ * The one value of nt_silence: how far the clock has come with those at rest, and what it asks. It asks, but sockets can only be
+ * looked up where there is a packet: any that passes the right interface and is looked at brings the answer.
+ */
+struct silence {
+	__u64 next_ns; /* when it goes on */
+	__u32 place;   /* in nt_rest: where */
+	__u32 watched; /* places of nt_watch that are taken */
+	__u32 open;    /* so many of the questions have been asked, and nothing has been done yet that follows */
+	__u32 number;  /* of the last one */
+	struct question question[ASKS];
 };
 
 /*
@@ -179,12 +257,15 @@ struct syn_set {
 	__u64 due_ns;              /* as in nt_due */
 	__u16 tag[SYN_WAYS];
 	__u16 at[SYN_WAYS];
-	__u64 open; /* bit i: place i has a connection that is opening or closing; segments without SYN, FIN, RST are looked at */
+	__u16 open; /* bit i: place i has a connection that is opening or closing; segments without SYN, FIN, RST are looked at */
+	__u16 watch_gate; /* bits of the gate that are open for those that are watched */
+	__u32 watched;    /* of its connections in conn_map */
 };
 
 /*
- * The one value of nt_gate: for each set 16 bits, of which one is set for each connection that is opening or closing, chosen by the
- * tuple's hash. A packet that only carries data is let by at the sight of it: unlike the sets, these 16 KiB stay in a CPU's cache.
+ * The one value of nt_gate: for each set 16 bits, of which one is set for each connection that is opening or closing, chosen by
+ * the tuple's hash, or that is watched. A packet that only carries data is let by at the sight of it: unlike the sets, these 16
+ * KiB stay in a CPU's cache.
  */
 struct gate {
 	__u16 open[SYN_SETS];
@@ -278,6 +359,7 @@ struct config {
 	__u32 close_timeout;     /* seconds from the last packet of a half-closed connection; 0: CLOSE_TIMEOUT_S */
 	__u32 quiet;             /* 1: write no records; count all the same */
 	__u32 trace;             /* enum trace_mode */
+	__u32 idle_timeout;      /* seconds without a packet at rest; 0: IDLE_TIMEOUT_S; IDLE_NEVER */
 	__u32 flush; /* 1: the next frame of EtherType 0x88b5 ends all that is alive, 1,024 at a time (used by detach) */
 };
 

@@ -35,6 +35,19 @@ static __always_inline __u64 due_at(const struct flow *f, __u64 handshake_timeou
 }
 
 /*
+ * Does it go to rest when its time is up? Young ones do. So does one that is half-closed if both sides know that and one of them is
+ * a socket of this host, which can be asked later on whether it still is: such a connection may be silent for as long as it likes.
+ */
+static __always_inline bool goes_to_rest(const struct flow *f)
+{
+	__u32 fins = f->flags & BOTH_FINS;
+
+	if (!(f->flags & ESTABLISHED) || f->flags & (MOVING | ENDED | RST_PENDING) || fins == BOTH_FINS)
+		return false;
+	return !fins || (f->flags & (FIN_ACKED | HAS_OWNER)) == (FIN_ACKED | HAS_OWNER);
+}
+
+/*
  * Keeps what a socket of the connection has said, if it is the one that the record is about. On lo, or with both ends of a veth
  * tracked, both sockets may be asked; it is the one on the side that the direction names: the originator's if it went out, else the
  * responder's; whoever closes first.
@@ -84,6 +97,14 @@ static __always_inline bool refutes_rst(const struct flow *f, const struct segme
 	return by_orig == !!(f->flags & RST_BY_ORIG) && f->rst_seq - end > REORDER_BYTES;
 }
 
+/* A segment that closes nothing, of a connection that one side has closed. */
+static __always_inline void note_half_closed_locked(struct flow *f, const struct segment *s, bool by_orig)
+{
+	f->last_ns = s->now;
+	if (f->flags & (by_orig ? RESP_FIN : ORIG_FIN) && s->ack - (by_orig ? f->resp_end : f->orig_end) == 1)
+		f->flags |= FIN_ACKED;
+}
+
 /* A segment without SYN and RST. Returns whether it refutes a RST that was pending. */
 static __always_inline bool note_closing_locked(struct slot *slot, const struct segment *s, bool by_orig, const struct facts *facts,
                                                 bool of_orig)
@@ -101,7 +122,7 @@ static __always_inline bool note_closing_locked(struct slot *slot, const struct 
 	if (s->flags & TCP_FIN)
 		note_fin_locked(slot, s, by_orig, facts, of_orig);
 	else if (f->flags & BOTH_FINS)
-		f->last_ns = s->now;
+		note_half_closed_locked(f, s, by_orig);
 	return refuted;
 }
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * rest.h - connections at rest, in conn_map: how they get there, lay_to_rest(), and from there into a slot again, wake(). For
- * motion.h and timeout.h, and for NeTracker.bpf.c, as they begin long call chains. Nobody else inserts into conn_map or deletes.
+ * motion.h, silence.h and timeout.h, and for NeTracker.bpf.c, as they begin long call chains. Nobody else inserts into conn_map or
+ * deletes.
  *
- * A connection on its way is in both places, its slot marked MOVING. What other CPUs see of it meanwhile they note in the slot; who
- * moves it acts on that. So a segment's connection is found by looking into the set first and into conn_map behind it.
+ * A connection on its way is in both places, its slot marked MOVING. What other CPUs see of it meanwhile they note in the slot;
+ * who moves it acts on that. So a segment's connection is found by looking into the set first and into conn_map behind it.
  */
 #ifndef NETRACKER_REST_H
 #define NETRACKER_REST_H
@@ -66,16 +67,59 @@ static __always_inline void end_closed(const struct parts *parts, __u32 i)
 	free_ended(parts, i);
 }
 
-/* Takes a connection out of conn_map. Returns whether it was there: *flow. */
-static __always_inline bool take_resting(const struct flow_key *key, struct flow *flow)
+/*
+ * Takes a place in nt_rest, of the part with this number or, if that has none left, of another one. Returns NO_REST if there is
+ * none at all: then as many connections are at rest as there may be, or on their way.
+ */
+__noinline __u32 take_rest(__u32 first)
 {
-	struct conn *c = bpf_map_lookup_elem(&conn_map, key);
+	__u32 n;
 
-	if (!c)
-		return false;
-	/* Memory of a deleted element is used again at once. So this is its own only if it can still be deleted. */
-	*flow = c->flow;
-	return !bpf_map_delete_elem(&conn_map, key);
+	NOT_UNROLLED
+	for (n = 0; n < POOLS; n++) {
+		__u32 part = bounded(first + n, POOLS);
+		struct place_pool *pool = bpf_map_lookup_elem(&nt_places, &part);
+		__u64 at = REST_POOL;
+
+		if (!pool)
+			return NO_REST;
+		bpf_spin_lock(&pool->lock);
+		if (pool->free) {
+			at = --pool->free;
+			if (at < REST_POOL)
+				at = pool->free_place[at];
+		} else if (pool->fresh < REST_POOL) {
+			at = pool->fresh++;
+		}
+		bpf_spin_unlock(&pool->lock);
+		if (at < REST_POOL)
+			return at * POOLS + part;
+	}
+	return NO_REST;
+}
+
+/* Gives back the place in nt_rest of the connection with this key, if it has one. Returns 0. */
+__noinline int give_rest(__u32 place, const struct flow_key *key)
+{
+	struct rest *rest = bpf_map_lookup_elem(&nt_rest, &place);
+	__u32 part = bounded(place, POOLS);
+	struct place_pool *pool;
+	__u64 at;
+
+	if (!rest || !key || !rest->alive_s || !same_key(&rest->key, key))
+		return 0;
+	pool = bpf_map_lookup_elem(&nt_places, &part);
+	if (!pool)
+		return 0;
+	rest->alive_s = 0;
+	bpf_spin_lock(&pool->lock);
+	at = pool->free;
+	if (at < REST_POOL) {
+		pool->free_place[at] = place / POOLS;
+		pool->free = at + 1;
+	}
+	bpf_spin_unlock(&pool->lock);
+	return 0;
 }
 
 /*
@@ -91,16 +135,71 @@ static __always_inline bool take_same(struct scratch *scratch)
 	return !bpf_map_delete_elem(&conn_map, &scratch->fresh_key);
 }
 
-/* Ends a connection at rest whose key is scratch->fresh_key. Returns whether there was one. */
-static __always_inline bool end_resting(struct scratch *scratch, struct syn_set *set, __u64 now)
+/* Notes that a connection has left conn_map, whose key is scratch->fresh_key and which had this place in nt_rest. */
+static __always_inline void leave_rest(struct scratch *scratch, struct syn_set *set, __u32 place)
 {
-	if (!take_resting(&scratch->fresh_key, &scratch->slot.flow))
-		return false;
 	bpf_spin_lock(&set->lock);
 	note_leave_locked(set);
 	bpf_spin_unlock(&set->lock);
+	give_rest(place, &scratch->fresh_key);
+}
+
+/* Reports a connection that was at rest and that nobody has closed, or one side alone: scratch->fresh_key, scratch->slot.flow. */
+static __always_inline void report_resting(struct scratch *scratch, __u64 end_ns)
+{
+	enum conn_state state = end_unclosed(&scratch->slot.flow, &end_ns);
+
 	scratch->slot.facts.known = false;
-	report(&scratch->fresh_key, &scratch->slot.flow, &scratch->slot.facts, S1, now);
+	report(&scratch->fresh_key, &scratch->slot.flow, &scratch->slot.facts, state, end_ns);
+}
+
+/* Ends a connection at rest whose key is scratch->fresh_key. Returns whether there was one. */
+static __always_inline bool end_resting(struct scratch *scratch, struct syn_set *set, __u64 now)
+{
+	const struct conn *c = bpf_map_lookup_elem(&conn_map, &scratch->fresh_key);
+	__u32 place;
+
+	if (!c)
+		return false;
+	/* Memory of a deleted element is used again at once. So this is its own only if it can still be deleted. */
+	scratch->slot.flow = c->flow;
+	place = c->place;
+	if (bpf_map_delete_elem(&conn_map, &scratch->fresh_key))
+		return false;
+	leave_rest(scratch, set, place);
+	report_resting(scratch, now);
+	return true;
+}
+
+/*
+ * Ends the connection at rest that has this place in nt_rest, if it is still the one that was last heard of in this second. Returns
+ * whether it was.
+ */
+__noinline bool end_silent(__u32 place, __u32 alive_s)
+{
+	struct rest *rest = bpf_map_lookup_elem(&nt_rest, &place);
+	struct scratch *scratch = only_value(&nt_scratch);
+	struct syn_set *set;
+	struct conn *c;
+	__u64 end_ns;
+
+	if (!rest || !scratch || !alive_s || rest->alive_s != alive_s)
+		return false;
+	scratch->fresh_key = rest->key;
+	set = set_of(hash_key(&scratch->fresh_key));
+	c = bpf_map_lookup_elem(&conn_map, &scratch->fresh_key);
+	if (!set || !c || c->place != place)
+		return false;
+	scratch->fresh = *c;
+	if (!take_same(scratch))
+		return false;
+	leave_rest(scratch, set, place);
+	scratch->slot.flow = scratch->fresh.flow;
+	end_ns = alive_s * NSEC_PER_SEC;
+	if (end_ns < scratch->slot.flow.last_ns)
+		end_ns = scratch->slot.flow.last_ns;
+	report_resting(scratch, end_ns);
+	COUNT(expired);
 	return true;
 }
 
@@ -134,78 +233,146 @@ static __always_inline void end_replaced(const struct parts *parts, __u32 i)
 	COUNT(replaced);
 }
 
+/* Ends an established connection that nobody closes, taken out of its slot into this one. Returns 0. */
+__noinline int end_taken(struct slot *slot, __u64 now)
+{
+	__u64 end_ns = now;
+	enum conn_state state;
+
+	if (!slot)
+		return 0;
+	state = end_unclosed(&slot->flow, &end_ns);
+	report_slot(slot, state, end_ns);
+	return 0;
+}
+
+/* Begins to lay the connection in place i to rest: its copy is in scratch. Returns whether it goes there. */
+static __always_inline bool begin_rest_locked(struct scratch *scratch, const struct parts *parts, __u32 i)
+{
+	struct slot *slot = slot_at(parts, i);
+
+	if (!parts->set->tag[bounded(i, SYN_WAYS)] || !goes_to_rest(&slot->flow))
+		return false;
+	scratch->fresh_key = slot->key;
+	scratch->fresh.flow = slot->flow;
+	slot->flow.flags |= MOVING;
+	note_rest_locked(parts->set, hash_key(&slot->key));
+	return true;
+}
+
+/* Puts the copy in scratch into conn_map, in place of who was there before it. Returns 0, or why not. */
+static __always_inline long put_resting(struct scratch *scratch, struct syn_set *set, __u32 index, __u64 now)
+{
+	__u32 place = take_rest(index / (SYN_SETS / POOLS));
+	struct rest *rest = bpf_map_lookup_elem(&nt_rest, &place);
+	long err;
+
+	scratch->fresh.place = place;
+	if (rest) {
+		rest->key = scratch->fresh_key;
+		rest->half_closed = scratch->fresh.flow.flags & BOTH_FINS;
+		rest->unasked = false;
+		rest->alive_s = now / NSEC_PER_SEC;
+	}
+	err = bpf_map_update_elem(&conn_map, &scratch->fresh_key, &scratch->fresh, BPF_NOEXIST);
+	if (err == -EEXIST && end_resting(scratch, set, scratch->fresh.flow.start_ns)) {
+		COUNT(replaced);
+		err = bpf_map_update_elem(&conn_map, &scratch->fresh_key, &scratch->fresh, BPF_NOEXIST);
+	}
+	if (err)
+		give_rest(place, &scratch->fresh_key);
+	return err;
+}
+
+/* Nothing that matters has happened to a connection while it was put into conn_map. */
+static __always_inline bool is_unmoved(const struct flow *f, const struct flow *copy)
+{
+	return !(f->flags & (RST_PENDING | REPLACED)) && !((f->flags ^ copy->flags) & BOTH_FINS);
+}
+
 /*
- * Lays the connection in place i of this set to rest, if it is young and still there. If conn_map is full, it is lost.
+ * A connection that was to be laid to rest stays in motion: somebody has begun to close it meanwhile, or it has not come into
+ * conn_map. rested: it has. silent: its time is up.
+ */
+static __always_inline void stay(struct scratch *scratch, const struct parts *parts, __u32 i, bool rested, bool silent, __u64 now)
+{
+	/* Who has taken it out of there meanwhile has ended it. */
+	bool gone = rested && !take_same(scratch), ended = false, replaced;
+	__u64 hash = hash_key(&scratch->fresh_key), close_timeout = close_timeout_ns();
+	struct slot *slot;
+
+	if (rested && !gone)
+		give_rest(scratch->fresh.place, &scratch->fresh_key);
+	bpf_spin_lock(&parts->set->lock);
+	slot = slot_at(parts, i);
+	if (!gone)
+		note_leave_locked(parts->set);
+	replaced = !gone && slot->flow.flags & REPLACED;
+	slot->flow.flags &= ~MOVING;
+	silent = silent && is_unmoved(&slot->flow, &scratch->fresh.flow);
+	if (gone || replaced || silent)
+		end_locked(parts, i);
+	else
+		ended = settle_locked(parts, i, hash, close_timeout);
+	bpf_spin_unlock(&parts->set->lock);
+	if (replaced) {
+		end_replaced(parts, i);
+	} else if (ended) {
+		end_closed(parts, i);
+	} else if (gone) {
+		free_ended(parts, i);
+	} else if (silent) {
+		end_taken(slot, now);
+		free_ended(parts, i);
+		COUNT(expired);
+	}
+}
+
+/*
+ * Lays the connection in place i of this set to rest, if it is one that goes there, and is still there. If conn_map is full, a
+ * young one is lost; one that is half-closed has waited for its time, and ends. Returns 0.
  */
 __noinline int lay_to_rest(__u32 index, __u32 i, __u64 now)
 {
 	struct scratch *scratch = only_value(&nt_scratch);
+	bool begins, rests, full, half_closed;
 	struct parts parts;
 	struct slot *slot;
-	bool wanted, lost, gone, ended = false, replaced;
 	__u32 freed;
-	__u64 hash = 0, close_timeout;
 	long err;
 
 	if (!scratch || !find_parts(index, &parts))
 		return 0;
 	i = bounded(i, SYN_WAYS);
 	bpf_spin_lock(&parts.set->lock);
-	slot = slot_at(&parts, i);
-	wanted = parts.set->tag[i] && rank_of(&slot->flow) == RANK_YOUNG;
-	if (wanted) {
-		scratch->fresh_key = slot->key;
-		scratch->fresh.flow = slot->flow;
-		slot->flow.flags |= MOVING;
-		hash = hash_key(&slot->key);
-		note_rest_locked(parts.set, hash);
-	}
+	begins = begin_rest_locked(scratch, &parts, i);
 	bpf_spin_unlock(&parts.set->lock);
-	if (!wanted)
+	if (!begins)
 		return 0;
-	err = bpf_map_update_elem(&conn_map, &scratch->fresh_key, &scratch->fresh, BPF_NOEXIST);
-	if (err == -EEXIST && end_resting(scratch, parts.set, scratch->fresh.flow.start_ns)) {
-		COUNT(replaced);
-		err = bpf_map_update_elem(&conn_map, &scratch->fresh_key, &scratch->fresh, BPF_NOEXIST);
-	}
+	err = put_resting(scratch, parts.set, index, now);
+	full = err == -E2BIG;
+	half_closed = scratch->fresh.flow.flags & BOTH_FINS;
 
-	lost = err == -E2BIG;
 	bpf_spin_lock(&parts.set->lock);
-	/* It stays if somebody has begun to close it, or if the kernel has no memory at hand: then it is young for longer. */
-	wanted = !(slot->flow.flags & (BOTH_FINS | RST_PENDING | REPLACED)) && (!err || lost);
-	if (wanted) {
-		freed = free_place_locked(&parts, i);
-		if (lost)
-			note_leave_locked(parts.set);
-	} else if (!(slot->flow.flags & (BOTH_FINS | RST_PENDING | REPLACED))) {
+	slot = slot_at(&parts, i);
+	rests = is_unmoved(&slot->flow, &scratch->fresh.flow);
+	/* If the kernel has no memory at hand, it stays where it is for once more. */
+	if (rests && err && !full)
 		slot->flow.last_ns = now;
+	rests = rests && (!err || (full && !half_closed));
+	if (rests) {
+		freed = free_place_locked(&parts, i);
+		if (full)
+			note_leave_locked(parts.set);
 	}
 	bpf_spin_unlock(&parts.set->lock);
-	if (wanted) {
-		give_slot(parts.pool, freed);
-		if (lost)
-			COUNT(conn_full);
+	if (!rests) {
+		stay(scratch, &parts, i, !err, full && half_closed, now);
 		return 0;
 	}
-	/* Who has taken it out of there meanwhile has ended it. */
-	gone = !err && !take_same(scratch);
-	close_timeout = close_timeout_ns();
-	bpf_spin_lock(&parts.set->lock);
-	if (!gone)
-		note_leave_locked(parts.set);
-	replaced = !gone && slot->flow.flags & REPLACED;
-	slot->flow.flags &= ~MOVING;
-	if (gone || replaced)
-		end_locked(&parts, i);
-	else
-		ended = settle_locked(&parts, i, hash, close_timeout);
-	bpf_spin_unlock(&parts.set->lock);
-	if (gone)
-		free_ended(&parts, i);
-	else if (replaced)
-		end_replaced(&parts, i);
-	else if (ended)
-		end_closed(&parts, i);
+	give_slot(parts.pool, freed);
+	if (full)
+		COUNT(conn_full);
 	return 0;
 }
 
@@ -225,19 +392,6 @@ static __always_inline struct conn *find_resting(const struct flow_key *tuple, s
 	*reversed = !*reversed;
 	put_key(key, tuple, *reversed);
 	return bpf_map_lookup_elem(&conn_map, key);
-}
-
-/* Ends an established connection that nobody closes, taken out of its slot into this one. Returns 0. */
-__noinline int end_taken(struct slot *slot, __u64 now)
-{
-	__u64 end_ns = now;
-	enum conn_state state;
-
-	if (!slot)
-		return 0;
-	state = end_unclosed(&slot->flow, &end_ns);
-	report_slot(slot, state, end_ns);
-	return 0;
 }
 
 /*
@@ -309,18 +463,53 @@ enum woken {
 };
 
 /*
+ * What has become of a connection in place i that was taken out of conn_map for this segment. rested: it was still there; if not,
+ * another CPU has ended it.
+ */
+static __always_inline void arrive(const struct parts *parts, __u32 i, const struct segment *s, bool rested)
+{
+	__u64 close_timeout = close_timeout_ns();
+	bool replaced = false, ended = false;
+	__u32 slot = NO_SLOT;
+	struct flow *f;
+
+	bpf_spin_lock(&parts->set->lock);
+	f = &slot_at(parts, i)->flow;
+	if (rested) {
+		note_leave_locked(parts->set);
+		f->flags &= ~MOVING;
+		if (!(f->flags & (BOTH_FINS | RST_PENDING | REPLACED)))
+			f->last_ns = s->now;
+		replaced = f->flags & REPLACED;
+		if (replaced)
+			end_locked(parts, i);
+		else
+			ended = settle_locked(parts, i, s->hash, close_timeout);
+	} else {
+		slot = free_place_locked(parts, i);
+	}
+	bpf_spin_unlock(&parts->set->lock);
+	if (slot != NO_SLOT)
+		give_slot(parts->pool, slot);
+	else if (replaced)
+		end_replaced(parts, i);
+	else if (ended)
+		end_closed(parts, i);
+	else
+		set_clock(s->now + YOUNG_NS, s->now);
+}
+
+/*
  * A FIN or RST of a tuple that has no connection in motion: if there is one at rest, gives it a slot. scratch->facts: of a RST,
  * what its socket says, unless NOT_AT_REST. Returns enum woken.
  */
 __noinline int wake(struct __sk_buff *skb, const struct segment *s)
 {
 	struct scratch *scratch = only_value(&nt_scratch);
-	bool reversed, rested, replaced = false, ended = false, evicts = false;
+	bool reversed, rested, evicts = false;
 	const struct conn *c;
 	struct parts parts;
 	struct places found;
-	struct slot *place;
-	__u64 close_timeout;
 	__u32 slot, i;
 
 	if (!s || !scratch)
@@ -354,31 +543,9 @@ __noinline int wake(struct __sk_buff *skb, const struct segment *s)
 
 	i = bounded(i, SYN_WAYS);
 	rested = take_same(scratch);
-	close_timeout = close_timeout_ns();
-	bpf_spin_lock(&parts.set->lock);
-	place = slot_at(&parts, i);
-	if (rested) {
-		note_leave_locked(parts.set);
-		place->flow.flags &= ~MOVING;
-		if (!(place->flow.flags & (BOTH_FINS | RST_PENDING | REPLACED)))
-			place->flow.last_ns = s->now;
-		replaced = place->flow.flags & REPLACED;
-		if (replaced)
-			end_locked(&parts, i);
-		else
-			ended = settle_locked(&parts, i, s->hash, close_timeout);
-	} else {
-		slot = free_place_locked(&parts, i);
-	}
-	bpf_spin_unlock(&parts.set->lock);
-	if (!rested)
-		give_slot(parts.pool, slot);
-	else if (replaced)
-		end_replaced(&parts, i);
-	else if (ended)
-		end_closed(&parts, i);
-	else
-		set_clock(s->now + YOUNG_NS, s->now);
+	if (rested)
+		give_rest(scratch->fresh.place, &scratch->fresh_key);
+	arrive(&parts, i, s, rested);
 	return AWAKE;
 }
 

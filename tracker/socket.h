@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * socket.h - what this host's own sockets know: of a connection, ask_socket(); whose it is, find_owner(). For motion.h and
- * rest.h. Nobody else asks sockets.
+ * socket.h - what this host's own sockets know: of a connection, ask_socket(); whose it is, find_owner(); whether it is still
+ * there, answer_question(). For motion.h and rest.h, and NeTracker.bpf.c, which brings the packets that answers need. Nobody else
+ * asks sockets.
  */
 #ifndef NETRACKER_SOCKET_H
 #define NETRACKER_SOCKET_H
@@ -11,6 +12,7 @@
 #include "segment.h"
 #include "text.h"
 #include "tuple.h"
+#include "verifier.h"
 
 /* Is the far end of the socket's connection where the segment goes? */
 static __always_inline bool goes_to(const struct bpf_sock *sk, const struct flow_key *key)
@@ -121,6 +123,36 @@ __noinline bool ask_socket(struct __sk_buff *skb, const struct segment *s, struc
 	}
 	bpf_sk_release(sk);
 	return facts->known;
+}
+
+/*
+ * If the clock wants to know of sockets that can be looked up here, where this packet is, looks. What is asked may be another thing
+ * by the time that the answer is there: then it is no answer. Returns 0.
+ */
+__noinline int answer_question(struct __sk_buff *skb)
+{
+	struct silence *silence = only_value(&nt_silence);
+	__u32 i;
+
+	if (!silence)
+		return 0;
+	NOT_UNROLLED
+	for (i = 0; i < ASKS; i++) {
+		struct question *question = &silence->question[i];
+		__u32 state = question->state, answer = ASK_GONE;
+		struct bpf_sock *sk;
+
+		if ((state & ASK_MASK) != ASK_OPEN || question->ifindex != skb->ifindex || question->iface != iface_id)
+			continue;
+		sk = receiver(skb, &question->key);
+		if (sk) {
+			if (sk->state != BPF_TCP_LISTEN && sk->state != BPF_TCP_TIME_WAIT && sk->state != BPF_TCP_NEW_SYN_RECV)
+				answer = ASK_LIVES;
+			bpf_sk_release(sk);
+		}
+		__sync_val_compare_and_swap(&question->state, state, (state & ~ASK_MASK) | answer);
+	}
+	return 0;
 }
 
 /*

@@ -119,7 +119,7 @@
 	COUNTER(no_record_rst,      "no_record.rst",            UNMATCHED,   "rst",                                               \
 		"FIN or RST of no connection known: older than the tracker, or seen again")                                       \
 	/* of the records: half-closed connections ended before their time, as their set had no room */                           \
-	COUNTER(close_evicted,      "",                         NONE,        "",         "")                                      \
+	COUNTER(close_evicted,      "close_evicted",            EVICTED,     "",         "")                                      \
 	/* times that the kernel refused to set the timer: the next SYN or FIN tries again */                                     \
 	COUNTER(timer_failed,       "losses.timer_failed",      UNTIMED,     "",                                                  \
 		"time-outs that the kernel refused: such entries stay until a packet ends them")                                  \
@@ -147,6 +147,8 @@
 	METRIC(EXPIRED,       "connections_expired_total",     "counter",   "",      "Connections ended by a time-out.")          \
 	METRIC(REPLACED,      "connections_replaced_total",    "counter",   "",                                                   \
 		"Connections ended by a new one with the same addresses and ports.")                                              \
+	METRIC(EVICTED,       "connections_evicted_total",     "counter",   "",                                                   \
+		"Half-closed connections ended before their time, because their set was full.")                                   \
 	METRIC(LOGGED,        "records_logged_total",          "counter",   "",      "Ended connections written to the log.")     \
 	METRIC(LOST,          "connections_lost_total",        "counter",   "table",                                              \
 		"Connections that will have no record, because a table was full.")                                                \

@@ -13,6 +13,7 @@
 #include "rest.h"
 #include "scratch.h"
 #include "sets.h"
+#include "silence.h"
 #include "verifier.h"
 
 /* Connections that one run of flush() ends at most: bounds the time with bottom halves off. */
@@ -27,12 +28,12 @@ enum expired {
 	NOTHING_EXPIRED,
 	ATTEMPT_EXPIRED,
 	CLOSING_EXPIRED,
-	YOUNG_EXPIRED,
+	REST_EXPIRED, /* it goes to rest */
 };
 
 /*
- * Takes one out of the set whose time is up, into *out; a young one is left in scratch->index, its place. If there is none, notes
- * when the next one's is. everything: the time of all is up, young ones too.
+ * Takes one out of the set whose time is up, into *out; one that goes to rest is left where it is, its place in scratch->index. If
+ * there is none, notes when the next one's is. everything: the time of all is up, and nobody goes to rest.
  */
 __noinline int take_expired(__u32 index, __u64 now, bool everything, struct slot *out)
 {
@@ -66,12 +67,10 @@ __noinline int take_expired(__u32 index, __u64 now, bool everything, struct slot
 	if (place < SYN_WAYS) {
 		struct slot *found = slot_at(&parts, place);
 
-		expired = !(found->flow.flags & ESTABLISHED)    ? ATTEMPT_EXPIRED
-		          : rank_of(&found->flow) == RANK_YOUNG ? YOUNG_EXPIRED
-		                                                : CLOSING_EXPIRED;
-		if (everything && expired == YOUNG_EXPIRED)
-			expired = CLOSING_EXPIRED;
-		if (expired != YOUNG_EXPIRED) {
+		expired = !(found->flow.flags & ESTABLISHED)          ? ATTEMPT_EXPIRED
+		          : !everything && goes_to_rest(&found->flow) ? REST_EXPIRED
+		                                                      : CLOSING_EXPIRED;
+		if (expired != REST_EXPIRED) {
 			*out = *found;
 			slot = free_place_locked(&parts, place);
 		}
@@ -103,7 +102,7 @@ __noinline int on_due(__u32 index, __u64 now)
 			if (!by_silence)
 				COUNT(expired);
 			break;
-		case YOUNG_EXPIRED:
+		case REST_EXPIRED:
 			lay_to_rest(index, scratch->index, now);
 			break;
 		default:
@@ -162,6 +161,7 @@ static int on_clock(void *map __unused, __u32 *key __unused, struct clock *clock
 	for (n = 0; n < DUE_ROWS; n++)
 		on_row_due(bounded(first + n, DUE_ROWS), now);
 	clock->row = scratch->row;
+	note_due(&scratch->next_ns, listen(now));
 	delay_ns = scratch->next_ns ? clock_delay(clock, scratch->next_ns, now) : 0;
 	if (delay_ns)
 		start_clock(clock, delay_ns, now);

@@ -223,6 +223,8 @@ help_config() {
 
 		  handshake_timeout=S    seconds from the last SYN until a handshake is given up (75)
 		  close_timeout=S        seconds from the last packet until a half-closed connection is given up (120)
+		  idle_timeout=S         seconds without a packet until an open connection is watched, and as many again until it is given
+		                         up (8100; 0: never). One that has a socket on this host lives as long as that
 		  log=on|off             off: write no records, count all the same
 		  trace=auto|on|off      which records are written to the kernel's trace (trace_pipe) as well: 300 a second and how many
 		                         more there were (auto), all, none. The log has all of them

@@ -249,12 +249,12 @@ clear_entry() {
 # nt_config
 #
 
-# Print handshake_timeout, close_timeout, quiet and trace.
+# Print handshake_timeout, close_timeout, quiet, trace and idle_timeout.
 read_config() {
-	dump nt_config | jq --raw-output '.[0].formatted.value | "\(.handshake_timeout) \(.close_timeout) \(.quiet) \(.trace)"'
+	dump nt_config | jq --raw-output '.[0].formatted.value | "\(.handshake_timeout) \(.close_timeout) \(.quiet) \(.trace) \(.idle_timeout)"'
 }
 
-# write_config HANDSHAKE_TIMEOUT CLOSE_TIMEOUT QUIET TRACE FLUSH
+# write_config HANDSHAKE_TIMEOUT CLOSE_TIMEOUT QUIET TRACE IDLE_TIMEOUT FLUSH
 write_config() {
-	update "$PINS/nt_config" "$(bytes 4 0)" "$(bytes 4 "$1") $(bytes 4 "$2") $(bytes 4 "$3") $(bytes 4 "$4") $(bytes 4 "$5")"
+	update "$PINS/nt_config" "$(bytes 4 0)" "$(bytes 4 "$1") $(bytes 4 "$2") $(bytes 4 "$3") $(bytes 4 "$4") $(bytes 4 "$5") $(bytes 4 "$6")"
 }

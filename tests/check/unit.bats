@@ -59,6 +59,10 @@ holds() {
 	holds clock
 }
 
+@test "silence: who is watched or asked for, and ends; half-closed connections at rest" {
+	holds silence
+}
+
 @test "races: another CPU comes in at the worst moment" {
 	holds races
 }

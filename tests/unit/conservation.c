@@ -168,7 +168,9 @@ static void check_set(__u32 index)
 			CHECK(set->due_ns <= due_at(&slot->flow, handshake_timeout_ns(), close_timeout_ns()));
 	}
 	if (!set->open)
-		CHECK_EQUAL(gate_at(index), 0);
+		CHECK_EQUAL(gate_at(index), set->watch_gate);
+	CHECK_EQUAL(set->watch_gate & ~gate_at(index), 0);
+	CHECK_EQUAL(!set->watch_gate, !set->watched);
 	CHECK_EQUAL(set->open >> SYN_WAYS, 0);
 }
 
@@ -226,6 +228,7 @@ static void new_world(unsigned int one_in)
 	host_map_of(&conn_map)->max_entries = any_below(3) ? TUPLES : 2 + any_below(6);
 	settings()->handshake_timeout = any_below(4);
 	settings()->close_timeout = any_below(4);
+	settings()->idle_timeout = any_below(2) ? 1 + any_below(40) : 0;
 }
 
 /* What all worlds together have seen: those in which nothing is evicted, refuted or late would show nothing. */
