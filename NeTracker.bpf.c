@@ -104,6 +104,8 @@ __noinline int on_segment(struct __sk_buff *skb, __u32 ip_off, __u32 tcp_off, __
 		make_room_if_full(set, s);
 		if (on_syn(skb, s) && give_up(&scratch->slot))
 			COUNT(replaced);
+		if (scratch->outcome.acts & (ACT_OPENED | ACT_REPLACES))
+			end_predecessor(s);
 		return 0;
 	}
 	if (on_motion(skb, s, false) || !(s->flags & (TCP_FIN | TCP_RST))) {

@@ -23,6 +23,7 @@ struct owner {
 	__u64 cgroup;
 	__u32 uid;
 	bool known;
+	bool opens; /* that socket is in SYN_SENT: the SYN that it sends is no forgery */
 };
 
 static __always_inline void note_owner(struct flow *f, __u64 cgroup, __u32 uid)
