@@ -14,7 +14,7 @@
  * This file is a packet's way, from the end of the file to its beginning. Each subject on it has a room in tracker/, whose head
  * says what it offers and to whom:
  *
- *	parse       from a packet to its TCP segment (segment, tuple)
+ *	parse       from a packet to its TCP segment (segment, tuple, scope)
  *	sets        where connections in motion are, behind one lock a set; the gate
  *	motion      what a segment makes of them: attempt up to the third ACK, closing from there on (flow: what both have)
  *	rest        the way to conn_map and back; socket: what this host's own sockets say of a connection

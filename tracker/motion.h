@@ -29,7 +29,7 @@ __noinline int end_attempt(struct slot *slot, __u64 state, __u64 end_ns)
 		return 0;
 	/* Nobody sent more than the SYN's data, unless a FIN or RST said so. */
 	if (!(slot->flow.flags & ORIG_END))
-		slot->flow.orig_end = slot->orig_nxt;
+		slot->flow.orig_end = slot->flow.orig_isn + 1 + slot->flow.syn_len;
 	if (!(slot->flow.flags & RESP_END))
 		slot->flow.resp_end = slot->flow.resp_isn + 1;
 	slot->flow.flags |= ORIG_END | RESP_END;
@@ -81,10 +81,10 @@ enum syn_outcome {
 };
 
 /*
- * Gives a SYN a place in its set, or notes it in the one that it has. doubtful: there is a connection of this tuple at rest. resting: how
- * many there were in the set when that was looked up; if that is no longer so, the connection may just have gone to rest. slot: for
- * it, if a place is free. An attempt that has to leave its slot to a newer one is in *out. If this host's own socket sends the SYN,
- * nothing is doubtful: scratch->outcome says what end_predecessor() has to do then.
+ * Gives a SYN a place in its set, or notes it in the one that it has. doubtful: there is a connection of this tuple at rest.
+ * resting: how many there were in the set when that was looked up; if that is no longer so, the connection may just have gone to
+ * rest. slot: for it, if a place is free. An attempt that has to leave its slot to a newer one is in *out. If this host's own
+ * socket sends the SYN, nothing is doubtful: scratch->outcome says what end_predecessor() has to do then.
  */
 static __always_inline enum syn_outcome take_syn_locked(struct scratch *scratch, const struct parts *parts, const struct segment *s,
                                                         bool doubtful, __u32 resting, const struct owner *owner, __u32 slot,
@@ -105,6 +105,7 @@ static __always_inline enum syn_outcome take_syn_locked(struct scratch *scratch,
 		scratch->outcome.acts = doubtful || parts->set->resting != resting ? ACT_OPENED : 0;
 		scratch->outcome.predecessor = found.connection;
 		scratch->outcome.start_ns = s->now;
+		scratch->outcome.scopes = scopes_of(s->scope);
 		if (found.connection != NO_PLACE && replace_locked(parts, found.connection, s->now))
 			scratch->outcome.acts |= ACT_REPLACES;
 		doubtful = false;
@@ -153,12 +154,11 @@ static __always_inline enum syn_outcome take_syn_locked(struct scratch *scratch,
 __noinline bool on_syn(struct __sk_buff *skb, const struct segment *s)
 {
 	struct scratch *scratch = only_value(&nt_scratch);
-	bool reversed, doubtful = false;
+	bool doubtful = false;
 	enum syn_outcome outcome;
 	struct owner owner = {};
 	struct parts parts;
-	struct conn *c;
-	__u32 slot, resting;
+	__u32 slot, resting, rests;
 
 	if (!s || !scratch)
 		return false;
@@ -167,9 +167,9 @@ __noinline bool on_syn(struct __sk_buff *skb, const struct segment *s)
 		return false;
 	resting = *(volatile __u32 *)&parts.set->resting;
 	if (may_rest(parts.set, s->hash)) {
-		c = find_resting(&s->key, &scratch->fresh_key, &reversed);
-		doubtful = c;
-		if (c && !reversed && c->flow.orig_isn == s->seq)
+		rests = find_resting(s, scopes_of(s->scope), parts.set->twins);
+		doubtful = rests;
+		if (rests == RESTS && scratch->fresh.flow.orig_isn == s->seq)
 			return false; /* the SYN of this very connection, late or seen again */
 	}
 	find_owner(skb, s, &owner);
@@ -284,17 +284,32 @@ static __always_inline bool wants_socket(const struct slot *slot, const struct s
 	return !slot->facts.known || s->now - slot->flow.first_fin_ns > FACTS_GROW_NS;
 }
 
-/* A place with this tag, of an established connection if there is one; NO_PLACE. Without the lock, so it is a guess. */
-static __always_inline __u32 guess_place(struct scratch *scratch, const struct parts *parts, __u16 tag)
+/*
+ * A place with the segment's tag, rather of its scope, and rather of an established connection; NO_PLACE. Without the lock, so it
+ * is a guess.
+ */
+static __always_inline __u32 guess_place(struct scratch *scratch, const struct parts *parts, const struct segment *s)
 {
-	volatile __u32 *place = &scratch->index;
+	volatile __u32 *place = &scratch->index, *best = &scratch->connection_at;
+	__u16 tag = tag_of(s->hash);
 	__u32 i;
 
 	*place = NO_PLACE;
+	*best = 0;
 	NOT_UNROLLED
-	for (i = 0; i < SYN_WAYS; i++)
-		if (parts->set->tag[i] == tag && (*place == NO_PLACE || slot_at(parts, i)->flow.flags & ESTABLISHED))
+	for (i = 0; i < SYN_WAYS; i++) {
+		const struct slot *slot;
+		__u32 fits;
+
+		if (parts->set->tag[i] != tag)
+			continue;
+		slot = slot_at(parts, i);
+		fits = 1 + 2 * meet(scopes_in(slot->scope), scopes_of(s->scope)) + !!(slot->flow.flags & ESTABLISHED);
+		if (fits > *best) {
+			*best = fits;
 			*place = i;
+		}
+	}
 	return *place;
 }
 
@@ -321,7 +336,7 @@ __noinline bool on_motion(struct __sk_buff *skb, const struct segment *s, bool a
 	outcome->acts = 0;
 	if (!find_parts(set_index(s->hash), &parts))
 		return false;
-	at = guess_place(scratch, &parts, tag_of(s->hash));
+	at = guess_place(scratch, &parts, s);
 	if (at == NO_PLACE)
 		return false;
 	slot = slot_at(&parts, at);
@@ -363,25 +378,25 @@ __noinline bool on_motion(struct __sk_buff *skb, const struct segment *s, bool a
 	outcome->place = bounded(at, SYN_WAYS);
 	outcome->flags = slot_at(&parts, at)->flow.flags;
 	outcome->start_ns = slot_at(&parts, at)->flow.start_ns;
+	outcome->scopes = scopes_in(slot_at(&parts, at)->scope);
 	bpf_spin_unlock(&parts.set->lock);
 	return outcome->acts & ACT_MINE;
 }
 
 /*
- * A SYN on a live connection's tuple was answered, or this host's own socket sent it: it was no forgery, the old connection has been
- * over since that SYN. It is in motion, in the place outcome->predecessor and ours with ACT_REPLACES; or at rest. Returns 0.
+ * A SYN on a live connection's tuple was answered, or this host's own socket sent it: it was no forgery, the old connection has
+ * been over since that SYN. It is in motion, in the place outcome->predecessor and ours with ACT_REPLACES; or at rest. Returns 0.
  */
 __noinline int end_predecessor(const struct segment *s)
 {
 	struct scratch *scratch = only_value(&nt_scratch);
 	struct parts parts;
-	bool reversed;
 
 	if (!s || !scratch || !find_parts(set_index(s->hash), &parts))
 		return 0;
 	if (scratch->outcome.acts & ACT_REPLACES)
 		end_replaced(&parts, bounded(scratch->outcome.predecessor, SYN_WAYS));
-	else if (may_rest(parts.set, s->hash) && find_resting(&s->key, &scratch->fresh_key, &reversed) &&
+	else if (may_rest(parts.set, s->hash) && find_resting(s, scratch->outcome.scopes, parts.set->twins) &&
 	         end_resting(scratch, parts.set, scratch->outcome.start_ns))
 		COUNT(replaced);
 	return 0;

@@ -9,20 +9,31 @@
 #ifndef NETRACKER_REST_H
 #define NETRACKER_REST_H
 
+#include <stddef.h>
+
 #include "clock.h"
 #include "closing.h"
 #include "flow.h"
 #include "maps.h"
 #include "report.h"
+#include "scope.h"
 #include "scratch.h"
 #include "segment.h"
 #include "sets.h"
 #include "socket.h"
 #include "tuple.h"
+#include "verifier.h"
 
 /* What map updates fail with, negated: include/uapi/asm-generic/errno-base.h. */
 #define E2BIG 7
 #define EEXIST 17
+
+/* The four-tuple in a key of conn_map, which begins with it. */
+static __always_inline struct flow_key *tuple_of(struct conn_key *key)
+{
+	_Static_assert(offsetof(struct conn_key, twin) == sizeof(struct flow_key), "the rest of the key is the four-tuple");
+	return (struct flow_key *)key;
+}
 
 /* Reports the connection of a slot that is nobody else's any more. */
 static __always_inline void report_slot(const struct slot *slot, enum conn_state state, __u64 end_ns)
@@ -67,7 +78,7 @@ static __always_inline void end_closed(const struct parts *parts, __u32 i)
 }
 
 /* Takes a connection out of conn_map. Returns whether it was there: *flow. */
-static __always_inline bool take_resting(const struct flow_key *key, struct flow *flow)
+static __always_inline bool take_resting(const struct conn_key *key, struct flow *flow)
 {
 	struct conn *c = bpf_map_lookup_elem(&conn_map, key);
 
@@ -100,7 +111,7 @@ static __always_inline bool end_resting(struct scratch *scratch, struct syn_set 
 	note_leave_locked(set);
 	bpf_spin_unlock(&set->lock);
 	scratch->slot.facts.known = false;
-	report(&scratch->fresh_key, &scratch->slot.flow, &scratch->slot.facts, S1, now);
+	report(tuple_of(&scratch->fresh_key), &scratch->slot.flow, &scratch->slot.facts, S1, now);
 	return true;
 }
 
@@ -135,6 +146,39 @@ static __always_inline void end_replaced(const struct parts *parts, __u32 i)
 }
 
 /*
+ * Puts the connection in scratch->fresh into conn_map. If its key is there already, that is a connection before it, which is
+ * over then, or another scope's, beside which it stays. Returns what the kernel does; its key is scratch->fresh_key.
+ */
+static __always_inline long insert_resting(struct scratch *scratch, struct syn_set *set)
+{
+	long err = -EEXIST;
+	__u32 twin;
+
+	NOT_UNROLLED
+	for (twin = 0; twin < TWINS; twin++) {
+		const struct conn *c;
+
+		if (twin > set->twins) {
+			bpf_spin_lock(&set->lock);
+			if (twin > set->twins)
+				set->twins = twin;
+			bpf_spin_unlock(&set->lock);
+		}
+		scratch->fresh_key.twin = twin;
+		err = bpf_map_update_elem(&conn_map, &scratch->fresh_key, &scratch->fresh, BPF_NOEXIST);
+		if (err != -EEXIST)
+			break;
+		c = bpf_map_lookup_elem(&conn_map, &scratch->fresh_key);
+		if (!c || !meet(scopes_in(c->scope), scopes_in(scratch->fresh.scope)))
+			continue;
+		if (end_resting(scratch, set, scratch->fresh.flow.start_ns))
+			COUNT(replaced);
+		return bpf_map_update_elem(&conn_map, &scratch->fresh_key, &scratch->fresh, BPF_NOEXIST);
+	}
+	return twin < TWINS ? err : -E2BIG;
+}
+
+/*
  * Lays the connection in place i of this set to rest, if it is young and still there. If conn_map is full, it is lost.
  */
 __noinline int lay_to_rest(__u32 index, __u32 i, __u64 now)
@@ -154,8 +198,9 @@ __noinline int lay_to_rest(__u32 index, __u32 i, __u64 now)
 	slot = slot_at(&parts, i);
 	wanted = parts.set->tag[i] && rank_of(&slot->flow) == RANK_YOUNG;
 	if (wanted) {
-		scratch->fresh_key = slot->key;
+		*tuple_of(&scratch->fresh_key) = slot->key;
 		scratch->fresh.flow = slot->flow;
+		*(__u32 *)scratch->fresh.scope = scopes_in(slot->scope);
 		slot->flow.flags |= MOVING;
 		hash = hash_key(&slot->key);
 		note_rest_locked(parts.set, hash);
@@ -163,12 +208,7 @@ __noinline int lay_to_rest(__u32 index, __u32 i, __u64 now)
 	bpf_spin_unlock(&parts.set->lock);
 	if (!wanted)
 		return 0;
-	err = bpf_map_update_elem(&conn_map, &scratch->fresh_key, &scratch->fresh, BPF_NOEXIST);
-	if (err == -EEXIST && end_resting(scratch, parts.set, scratch->fresh.flow.start_ns)) {
-		COUNT(replaced);
-		err = bpf_map_update_elem(&conn_map, &scratch->fresh_key, &scratch->fresh, BPF_NOEXIST);
-	}
-
+	err = insert_resting(scratch, parts.set);
 	lost = err == -E2BIG;
 	bpf_spin_lock(&parts.set->lock);
 	/* It stays if somebody has begun to close it, or if the kernel has no memory at hand: then it is young for longer. */
@@ -209,22 +249,41 @@ __noinline int lay_to_rest(__u32 index, __u32 i, __u64 now)
 	return 0;
 }
 
-/*
- * Looks the tuple up in both orientations; first in the one in which the responder has the smaller port, as it mostly has.
- * *key: as it is stored. *reversed: the tuple was turned round for that.
- */
-static __always_inline struct conn *find_resting(const struct flow_key *tuple, struct flow_key *key, bool *reversed)
-{
-	struct conn *c;
+/* What find_resting() has found. */
+enum rests {
+	RESTS = 1 << 0,
+	RESTS_REVERSED = 1 << 1, /* its responder sends the segment */
+};
 
-	*reversed = tuple->sport < tuple->dport;
-	put_key(key, tuple, *reversed);
-	c = bpf_map_lookup_elem(&conn_map, key);
-	if (c)
-		return c;
-	*reversed = !*reversed;
-	put_key(key, tuple, *reversed);
-	return bpf_map_lookup_elem(&conn_map, key);
+/*
+ * Finds the connection at rest that a segment belongs to, as far as one of these scopes has seen it, or its SYN. Looks the tuple up
+ * in both orientations; first in the one in which the responder has the smaller port, as it mostly has. twins: the set's. Returns
+ * enum rests; 0: there is none. It is in scratch->fresh then, and its key in scratch->fresh_key.
+ */
+__noinline __u32 find_resting(const struct segment *s, __u32 scopes, __u32 twins)
+{
+	struct scratch *scratch = only_value(&nt_scratch);
+	__u32 i;
+
+	if (!s || !scratch)
+		return 0;
+	NOT_UNROLLED
+	for (i = 0; i < 2 * TWINS; i++) {
+		bool reversed = (i & 1) != (s->key.sport < s->key.dport);
+		const struct conn *c;
+
+		if (i / 2 > twins)
+			break;
+		put_key(tuple_of(&scratch->fresh_key), &s->key, reversed);
+		scratch->fresh_key.twin = i / 2;
+		c = bpf_map_lookup_elem(&conn_map, &scratch->fresh_key);
+		if (!c)
+			continue;
+		scratch->fresh = *c;
+		if (meet(scopes_in(scratch->fresh.scope), scopes) || names(s, &scratch->fresh.flow, reversed))
+			return reversed ? RESTS | RESTS_REVERSED : RESTS;
+	}
+	return 0;
 }
 
 /* Ends an established connection that nobody closes, taken out of its slot into this one. Returns 0. */
@@ -293,7 +352,8 @@ static __always_inline __u32 take_place_locked(struct scratch *scratch, const st
 		parts->set->at[i] = slot;
 	}
 	place = slot_at(parts, i);
-	place->key = scratch->fresh_key;
+	place->key = *tuple_of(&scratch->fresh_key);
+	*(__u32 *)place->scope = scopes_in(scratch->fresh.scope);
 	place->flow = scratch->fresh.flow;
 	place->flow.flags |= MOVING;
 	place->facts.known = false;
@@ -315,8 +375,7 @@ enum woken {
 __noinline int wake(struct __sk_buff *skb, const struct segment *s)
 {
 	struct scratch *scratch = only_value(&nt_scratch);
-	bool reversed, rested, replaced = false, ended = false, evicts = false;
-	const struct conn *c;
+	bool rested, replaced = false, ended = false, evicts = false;
 	struct parts parts;
 	struct places found;
 	struct slot *place;
@@ -327,10 +386,8 @@ __noinline int wake(struct __sk_buff *skb, const struct segment *s)
 		return NOT_AT_REST;
 	if (!find_parts(set_index(s->hash), &parts) || !may_rest(parts.set, s->hash))
 		return NOT_AT_REST;
-	c = find_resting(&s->key, &scratch->fresh_key, &reversed);
-	if (!c)
+	if (!find_resting(s, scopes_of(s->scope), parts.set->twins))
 		return NOT_AT_REST;
-	scratch->fresh = *c;
 	if (s->flags & TCP_RST) {
 		if (!ask_socket(skb, s, &scratch->facts))
 			scratch->facts.known = false;

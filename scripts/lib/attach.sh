@@ -5,6 +5,7 @@
 
 # What attach has to know of each of its interfaces to take its changes back.
 declare -A IFINDEX=()   # its number
+declare -A VRF=()       # that of the VRF that it is in, 0 if it is in none
 declare -A QDISC=()     # clsact, if it was there before
 declare -A FILTERS=()   # all filters that were there before, as `filters` prints them
 declare -A BEFORE=()    # our filters that were there before, as our_filters prints them
@@ -53,11 +54,12 @@ cmd_attach() {
 
 # check_interface DEV: it is there, and there is a place for our filters. A notice where they will see less than one thinks.
 check_interface() {
-	local found index kind
+	local found index kind master
 	found=$(interface_index "$1")
 	[[ $found ]] || die "$EXIT_FAILED" "$1: no such interface; 'ip link' lists them"
-	read -r index kind <<<"$found"
+	read -r index kind master <<<"$found"
 	IFINDEX[$1]=$index
+	VRF[$1]=$(vrf_above "$master")
 	QDISC[$1]=$(qdisc "$1")
 	[[ ${QDISC[$1]} != ingress ]] ||
 		die "$EXIT_FAILED" "$1: somebody's ingress qdisc is in the place of clsact; 'tc qdisc show dev $(quoted "$1")' shows it, its owner has to give way"
@@ -70,7 +72,7 @@ check_interface() {
 
 # attach_interface DEV
 attach_interface() {
-	local dev=$1 hook index owns since entry keep known
+	local dev=$1 hook index owns since entry keep known scope
 	if [[ ! ${QDISC[$dev]} ]]; then
 		NEW_QDISC[$dev]=1
 		run "${IN_NETNS[@]}" tc qdisc add dev "$dev" clsact
@@ -80,6 +82,7 @@ attach_interface() {
 	read -r index _ owns _ since _ <<<"$entry" || true
 	[[ $entry ]] || index=$(free_entry "$known" "$WAS_ATTACHED")
 	[[ $index ]] || die "$EXIT_FAILED" "$dev: the table of interfaces is full; detach one of them"
+	scope=$(find_scope "$NETNS" "${VRF[$dev]}")
 	[[ ${BEFORE[$dev]} ]] || since=$(now_ns) owns=0
 	for hook in "${HOOKS[@]}"; do
 		keep=$(up_to_date_filter "$dev" "$hook")
@@ -91,9 +94,10 @@ attach_interface() {
 		# The maps are there at the latest with the first filter.
 		if [[ $hook == "${HOOKS[0]}" ]]; then
 			[[ $entry ]] || NEW_ENTRY[$dev]=$index
-			write_entry "$index" "$dev" "${IFINDEX[$dev]}" "${NEW_QDISC[$dev]:-${owns:-0}}" "$NETNS" "${since:-$(now_ns)}"
+			write_entry "$index" "$dev" "${IFINDEX[$dev]}" "${NEW_QDISC[$dev]:-${owns:-0}}" "$NETNS" "${since:-$(now_ns)}" \
+				"$scope" "${VRF[$dev]}"
 		fi
-		name_load "${keep##* }" "$index"
+		name_load "${keep##* }" "$index" "$scope"
 		mapfile -t -O "${#SUPERSEDED[@]}" SUPERSEDED < <(
 			awk -v dev="$dev" -v hook="$hook" -v keep="$keep" '$1 == hook && $1 " " $2 " " $3 " " $4 != keep { print dev, $1, $2, $3 }' \
 				<<<"${BEFORE[$dev]}"

@@ -76,8 +76,8 @@ is_interface_name() {
 	[[ $1 =~ ^[^/:[:space:]]{1,15}$ && $1 != . && $1 != .. ]]
 }
 
-# interface_index NAME: print it, and behind it what `ip link add … type` calls its kind if it is no hardware; nothing if there is no
-# such interface.
+# interface_index NAME: print it, and behind it what `ip link add … type` calls its kind (- if it is hardware) and its master, if it has
+# one; nothing if there is no such interface.
 interface_index() {
 	local link
 	if ! link=$("${IN_NETNS[@]}" ip -json -details link show dev "$1" 2>/dev/null); then
@@ -85,7 +85,18 @@ interface_index() {
 		"${IN_NETNS[@]}" ip -json link >/dev/null
 		return 0
 	fi
-	jq --raw-output '.[0] | "\(.ifindex) \(.linkinfo.info_kind // "")"' <<<"$link"
+	jq --raw-output '.[0] | "\(.ifindex) \(.linkinfo.info_kind // "-") \(.master // "")"' <<<"$link"
+}
+
+# vrf_above MASTER: print the index of the VRF that an interface with this master is in, at whatever remove; 0 if it is in none.
+vrf_above() {
+	local found index=0 kind='' master=$1
+	while [[ $master && $kind != vrf ]]; do
+		found=$(interface_index "$master")
+		read -r index kind master <<<"$found" || break
+	done
+	[[ $kind == vrf ]] || index=0
+	printf '%s\n' "$index"
 }
 
 # interface_name INDEX: likewise.
@@ -252,12 +263,12 @@ object_tags() {
 	{ unshare --net bash "$LIBDIR/load.bash" "$OBJECT" '' "${SECTIONS[@]}" 2>/dev/null || true; } | cut -d ' ' -f 1,3
 }
 
-# name_load PROGRAM INDEX: tell this load of the object, in its own .bss, which entry of nt_ifaces is its interface's.
+# name_load PROGRAM INDEX SCOPE: tell this load of the object, in its own .bss, which entry of nt_ifaces is its interface's, and its scope.
 name_load() {
 	local map=ID
 	((DRY_RUN)) || map=$(own_map "$1")
 	# shellcheck disable=SC2046 # bytes are words
-	run bpftool map update id "$map" key hex 00 00 00 00 value hex $(bytes 4 "$2")
+	run bpftool map update id "$map" key hex 00 00 00 00 value hex $(bytes 4 "$2") $(bytes 4 "$3")
 }
 
 # own_map PROGRAM: print the id of its .bss.

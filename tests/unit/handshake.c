@@ -25,7 +25,6 @@ static void the_originators_rst_lies_in_the_first_window(void)
 	for (i = 0; i < N_ISNS; i++) {
 		isn = isns[i];
 		slot.flow.orig_isn = isn;
-		slot.orig_nxt = isn + 1;
 		slot.flow.flags = 0;
 		CHECK_EQUAL(rst(&slot, false, 0, isn, 0), RSTOS0);
 		CHECK_EQUAL(rst(&slot, false, 0, isn + 1, 0), RSTOS0);
@@ -48,7 +47,7 @@ static void the_responders_rst_acknowledges_the_syn_or_what_was_sent_with_it(voi
 		isn = isns[i];
 		for (data = 0; data <= 1400; data += 700) {
 			slot.flow.orig_isn = isn;
-			slot.orig_nxt = isn + 1 + data;
+			slot.flow.syn_len = data;
 			slot.flow.flags = 0;
 			CHECK_EQUAL(rst(&slot, true, TCP_ACK, 0, isn + 1), REJ);
 			CHECK_EQUAL(rst(&slot, true, TCP_ACK, 0, isn + 1 + data), REJ);
@@ -69,7 +68,6 @@ static void once_the_responder_has_answered_its_rst_lies_in_the_first_window(voi
 		isn = isns[i];
 		slot.flow.resp_isn = isn;
 		slot.flow.orig_isn = isn + 12345;
-		slot.orig_nxt = slot.flow.orig_isn + 1;
 		slot.flow.flags = RESP_SEEN | RESP_SYN;
 		CHECK_EQUAL(rst(&slot, true, 0, isn, 0), REJ);
 		CHECK_EQUAL(rst(&slot, true, 0, isn + FIRST_WINDOW, 0), REJ);
