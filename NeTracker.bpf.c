@@ -14,7 +14,7 @@
  * This file is a packet's way, from the end of the file to its beginning. Each subject on it has a room in tracker/, whose head
  * says what it offers and to whom:
  *
- *	parse       from a packet to its TCP segment (segment, tuple)
+ *	parse       from a packet to its TCP segment (segment, tuple, scope)
  *	sets        where connections in motion are, behind one lock a set; the gate
  *	motion      what a segment makes of them: attempt up to the third ACK, closing from there on (flow: what both have)
  *	rest        the way to conn_map and back; socket: what this host's own sockets say of a connection
@@ -108,6 +108,8 @@ __noinline int on_segment(struct __sk_buff *skb, __u32 ip_off, __u32 tcp_off, __
 		make_room_if_full(set, s);
 		if (on_syn(skb, s) && give_up(&scratch->slot))
 			COUNT(replaced);
+		if (scratch->outcome.acts & (ACT_OPENED | ACT_REPLACES))
+			end_predecessor(s);
 		return 0;
 	}
 	if (on_motion(skb, s, false) || !(s->flags & (TCP_FIN | TCP_RST))) {

@@ -81,6 +81,27 @@ struct flow_key {
 	__u16 dport;  /* responder's port */
 };
 
+/*
+ * Key of conn_map: the four-tuple as in a flow_key, and which of those that rest beside each other with the same one. They are of
+ * different scopes: struct conn.
+ */
+struct conn_key {
+	__u8 src[16];
+	__u8 dst[16];
+	__u16 sport;
+	__u16 dport;
+	__u32 twin; /* 0: the only one, mostly */
+};
+
+/* So many connections of one four-tuple may be at rest. */
+#define TWINS 16
+
+/*
+ * The scopes that a connection was seen in, at most, unused places like the first: tracker/scope.h. On its way from one container
+ * to another it passes three.
+ */
+#define SCOPES 4
+
 /* Bits of flow.flags. They change under the lock of the tuple's set; what is in conn_map does not change. */
 enum flow_flag {
 	ORIG_FIN = 1 << 0, /* the originator's FIN was seen; orig_end holds its sequence number */
@@ -114,10 +135,10 @@ struct flow {
 	__u64 syn_retrans : 8; /* SYNs sent again, seen where the first was seen; 255: or more */
 	__u64 iface : 8;       /* index into nt_ifaces of the interface that saw the first SYN; 0: not named */
 	__u64 ack_rtt_ns : 48; /* SYN-ACK -> ACK; 0: not seen */
-	__u64 unused : 16;
-	__u64 first_fin_ns; /* first FIN of either side; 0: none */
-	__u64 last_ns;      /* opening: last SYN or SYN-ACK; young: established; closing: last packet; RST_PENDING: that RST */
-	__u32 orig_end;     /* sequence number of the FIN or RST: (end - isn - 1) bytes were sent, modulo 2^32 */
+	__u64 syn_len : 16;    /* data in the SYN, bytes */
+	__u64 first_fin_ns;    /* first FIN of either side; 0: none */
+	__u64 last_ns;         /* opening: last SYN or SYN-ACK; young: established; closing: last packet; RST_PENDING: that RST */
+	__u32 orig_end;        /* sequence number of the FIN or RST: (end - isn - 1) bytes were sent, modulo 2^32 */
 	__u32 resp_end;
 	__u64 cgroup;  /* cgroup id of this host's own socket; 0: none, forwarded, not known */
 	__u32 uid;     /* its owner, if HAS_OWNER */
@@ -128,17 +149,17 @@ struct flow {
 struct conn {
 	struct flow flow;
 	__u32 place; /* in nt_rest; NO_REST: it has none */
-	__u32 unused;
+	__u8 scope[SCOPES];
 };
 
 #define NO_REST (REST_POOL * POOLS)
 
 /*
- * Value of nt_rest: how long ago a connection at rest was heard of. 48 bytes. A hash can only be walked through in one go, which
+ * Value of nt_rest: how long ago a connection at rest was heard of. 52 bytes. A hash can only be walked through in one go, which
  * takes too long; this array the clock goes through bit by bit.
  */
 struct rest {
-	struct flow_key key;
+	struct conn_key key;
 	__u32 alive_s;     /* when it was last known to be alive, seconds; 0: this place is free */
 	__u32 watch;       /* its place in nt_watch, + 1; 0: it is not watched. The clock alone writes this */
 	__u16 half_closed; /* one side has sent its FIN */
@@ -223,7 +244,7 @@ struct facts {
 /* A connection in motion. 192 bytes, three cache lines. */
 struct slot {
 	struct flow_key key;
-	__u32 orig_nxt; /* sequence number after the SYN and the data in it: the highest that an answer may acknowledge */
+	__u8 scope[SCOPES];
 	struct flow flow;
 	/*
 	 * If known: what its socket said when this host sent the first FIN, or at the end. By the time of the second FIN the socket
@@ -247,8 +268,8 @@ struct pool {
 
 /*
  * Value of syn_map: which connections in motion there are whose tuples' hash chooses this set. A place is free when its tag is 0;
- * else the tag is made of the tuple's hash, and `at` is the index of its slot. There are two connections of one tuple at most: one
- * that is being opened, and one that is established. 64 bytes, a cache line.
+ * else the tag is made of the tuple's hash, and `at` is the index of its slot. There are two connections of one tuple and scope at
+ * most: one that is being opened, and one that is established. 64 bytes, a cache line.
  */
 struct syn_set {
 	struct bpf_spin_lock lock; /* guards all of this, the slots of these places, and what nt_gate and nt_due have of the set */
@@ -257,7 +278,8 @@ struct syn_set {
 	__u64 due_ns;              /* as in nt_due */
 	__u16 tag[SYN_WAYS];
 	__u16 at[SYN_WAYS];
-	__u16 open; /* bit i: place i has a connection that is opening or closing; segments without SYN, FIN, RST are looked at */
+	__u8 open;  /* bit i: place i has a connection that is opening or closing; segments without SYN, FIN, RST are looked at */
+	__u8 twins; /* no connection at rest has a higher conn_key.twin; falls back to 0 when none is at rest */
 	__u16 watch_gate; /* bits of the gate that are open for those that are watched */
 	__u32 watched;    /* of its connections in conn_map */
 };
@@ -370,6 +392,8 @@ struct iface {
 	__u32 owns_qdisc; /* 1: attach made the clsact qdisc, detach may remove it */
 	__u64 netns;      /* inode of the network namespace */
 	__u64 attached_ns;
+	__u32 scope; /* number of its namespace and VRF, from 1 on: tracker/scope.h */
+	__u32 vrf;   /* ifindex of that VRF; 0: none */
 };
 
 /* Key of nt_services. Port 0 of a direction stands for all services that found no place. */

@@ -180,7 +180,7 @@ fill_entries() {
 	local i since
 	for ((i = 2; i < 256; i++)); do
 		since=$((i == 7 ? 1 : 100))
-		printf 'map update pinned %s key %d 0 0 0 value 103 111 110 101 0 0 0 0 0 0 0 0 0 0 0 0 %d 1 0 0 0 0 0 0 1 0 0 0 0 0 0 0 %d 0 0 0 0 0 0 0\n' \
+		printf 'map update pinned %s key %d 0 0 0 value 103 111 110 101 0 0 0 0 0 0 0 0 0 0 0 0 %d 1 0 0 0 0 0 0 1 0 0 0 0 0 0 0 %d 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n' \
 			"$PINS/nt_ifaces" "$i" "$i" "$since"
 	done >"$BATS_TEST_TMPDIR/batch"
 	bpftool batch file "$BATS_TEST_TMPDIR/batch" >/dev/null

@@ -35,7 +35,7 @@ struct config_of_old {
 
 #define PINNED(name, kind, count, key_type, value_type) FLAGGED(name, kind, 0, count, key_type, value_type)
 
-PINNED(conn_map, BPF_MAP_TYPE_HASH, 1024, struct flow_key, struct conn);
+PINNED(conn_map, BPF_MAP_TYPE_HASH, 1024, struct conn_key, struct conn);
 FLAGGED(syn_map, BPF_MAP_TYPE_ARRAY, BPF_F_MMAPABLE, SYN_SETS, __u32, struct syn_set);
 FLAGGED(nt_pool, BPF_MAP_TYPE_ARRAY, BPF_F_MMAPABLE, POOLS, __u32, struct pool);
 PINNED(nt_config, BPF_MAP_TYPE_ARRAY, 1, __u32, struct config);
@@ -47,12 +47,12 @@ PINNED(nt_log_head, BPF_MAP_TYPE_ARRAY, 1, __u32, struct log_head);
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-volatile __u32 iface_id;
+volatile __u32 iface_id, scope_id;
 
 static __always_inline int stand_in(struct __sk_buff *skb)
 {
-	struct service_key service = { .port = iface_id };
-	struct flow_key key = { .sport = VERSION };
+	struct service_key service = { .port = iface_id + scope_id };
+	struct conn_key key = { .sport = VERSION };
 	__u32 zero = 0;
 	struct config *config = bpf_map_lookup_elem(&nt_config, &zero);
 

@@ -268,11 +268,11 @@ interfaces_are() {
 	grouped <"$BATS_TEST_TMPDIR/metrics"
 	assert_equal "by hand" "$(grep -c '^netracker_interface_info.*x' "$BATS_TEST_TMPDIR/metrics")" 256
 
-	# struct iface: name, ifindex, owns_qdisc, netns, attached_ns. Number 1 is the server's.
+	# struct iface: name, ifindex, owns_qdisc, netns, attached_ns, scope, vrf. Number 1 is the server's.
 	printf -v hex '%08x' "$(stat --dereference --format=%i "$NETNS_DIR/client")"
 	netns="${hex:6:2} ${hex:4:2} ${hex:2:2} ${hex:0:2} 0 0 0 0"
 	for i in {2..255}; do
-		printf 'map update pinned %s key hex %02x 0 0 0 value hex %s 3%d 3%d 3%d 0 %02x %02x 0 0 0 0 0 0 %s 0 0 0 0 0 0 0 0\n' "$PINS/nt_ifaces" "$i" \
+		printf 'map update pinned %s key hex %02x 0 0 0 value hex %s 3%d 3%d 3%d 0 %02x %02x 0 0 0 0 0 0 %s 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n' "$PINS/nt_ifaces" "$i" \
 			'5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 78' $(((i + 98) / 100)) $(((i + 98) / 10 % 10)) $(((i + 98) % 10)) $(((i + 98) % 256)) $(((i + 98) / 256)) "$netns"
 	done >"$BATS_TEST_TMPDIR/batch"
 	bpftool batch file "$BATS_TEST_TMPDIR/batch" >/dev/null

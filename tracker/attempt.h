@@ -9,6 +9,7 @@
 #include "../NeTracker.h"
 #include "flow.h"
 #include "maps.h"
+#include "scope.h"
 #include "segment.h"
 #include "tuple.h"
 
@@ -26,7 +27,8 @@ static __always_inline void open_slot_locked(struct slot *slot, const struct seg
 	__builtin_memset(&slot->flow, 0, sizeof(slot->flow));
 	slot->facts.known = false;
 	slot->key = s->key;
-	slot->orig_nxt = s->seq + 1 + s->len;
+	*(__u32 *)slot->scope = scopes_of(s->scope);
+	slot->flow.syn_len = s->len;
 	slot->flow.start_ns = s->now;
 	slot->flow.last_ns = s->now;
 	slot->flow.orig_isn = s->seq;
@@ -45,7 +47,7 @@ static __always_inline void note_time_locked(struct flow *f, __u64 now)
 /* A SYN that its slot knows. A copy of it that another hook sees is not one sent again. */
 static __always_inline void note_syn_again_locked(struct flow *f, const struct segment *s, bool reply)
 {
-	bool seen_here = f->ifindex == s->ifindex && !(f->flags & IS_OUTBOUND) == (s->dir == DIR_IN);
+	bool seen_here = f->ifindex == s->ifindex && f->iface == iface_id && !(f->flags & IS_OUTBOUND) == (s->dir == DIR_IN);
 
 	if (!reply) {
 		if (seen_here && f->syn_retrans < 255)
@@ -83,7 +85,7 @@ static __always_inline bool note_synack_locked(struct slot *slot, const struct s
 		f->flags |= RESP_SYN | ORIG_ACKED;
 		return true;
 	}
-	if (s->ack - f->orig_isn - 1 > slot->orig_nxt - f->orig_isn - 1)
+	if (s->ack - f->orig_isn - 1 > f->syn_len)
 		return false;
 	if (!f->syn_rtt_ns)
 		f->syn_rtt_ns = passed_ns(f->start_ns, s->now);
@@ -164,7 +166,7 @@ static __always_inline enum conn_state judge_rst_locked(const struct slot *slot,
 
 	if (!reply && s->seq - f->orig_isn <= FIRST_WINDOW)
 		state = f->flags & RESP_SEEN ? RSTO : RSTOS0;
-	else if (reply && s->flags & TCP_ACK && s->ack - f->orig_isn - 1 <= slot->orig_nxt - f->orig_isn - 1)
+	else if (reply && s->flags & TCP_ACK && s->ack - f->orig_isn - 1 <= f->syn_len)
 		state = REJ;
 	else if (reply && f->flags & RESP_SEEN && s->seq - f->resp_isn <= FIRST_WINDOW)
 		state = REJ;

@@ -32,6 +32,7 @@ struct owner {
 	__u64 cgroup;
 	__u32 uid;
 	bool known;
+	bool opens; /* that socket is in SYN_SENT: the SYN that it sends is no forgery */
 };
 
 static __always_inline void note_owner(struct flow *f, __u64 cgroup, __u32 uid)
@@ -73,7 +74,7 @@ static __always_inline enum conn_state handshake_state(__u32 flags)
 static __always_inline void note_nothing_more(struct slot *slot)
 {
 	if (!(slot->flow.flags & ORIG_END))
-		slot->flow.orig_end = slot->orig_nxt;
+		slot->flow.orig_end = slot->flow.orig_isn + 1 + slot->flow.syn_len;
 	if (!(slot->flow.flags & RESP_END))
 		slot->flow.resp_end = slot->flow.resp_isn + 1;
 	slot->flow.flags |= ORIG_END | RESP_END;

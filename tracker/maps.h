@@ -13,6 +13,9 @@
 /* Index in nt_ifaces of the interface this load is attached to; attach writes it, each load has its own. 0: not named. */
 volatile __u32 iface_id;
 
+/* Likewise the number of its network namespace and VRF: scope.h. 0: not known. */
+volatile __u32 scope_id;
+
 /*
  * Connections at rest: established, and nobody has begun to close them, or one side has long ago. rest.h alone inserts and deletes,
  * bpftool and the iterators read; an element does not change. Of two that delete it, one has it. Full: the new connection
@@ -22,7 +25,7 @@ struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, MAX_CONNECTIONS);
-	__type(key, struct flow_key);
+	__type(key, struct conn_key);
 	__type(value, struct conn);
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } conn_map SEC(".maps");

@@ -51,6 +51,22 @@ __noinline bool give_up(struct slot *slot)
 	return true;
 }
 
+/* What has come of a segment. */
+enum act {
+	ACT_MINE = 1 << 0, /* it is a connection's in motion */
+	ACT_SYNACK_DISBELIEVED = 1 << 1,
+	ACT_ANSWERED = 1 << 2,    /* a doubtful attempt */
+	ACT_ESTABLISHED = 1 << 3, /* a connection */
+	ACT_ENDED = 1 << 4,       /* a connection, closed by both sides */
+	ACT_RESET = 1 << 5,       /* a connection */
+	ACT_REFUSED = 1 << 6,     /* an attempt */
+	ACT_REFUTED = 1 << 7,     /* a RST that was pending */
+	ACT_UNBELIEVED = 1 << 8,  /* this RST, by an attempt */
+	ACT_DISCARDED = 1 << 9,   /* this RST, by a connection */
+	ACT_REPLACES = 1 << 10,   /* a connection in motion: this one has its tuple now */
+	ACT_OPENED = 1 << 11,     /* a connection by this host's own SYN, on a tuple that had one */
+};
+
 enum syn_outcome {
 	SYN_AGAIN,
 	SYN_NEW,
@@ -60,11 +76,14 @@ enum syn_outcome {
 };
 
 /*
- * Gives a SYN a place in its set, or notes it in the one that it has. doubtful: there is a connection of this tuple at rest. slot:
- * for it, if a place is free. An attempt that has to leave its slot to a newer one is in *out.
+ * Gives a SYN a place in its set, or notes it in the one that it has. doubtful: there is a connection of this tuple at rest.
+ * resting: how many there were in the set when that was looked up; if that is no longer so, the connection may just have gone to
+ * rest. slot: for it, if a place is free. An attempt that has to leave its slot to a newer one is in *out. If this host's own
+ * socket sends the SYN, nothing is doubtful: scratch->outcome says what end_predecessor() has to do then.
  */
 static __always_inline enum syn_outcome take_syn_locked(struct scratch *scratch, const struct parts *parts, const struct segment *s,
-                                                        bool doubtful, const struct owner *owner, __u32 slot, struct slot *out)
+                                                        bool doubtful, __u32 resting, const struct owner *owner, __u32 slot,
+                                                        struct slot *out)
 {
 	enum syn_outcome outcome = SYN_NEW;
 	struct slot *place;
@@ -77,11 +96,22 @@ static __always_inline enum syn_outcome take_syn_locked(struct scratch *scratch,
 			return SYN_AGAIN; /* the SYN of this very connection, late or seen again */
 		doubtful = true;
 	}
+	if (owner->opens) {
+		scratch->outcome.acts = doubtful || parts->set->resting != resting ? ACT_OPENED : 0;
+		scratch->outcome.predecessor = found.connection;
+		scratch->outcome.start_ns = s->now;
+		scratch->outcome.scopes = scopes_of(s->scope);
+		if (found.connection != NO_PLACE && replace_locked(parts, found.connection, s->now))
+			scratch->outcome.acts |= ACT_REPLACES;
+		doubtful = false;
+	}
 	i = found.attempt;
 	if (i != NO_PLACE) {
 		place = slot_at(parts, i);
 		if (found.reply || place->flow.orig_isn == s->seq) {
 			note_syn_again_locked(&place->flow, s, found.reply);
+			if (owner->opens)
+				place->flow.flags &= ~DOUBTFUL;
 			return SYN_AGAIN;
 		}
 		*out = *place;
@@ -112,33 +142,35 @@ static __always_inline enum syn_outcome take_syn_locked(struct scratch *scratch,
 
 /*
  * A SYN without ACK: a new attempt, the old one sent again, seen again on its way through this host, or a SYN that crosses
- * the peer's (RFC 9293, figure 7). On the tuple of a live connection it is doubtful until it is answered.
+ * the peer's (RFC 9293, figure 7). On the tuple of a live connection it is doubtful until it is answered, unless this host's own
+ * socket sends it: then that connection is over, and scratch->outcome says which, for end_predecessor().
  * Returns whether it replaces an older attempt on its tuple, which is to be given up then: scratch->slot.
  */
 __noinline bool on_syn(struct __sk_buff *skb, const struct segment *s)
 {
 	struct scratch *scratch = only_value(&nt_scratch);
-	bool reversed, doubtful = false;
+	bool doubtful = false;
 	enum syn_outcome outcome;
 	struct owner owner = {};
 	struct parts parts;
-	struct conn *c;
-	__u32 slot;
+	__u32 slot, resting, rests;
 
 	if (!s || !scratch)
 		return false;
+	scratch->outcome.acts = 0;
 	if (!find_parts(set_index(s->hash), &parts))
 		return false;
+	resting = *(volatile __u32 *)&parts.set->resting;
 	if (may_rest(parts.set, s->hash)) {
-		c = find_resting(&s->key, &scratch->fresh_key, &reversed);
-		doubtful = c;
-		if (c && !reversed && c->flow.orig_isn == s->seq)
+		rests = find_resting(s, scopes_of(s->scope), parts.set->twins);
+		doubtful = rests;
+		if (rests == RESTS && scratch->fresh.flow.orig_isn == s->seq)
 			return false; /* the SYN of this very connection, late or seen again */
 	}
 	find_owner(skb, s, &owner);
 	slot = take_slot(parts.pool);
 	bpf_spin_lock(&parts.set->lock);
-	outcome = take_syn_locked(scratch, &parts, s, doubtful, &owner, slot, &scratch->slot);
+	outcome = take_syn_locked(scratch, &parts, s, doubtful, resting, &owner, slot, &scratch->slot);
 	bpf_spin_unlock(&parts.set->lock);
 	if (outcome != SYN_NEW && slot != NO_SLOT)
 		give_slot(parts.pool, slot);
@@ -150,21 +182,6 @@ __noinline bool on_syn(struct __sk_buff *skb, const struct segment *s)
 		COUNT(syn_evicted);
 	return outcome == SYN_REPLACED;
 }
-
-/* What has come of a segment. */
-enum act {
-	ACT_MINE = 1 << 0, /* it is a connection's in motion */
-	ACT_SYNACK_DISBELIEVED = 1 << 1,
-	ACT_ANSWERED = 1 << 2,    /* a doubtful attempt */
-	ACT_ESTABLISHED = 1 << 3, /* a connection */
-	ACT_ENDED = 1 << 4,       /* a connection, closed by both sides */
-	ACT_RESET = 1 << 5,       /* a connection */
-	ACT_REFUSED = 1 << 6,     /* an attempt */
-	ACT_REFUTED = 1 << 7,     /* a RST that was pending */
-	ACT_UNBELIEVED = 1 << 8,  /* this RST, by an attempt */
-	ACT_DISCARDED = 1 << 9,   /* this RST, by a connection */
-	ACT_REPLACES = 1 << 10,   /* a connection in motion: this one has its tuple now */
-};
 
 /* Notes a segment of an attempt in place i. */
 static __always_inline __u32 note_attempt_locked(const struct parts *parts, __u32 i, const struct segment *s, bool reply,
@@ -262,17 +279,32 @@ static __always_inline bool wants_socket(const struct slot *slot, const struct s
 	return !slot->facts.known || s->now - slot->flow.first_fin_ns > FACTS_GROW_NS;
 }
 
-/* A place with this tag, of an established connection if there is one; NO_PLACE. Without the lock, so it is a guess. */
-static __always_inline __u32 guess_place(struct scratch *scratch, const struct parts *parts, __u16 tag)
+/*
+ * A place with the segment's tag, rather of its scope, and rather of an established connection; NO_PLACE. Without the lock, so it
+ * is a guess.
+ */
+static __always_inline __u32 guess_place(struct scratch *scratch, const struct parts *parts, const struct segment *s)
 {
-	volatile __u32 *place = &scratch->index;
+	volatile __u32 *place = &scratch->index, *best = &scratch->connection_at;
+	__u16 tag = tag_of(s->hash);
 	__u32 i;
 
 	*place = NO_PLACE;
+	*best = 0;
 	NOT_UNROLLED
-	for (i = 0; i < SYN_WAYS; i++)
-		if (parts->set->tag[i] == tag && (*place == NO_PLACE || slot_at(parts, i)->flow.flags & ESTABLISHED))
+	for (i = 0; i < SYN_WAYS; i++) {
+		const struct slot *slot;
+		__u32 fits;
+
+		if (parts->set->tag[i] != tag)
+			continue;
+		slot = slot_at(parts, i);
+		fits = 1 + 2 * meet(scopes_in(slot->scope), scopes_of(s->scope)) + !!(slot->flow.flags & ESTABLISHED);
+		if (fits > *best) {
+			*best = fits;
 			*place = i;
+		}
+	}
 	return *place;
 }
 
@@ -299,7 +331,7 @@ __noinline bool on_motion(struct __sk_buff *skb, const struct segment *s, bool a
 	outcome->acts = 0;
 	if (!find_parts(set_index(s->hash), &parts))
 		return false;
-	at = guess_place(scratch, &parts, tag_of(s->hash));
+	at = guess_place(scratch, &parts, s);
 	if (at == NO_PLACE)
 		return false;
 	slot = slot_at(&parts, at);
@@ -341,25 +373,25 @@ __noinline bool on_motion(struct __sk_buff *skb, const struct segment *s, bool a
 	outcome->place = bounded(at, SYN_WAYS);
 	outcome->flags = slot_at(&parts, at)->flow.flags;
 	outcome->start_ns = slot_at(&parts, at)->flow.start_ns;
+	outcome->scopes = scopes_in(slot_at(&parts, at)->scope);
 	bpf_spin_unlock(&parts.set->lock);
 	return outcome->acts & ACT_MINE;
 }
 
 /*
- * A SYN on a live connection's tuple was answered: it was no forgery, the old connection has been over since that SYN. It is in
- * motion, in the place outcome->predecessor and ours with ACT_REPLACES; or at rest. Returns 0.
+ * A SYN on a live connection's tuple was answered, or this host's own socket sent it: it was no forgery, the old connection has
+ * been over since that SYN. It is in motion, in the place outcome->predecessor and ours with ACT_REPLACES; or at rest. Returns 0.
  */
 __noinline int end_predecessor(const struct segment *s)
 {
 	struct scratch *scratch = only_value(&nt_scratch);
 	struct parts parts;
-	bool reversed;
 
 	if (!s || !scratch || !find_parts(set_index(s->hash), &parts))
 		return 0;
 	if (scratch->outcome.acts & ACT_REPLACES)
 		end_replaced(&parts, bounded(scratch->outcome.predecessor, SYN_WAYS));
-	else if (may_rest(parts.set, s->hash) && find_resting(&s->key, &scratch->fresh_key, &reversed) &&
+	else if (may_rest(parts.set, s->hash) && find_resting(s, scratch->outcome.scopes, parts.set->twins) &&
 	         end_resting(scratch, parts.set, scratch->outcome.start_ns))
 		COUNT(replaced);
 	return 0;

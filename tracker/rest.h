@@ -10,20 +10,36 @@
 #ifndef NETRACKER_REST_H
 #define NETRACKER_REST_H
 
+#include <stddef.h>
+
 #include "clock.h"
 #include "closing.h"
 #include "flow.h"
 #include "maps.h"
 #include "report.h"
+#include "scope.h"
 #include "scratch.h"
 #include "segment.h"
 #include "sets.h"
 #include "socket.h"
 #include "tuple.h"
+#include "verifier.h"
 
 /* What map updates fail with, negated: include/uapi/asm-generic/errno-base.h. */
 #define E2BIG 7
 #define EEXIST 17
+
+/* The four-tuple in a key of conn_map, which begins with it. */
+static __always_inline struct flow_key *tuple_of(struct conn_key *key)
+{
+	_Static_assert(offsetof(struct conn_key, twin) == sizeof(struct flow_key), "the rest of the key is the four-tuple");
+	return (struct flow_key *)key;
+}
+
+static __always_inline bool same_conn_key(const struct conn_key *a, const struct conn_key *b)
+{
+	return a->twin == b->twin && same_key((const struct flow_key *)a, (const struct flow_key *)b);
+}
 
 /* Reports the connection of a slot that is nobody else's any more. */
 static __always_inline void report_slot(const struct slot *slot, enum conn_state state, __u64 end_ns)
@@ -99,14 +115,14 @@ __noinline __u32 take_rest(__u32 first)
 }
 
 /* Gives back the place in nt_rest of the connection with this key, if it has one. Returns 0. */
-__noinline int give_rest(__u32 place, const struct flow_key *key)
+__noinline int give_rest(__u32 place, const struct conn_key *key)
 {
 	struct rest *rest = bpf_map_lookup_elem(&nt_rest, &place);
 	__u32 part = bounded(place, POOLS);
 	struct place_pool *pool;
 	__u64 at;
 
-	if (!rest || !key || !rest->alive_s || !same_key(&rest->key, key))
+	if (!rest || !key || !rest->alive_s || !same_conn_key(&rest->key, key))
 		return 0;
 	pool = bpf_map_lookup_elem(&nt_places, &part);
 	if (!pool)
@@ -150,7 +166,7 @@ static __always_inline void report_resting(struct scratch *scratch, __u64 end_ns
 	enum conn_state state = end_unclosed(&scratch->slot.flow, &end_ns);
 
 	scratch->slot.facts.known = false;
-	report(&scratch->fresh_key, &scratch->slot.flow, &scratch->slot.facts, state, end_ns);
+	report(tuple_of(&scratch->fresh_key), &scratch->slot.flow, &scratch->slot.facts, state, end_ns);
 }
 
 /* Ends a connection at rest whose key is scratch->fresh_key. Returns whether there was one. */
@@ -186,7 +202,7 @@ __noinline bool end_silent(__u32 place, __u32 alive_s)
 	if (!rest || !scratch || !alive_s || rest->alive_s != alive_s)
 		return false;
 	scratch->fresh_key = rest->key;
-	set = set_of(hash_key(&scratch->fresh_key));
+	set = set_of(hash_key(tuple_of(&scratch->fresh_key)));
 	c = bpf_map_lookup_elem(&conn_map, &scratch->fresh_key);
 	if (!set || !c || c->place != place)
 		return false;
@@ -253,14 +269,50 @@ static __always_inline bool begin_rest_locked(struct scratch *scratch, const str
 
 	if (!parts->set->tag[bounded(i, SYN_WAYS)] || !goes_to_rest(&slot->flow))
 		return false;
-	scratch->fresh_key = slot->key;
+	*tuple_of(&scratch->fresh_key) = slot->key;
 	scratch->fresh.flow = slot->flow;
+	*(__u32 *)scratch->fresh.scope = scopes_in(slot->scope);
 	slot->flow.flags |= MOVING;
 	note_rest_locked(parts->set, hash_key(&slot->key));
 	return true;
 }
 
-/* Puts the copy in scratch into conn_map, in place of who was there before it. Returns 0, or why not. */
+/*
+ * Puts the copy in scratch into conn_map. If its key is there already, that is a connection before it, which is over then, or another
+ * scope's, beside which it stays. rest: its place in nt_rest. Returns what the kernel does; its key is scratch->fresh_key.
+ */
+static __always_inline long insert_resting(struct scratch *scratch, struct syn_set *set, struct rest *rest)
+{
+	long err = -EEXIST;
+	__u32 twin;
+
+	NOT_UNROLLED
+	for (twin = 0; twin < TWINS; twin++) {
+		const struct conn *c;
+
+		if (twin > set->twins) {
+			bpf_spin_lock(&set->lock);
+			if (twin > set->twins)
+				set->twins = twin;
+			bpf_spin_unlock(&set->lock);
+		}
+		scratch->fresh_key.twin = twin;
+		if (rest)
+			rest->key = scratch->fresh_key;
+		err = bpf_map_update_elem(&conn_map, &scratch->fresh_key, &scratch->fresh, BPF_NOEXIST);
+		if (err != -EEXIST)
+			break;
+		c = bpf_map_lookup_elem(&conn_map, &scratch->fresh_key);
+		if (!c || !meet(scopes_in(c->scope), scopes_in(scratch->fresh.scope)))
+			continue;
+		if (end_resting(scratch, set, scratch->fresh.flow.start_ns))
+			COUNT(replaced);
+		return bpf_map_update_elem(&conn_map, &scratch->fresh_key, &scratch->fresh, BPF_NOEXIST);
+	}
+	return twin < TWINS ? err : -E2BIG;
+}
+
+/* Has the connection in scratch come to rest, with a place in nt_rest. Returns 0, or why it has not. */
 static __always_inline long put_resting(struct scratch *scratch, struct syn_set *set, __u32 index, __u64 now)
 {
 	__u32 place = take_rest(index / (SYN_SETS / POOLS));
@@ -268,17 +320,14 @@ static __always_inline long put_resting(struct scratch *scratch, struct syn_set 
 	long err;
 
 	scratch->fresh.place = place;
+	scratch->fresh_key.twin = 0;
 	if (rest) {
 		rest->key = scratch->fresh_key;
 		rest->half_closed = scratch->fresh.flow.flags & BOTH_FINS;
 		rest->unasked = false;
 		rest->alive_s = now / NSEC_PER_SEC;
 	}
-	err = bpf_map_update_elem(&conn_map, &scratch->fresh_key, &scratch->fresh, BPF_NOEXIST);
-	if (err == -EEXIST && end_resting(scratch, set, scratch->fresh.flow.start_ns)) {
-		COUNT(replaced);
-		err = bpf_map_update_elem(&conn_map, &scratch->fresh_key, &scratch->fresh, BPF_NOEXIST);
-	}
+	err = insert_resting(scratch, set, rest);
 	if (err)
 		give_rest(place, &scratch->fresh_key);
 	return err;
@@ -298,7 +347,7 @@ static __always_inline void stay(struct scratch *scratch, const struct parts *pa
 {
 	/* Who has taken it out of there meanwhile has ended it. */
 	bool gone = rested && !take_same(scratch), ended = false, replaced;
-	__u64 hash = hash_key(&scratch->fresh_key), close_timeout = close_timeout_ns();
+	__u64 hash = hash_key(tuple_of(&scratch->fresh_key)), close_timeout = close_timeout_ns();
 	struct slot *slot;
 
 	if (rested && !gone)
@@ -376,22 +425,41 @@ __noinline int lay_to_rest(__u32 index, __u32 i, __u64 now)
 	return 0;
 }
 
-/*
- * Looks the tuple up in both orientations; first in the one in which the responder has the smaller port, as it mostly has.
- * *key: as it is stored. *reversed: the tuple was turned round for that.
- */
-static __always_inline struct conn *find_resting(const struct flow_key *tuple, struct flow_key *key, bool *reversed)
-{
-	struct conn *c;
+/* What find_resting() has found. */
+enum rests {
+	RESTS = 1 << 0,
+	RESTS_REVERSED = 1 << 1, /* its responder sends the segment */
+};
 
-	*reversed = tuple->sport < tuple->dport;
-	put_key(key, tuple, *reversed);
-	c = bpf_map_lookup_elem(&conn_map, key);
-	if (c)
-		return c;
-	*reversed = !*reversed;
-	put_key(key, tuple, *reversed);
-	return bpf_map_lookup_elem(&conn_map, key);
+/*
+ * Finds the connection at rest that a segment belongs to, as far as one of these scopes has seen it, or its SYN. Looks the tuple up
+ * in both orientations; first in the one in which the responder has the smaller port, as it mostly has. twins: the set's. Returns
+ * enum rests; 0: there is none. It is in scratch->fresh then, and its key in scratch->fresh_key.
+ */
+__noinline __u32 find_resting(const struct segment *s, __u32 scopes, __u32 twins)
+{
+	struct scratch *scratch = only_value(&nt_scratch);
+	__u32 i;
+
+	if (!s || !scratch)
+		return 0;
+	NOT_UNROLLED
+	for (i = 0; i < 2 * TWINS; i++) {
+		bool reversed = (i & 1) != (s->key.sport < s->key.dport);
+		const struct conn *c;
+
+		if (i / 2 > twins)
+			break;
+		put_key(tuple_of(&scratch->fresh_key), &s->key, reversed);
+		scratch->fresh_key.twin = i / 2;
+		c = bpf_map_lookup_elem(&conn_map, &scratch->fresh_key);
+		if (!c)
+			continue;
+		scratch->fresh = *c;
+		if (meet(scopes_in(scratch->fresh.scope), scopes) || names(s, &scratch->fresh.flow, reversed))
+			return reversed ? RESTS | RESTS_REVERSED : RESTS;
+	}
+	return 0;
 }
 
 /*
@@ -447,7 +515,8 @@ static __always_inline __u32 take_place_locked(struct scratch *scratch, const st
 		parts->set->at[i] = slot;
 	}
 	place = slot_at(parts, i);
-	place->key = scratch->fresh_key;
+	place->key = *tuple_of(&scratch->fresh_key);
+	*(__u32 *)place->scope = scopes_in(scratch->fresh.scope);
 	place->flow = scratch->fresh.flow;
 	place->flow.flags |= MOVING;
 	place->facts.known = false;
@@ -506,8 +575,7 @@ static __always_inline void arrive(const struct parts *parts, __u32 i, const str
 __noinline int wake(struct __sk_buff *skb, const struct segment *s)
 {
 	struct scratch *scratch = only_value(&nt_scratch);
-	bool reversed, rested, evicts = false;
-	const struct conn *c;
+	bool rested, evicts = false;
 	struct parts parts;
 	struct places found;
 	__u32 slot, i;
@@ -516,10 +584,8 @@ __noinline int wake(struct __sk_buff *skb, const struct segment *s)
 		return NOT_AT_REST;
 	if (!find_parts(set_index(s->hash), &parts) || !may_rest(parts.set, s->hash))
 		return NOT_AT_REST;
-	c = find_resting(&s->key, &scratch->fresh_key, &reversed);
-	if (!c)
+	if (!find_resting(s, scopes_of(s->scope), parts.set->twins))
 		return NOT_AT_REST;
-	scratch->fresh = *c;
 	if (s->flags & TCP_RST) {
 		if (!ask_socket(skb, s, &scratch->facts))
 			scratch->facts.known = false;

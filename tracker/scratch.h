@@ -18,6 +18,7 @@ struct outcome {
 	__u32 flags;       /* of the flow, with this segment */
 	__u32 state;       /* of an attempt that was refused */
 	__u64 start_ns;    /* of the flow */
+	__u32 scopes;      /* of the connection */
 	bool reply;        /* the responder sends this segment */
 	bool asked;        /* a socket was */
 };
@@ -31,7 +32,7 @@ struct scratch {
 	struct where where;        /* of a packet on the slow path */
 	struct segment segment;    /* the one at work */
 	struct slot slot;          /* a connection taken out of its slot */
-	struct flow_key fresh_key; /* a connection on its way to conn_map or from there */
+	struct conn_key fresh_key; /* a connection on its way to conn_map or from there */
 	struct conn fresh;
 	struct facts facts;     /* what the socket of this segment says */
 	struct service service; /* stays zero: what a new entry of nt_services starts with */

@@ -10,6 +10,7 @@
 #define NETRACKER_SETS_H
 
 #include "maps.h"
+#include "scope.h"
 #include "scratch.h"
 #include "segment.h"
 #include "tuple.h"
@@ -213,8 +214,10 @@ static __always_inline void note_rest_locked(struct syn_set *set, __u64 hash)
 /* One less. */
 static __always_inline void note_leave_locked(struct syn_set *set)
 {
-	if (set->resting && !--set->resting)
+	if (set->resting && !--set->resting) {
 		set->filter = 0;
+		set->twins = 0;
+	}
 }
 
 /* Where a connection was found. NO_PLACE: nowhere. */
@@ -225,7 +228,21 @@ struct places {
 	bool from_resp;   /* the responder of the connection */
 };
 
-/* Finds what there is of the segment's tuple in its set, except what has ended or will as soon as it has moved. */
+/*
+ * Is the segment, which has the tuple of the connection in this slot, one of that connection's? One that has its number is,
+ * wherever it was seen: then others from there are, too.
+ */
+static __always_inline bool is_of_locked(struct slot *slot, const struct segment *s, bool reply)
+{
+	if (meet(scopes_in(slot->scope), scopes_of(s->scope)))
+		return true;
+	if (!names(s, &slot->flow, reply))
+		return false;
+	add_scope(slot->scope, s->scope);
+	return true;
+}
+
+/* Finds what there is of the segment's connection in its set, except what has ended or will as soon as it has moved. */
 static __always_inline void find_locked(struct scratch *scratch, const struct parts *parts, const struct segment *s,
                                         struct places *found)
 {
@@ -237,7 +254,7 @@ static __always_inline void find_locked(struct scratch *scratch, const struct pa
 	*connection = NO_PLACE;
 	NOT_UNROLLED
 	for (i = 0; i < SYN_WAYS; i++) {
-		const struct slot *slot;
+		struct slot *slot;
 		__u32 at = i;
 
 		if (parts->set->tag[i] != tag)
@@ -251,6 +268,8 @@ static __always_inline void find_locked(struct scratch *scratch, const struct pa
 				continue;
 			at |= SYN_WAYS;
 		}
+		if (!is_of_locked(slot, s, at & SYN_WAYS))
+			continue;
 		if (slot->flow.flags & ESTABLISHED)
 			*connection = at;
 		else

@@ -73,7 +73,7 @@ static __always_inline void end_watch(struct silence *silence, struct rest *rest
 }
 
 /* Asks whether there is a socket for this connection, which has that place in nt_rest. Returns whether there was room to. */
-static __always_inline bool ask_for(struct silence *silence, const struct rest *rest, __u32 place, const struct flow *f,
+static __always_inline bool ask_for(struct silence *silence, struct rest *rest, __u32 place, const struct flow *f,
                                     __u32 now_s)
 {
 	__u32 i;
@@ -84,7 +84,7 @@ static __always_inline bool ask_for(struct silence *silence, const struct rest *
 
 		if ((question->state & ASK_MASK) != ASK_NOBODY)
 			continue;
-		put_key(&question->key, &rest->key, f->flags & IS_OUTBOUND);
+		put_key(&question->key, tuple_of(&rest->key), f->flags & IS_OUTBOUND);
 		question->place = place;
 		question->alive_s = rest->alive_s;
 		question->asked_s = now_s;
@@ -175,7 +175,7 @@ __noinline bool look_at(__u32 place, __u64 now_s, __u64 limit_s)
 	if (!rest || !silence || !scratch)
 		return false;
 	scratch->fresh_key = rest->key;
-	hash = hash_key(&scratch->fresh_key);
+	hash = hash_key(tuple_of(&scratch->fresh_key));
 	if (rest->watch)
 		return look_at_watched(silence, rest, place, hash, now_s, limit_s);
 	c = bpf_map_lookup_elem(&conn_map, &scratch->fresh_key);

@@ -202,7 +202,7 @@ static long flush_set(void *map __unused, const __u32 *index, struct syn_set *se
 	return is_flushed_enough(scratch);
 }
 
-static long flush_connection(void *map __unused, const struct flow_key *key, struct conn *c __unused, void *context __unused)
+static long flush_connection(void *map __unused, const struct conn_key *key, struct conn *c __unused, void *context __unused)
 {
 	struct scratch *scratch = only_value(&nt_scratch);
 	struct syn_set *set;
@@ -210,7 +210,7 @@ static long flush_connection(void *map __unused, const struct flow_key *key, str
 	if (!scratch)
 		return 1;
 	scratch->fresh_key = *key;
-	set = set_of(hash_key(&scratch->fresh_key));
+	set = set_of(hash_key(tuple_of(&scratch->fresh_key)));
 	if (set)
 		end_resting(scratch, set, bpf_ktime_get_boot_ns());
 	scratch->flushed++;

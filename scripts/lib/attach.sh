@@ -7,6 +7,7 @@ IFACES=() # the own names of the interfaces to attach to
 
 # What attach has to know of each of them to take its changes back.
 declare -A IFINDEX=()   # its number
+declare -A VRF=()       # that of the VRF that it is in, 0 if it is in none
 declare -A QDISC=()     # clsact, if it was there before
 declare -A FILTERS=()   # all filters that were there before, as `filters` prints them
 declare -A BEFORE=()    # our filters that were there before, as our_filters prints them
@@ -55,14 +56,15 @@ cmd_attach() {
 # check_interface NAME: there is such an interface, and there is a place for our filters. It goes to IFACES by its own name, if it is not there.
 # A notice where the filters will see less than one thinks.
 check_interface() {
-	local found index kind name
+	local found index kind master name
 	found=$(find_interface "$1")
 	[[ $found ]] || die_of_interface "$1" "$EXIT_FAILED" 'no such interface' "'ip link' lists them"
-	read -r index kind name <<<"$found"
+	read -r index kind master name <<<"$found"
 	[[ ! ${IFINDEX[$name]-} ]] || return 0
 	set -- "$name"
 	IFACES+=("$1")
 	IFINDEX[$1]=$index
+	VRF[$1]=$(vrf_above "$master")
 	QDISC[$1]=$(qdisc "$1")
 	[[ ${QDISC[$1]} != ingress ]] ||
 		die "$EXIT_FAILED" "$1: somebody's ingress qdisc is in the place of clsact; 'tc qdisc show dev $(quoted "$1")' shows it, its owner has to give way"
@@ -75,7 +77,7 @@ check_interface() {
 
 # attach_interface DEV
 attach_interface() {
-	local dev=$1 hook index owns since entry keep known
+	local dev=$1 hook index owns since entry keep known scope
 	if [[ ! ${QDISC[$dev]} ]]; then
 		NEW_QDISC[$dev]=1
 		run "${IN_NETNS[@]}" tc qdisc add dev "$dev" clsact
@@ -85,6 +87,7 @@ attach_interface() {
 	read -r index _ owns _ since _ <<<"$entry" || true
 	[[ $entry ]] || index=$(free_entry "$known" "$WAS_ATTACHED")
 	[[ $index ]] || die "$EXIT_FAILED" "$dev: the table of interfaces is full; detach one of them"
+	scope=$(find_scope "$NETNS" "${VRF[$dev]}")
 	[[ ${BEFORE[$dev]} ]] || since=$(now_ns) owns=0
 	for hook in "${HOOKS[@]}"; do
 		keep=$(up_to_date_filter "$dev" "$hook")
@@ -96,9 +99,10 @@ attach_interface() {
 		# The maps are there at the latest with the first filter.
 		if [[ $hook == "${HOOKS[0]}" ]]; then
 			[[ $entry ]] || NEW_ENTRY[$dev]=$index
-			write_entry "$index" "$dev" "${IFINDEX[$dev]}" "${NEW_QDISC[$dev]:-${owns:-0}}" "$NETNS" "${since:-$(now_ns)}"
+			write_entry "$index" "$dev" "${IFINDEX[$dev]}" "${NEW_QDISC[$dev]:-${owns:-0}}" "$NETNS" "${since:-$(now_ns)}" \
+				"$scope" "${VRF[$dev]}"
 		fi
-		name_load "${keep##* }" "$index"
+		name_load "${keep##* }" "$index" "$scope"
 		mapfile -t -O "${#SUPERSEDED[@]}" SUPERSEDED < <(
 			awk -v dev="$dev" -v hook="$hook" -v keep="$keep" '$1 == hook && $1 " " $2 " " $3 " " $4 != keep { print dev, $1, $2, $3 }' \
 				<<<"${BEFORE[$dev]}"

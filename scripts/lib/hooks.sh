@@ -81,8 +81,8 @@ is_alternative_name() {
 	[[ $1 =~ ^[^/[:space:]]{1,127}$ && $1 != . && $1 != .. ]]
 }
 
-# find_interface NAME: print INDEX KIND NAME of the interface that has this name or has it beside its own; nothing if there is none. KIND is
-# what `ip link add … type` calls it, - if it is hardware.
+# find_interface NAME: print INDEX KIND MASTER NAME of the interface that has this name or has it beside its own; nothing if there is none.
+# KIND is what `ip link add … type` calls it, - if it is hardware; MASTER the interface that it belongs to, - if there is none.
 find_interface() {
 	local link
 	if ! link=$("${IN_NETNS[@]}" ip -json -details link show dev "$1" 2>/dev/null); then
@@ -93,11 +93,22 @@ find_interface() {
 	awk -f "$LIBDIR/links.awk" <<<"$link"
 }
 
+# vrf_above MASTER: print the index of the VRF that an interface with this master is in, at whatever remove; 0 if it is in none.
+vrf_above() {
+	local found index=0 kind='' master=$1
+	while [[ $master != - && $kind != vrf ]]; do
+		found=$(find_interface "$master")
+		read -r index kind master _ <<<"$found" || break
+	done
+	[[ $kind == vrf ]] || index=0
+	printf '%s\n' "$index"
+}
+
 # interface_name INDEX: print it; nothing if there is no such interface.
 interface_name() {
 	local links index name
 	links=$("${IN_NETNS[@]}" ip -json link)
-	while read -r index _ name; do
+	while read -r index _ _ name; do
 		[[ $index != "$1" ]] || printf '%s\n' "$name"
 	done < <(awk -f "$LIBDIR/links.awk" <<<"$links")
 }
@@ -261,12 +272,12 @@ object_tags() {
 	{ unshare --net bash "$LIBDIR/load.bash" "$OBJECT" '' "${SECTIONS[@]}" 2>/dev/null || true; } | cut -d ' ' -f 1,3
 }
 
-# name_load PROGRAM INDEX: tell this load of the object, in its own .bss, which entry of nt_ifaces is its interface's.
+# name_load PROGRAM INDEX SCOPE: tell this load of the object, in its own .bss, which entry of nt_ifaces is its interface's, and its scope.
 name_load() {
 	local map=ID
 	((DRY_RUN)) || map=$(own_map "$1")
 	# shellcheck disable=SC2046 # bytes are words
-	run bpftool map update id "$map" key hex 00 00 00 00 value hex $(bytes 4 "$2")
+	run bpftool map update id "$map" key hex 00 00 00 00 value hex $(bytes 4 "$2") $(bytes 4 "$3")
 }
 
 # own_map PROGRAM: print the id of its .bss.

@@ -230,19 +230,43 @@ free_entry() {
 	TRACKED=$2 awk -v max="$MAX_IFACES" -f "$LIBDIR/free_entry.awk" <<<"$1"
 }
 
-# write_entry INDEX NAME IFINDEX OWNS_QDISC NETNS ATTACHED_NS
+# scopes: print a line each, of entries that are no longer in use as well: INDEX IFINDEX SCOPE NETNS VRF.
+scopes() {
+	is_pinned nt_ifaces || return 0
+	dump nt_ifaces | jq --raw-output '.[].formatted | select(.value.scope != 0) | "\(.key) \(.value | "\(.ifindex) \(.scope) \(.netns) \(.vrf)")"'
+}
+
+# find_scope NETNS VRF: print the scope of this namespace and VRF. If it has none yet, the lowest that nobody has or had; else the lowest
+# that nobody has, of which there is one, as there are as many as entries.
+find_scope() {
+	scopes | awk -v netns="$1" -v vrf="$2" -v max="$((MAX_IFACES - 1))" '
+		{ known[$3] }
+		$2 { taken[$3] }
+		$4 == netns && $5 == vrf { scope = $3 }
+		END {
+			for (i = 1; i <= max && !scope; i++) if (!(i in known)) scope = i
+			for (i = 1; i <= max && !scope; i++) if (!(i in taken)) scope = i
+			print scope
+		}'
+}
+
+# write_entry INDEX NAME IFINDEX OWNS_QDISC NETNS ATTACHED_NS SCOPE VRF
 write_entry() {
 	local name i
 	name=$(printf %s "$2" | od -An -v -tx1)
 	for ((i = ${#2}; i < IFACE_NAME_LEN; i++)); do
 		name+=' 00'
 	done
-	update "$PINS/nt_ifaces" "$(bytes 4 "$1")" "$name $(bytes 4 "$3") $(bytes 4 "$4") $(bytes 8 "$5") $(bytes 8 "$6")"
+	update "$PINS/nt_ifaces" "$(bytes 4 "$1")" "$name $(bytes 4 "$3") $(bytes 4 "$4") $(bytes 8 "$5") $(bytes 8 "$6") $(bytes 4 "$7") $(bytes 4 "$8")"
 }
 
-# clear_entry INDEX NAME. The name stays: connections that live on have their record under it.
+# clear_entry INDEX NAME. The name stays: connections that live on have their record under it. So does the scope: if the interface comes
+# back, they are its.
 clear_entry() {
-	write_entry "$1" "$2" 0 0 0 0
+	local scope netns vrf known
+	known=$(scopes)
+	read -r scope netns vrf < <(awk -v index_="$1" '$1 == index_ { print $3, $4, $5 }' <<<"$known") || true
+	write_entry "$1" "$2" 0 0 "${netns:-0}" 0 "${scope:-0}" "${vrf:-0}"
 }
 
 #

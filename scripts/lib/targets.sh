@@ -25,7 +25,7 @@ die_of_interface() {
 find_target() {
 	local ifindex='' name=$1 interface entry owns since found=
 	interface=$(find_interface "$1")
-	[[ ! $interface ]] || read -r ifindex _ name <<<"$interface"
+	[[ ! $interface ]] || read -r ifindex _ _ name <<<"$interface"
 	entry=$(find_entry "$(interfaces)" "$NETNS" "${ifindex:-0}" "$name")
 	[[ ! $ifindex ]] || found=$(filters "$name")
 	if [[ ! $entry && $found != *' ours '* && $found != *' stray '* ]]; then

@@ -51,6 +51,10 @@ holds() {
 	holds connection
 }
 
+@test "scopes: whose four-tuple it is, and which connection passes several" {
+	holds scope
+}
+
 @test "records: bytes beyond 2^32, buckets, services when there are too many, the length of a line" {
 	holds report
 }

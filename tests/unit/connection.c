@@ -285,8 +285,7 @@ static void the_other_ends_socket_says_nothing_of_this_one(void)
 
 static void a_connection_is_found_whichever_side_has_the_smaller_port(void)
 {
-	struct flow_key key;
-	bool reversed;
+	struct segment s = {};
 	int i;
 
 	for (i = 0; i < 2; i++) {
@@ -294,11 +293,13 @@ static void a_connection_is_found_whichever_side_has_the_smaller_port(void)
 
 		host_reset();
 		t = rest_talk(i ? tuple4(80, 40000) : tuple4(40000, 80), 1, 1);
-		CHECK(find_resting(&t.key, &key, &reversed) && !reversed && same_key(&key, &t.key));
-		put_key(&key, &t.key, true);
-		CHECK(find_resting(&key, &(struct flow_key){}, &reversed) && reversed);
-		t.key.sport++;
-		CHECK(!find_resting(&t.key, &key, &reversed));
+		s.key = t.key;
+		CHECK_EQUAL(find_resting(&s, 0, 0), RESTS);
+		CHECK(same_key(tuple_of(&scratch_here()->fresh_key), &t.key));
+		put_key(&s.key, &t.key, true);
+		CHECK_EQUAL(find_resting(&s, 0, 0), RESTS | RESTS_REVERSED);
+		s.key.sport++;
+		CHECK_EQUAL(find_resting(&s, 0, 0), 0);
 	}
 }
 

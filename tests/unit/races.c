@@ -118,6 +118,14 @@ static void another_connection_the_other_way(void)
 	another_connection();
 }
 
+/* This host, which was called, calls from the port that was called, and nobody answers. */
+static void own_syn(void)
+{
+	give_socket(BPF_TCP_SYN_SENT);
+	send_at(&other, RESP, TCP_SYN, 0, 0, 0);
+	host.sender = host.receiver = NULL;
+}
+
 static void clock_goes_off(void)
 {
 	if (!host.timer_due)
@@ -375,6 +383,39 @@ static void who_loses_its_tuple_on_its_way_ends_once_and_the_other_one_lives(voi
 	AT_EACH_STEP(YOUNG, lays_to_rest, another_connection_the_other_way, has_given_way);
 	AT_EACH_STEP(AT_REST, orig_fin, another_connection_the_other_way, has_given_way);
 	AT_EACH_STEP(HALF_CLOSED, orig_ack, another_connection_the_other_way, has_given_way);
+}
+
+/* The connection has ended, once; the attempt on its tuple is no forgery, and comes to nothing. */
+static void ends_at_the_syn(void)
+{
+	CHECK_EQUAL(live_connections(), 0);
+	CHECK_EQUAL(counted_ends(), 1);
+	CHECK_EQUAL(live_attempts(), 1);
+	pass((HANDSHAKE_TIMEOUT_S + 1) * HOST_S);
+	CHECK_EQUAL(counted(ended[S0]), 1);
+	CHECK_EQUAL(counted_ends(), 2);
+	CHECK_EQUAL(counted(syn_disbelieved), 0);
+}
+
+/* A FIN of it came a moment behind that SYN: then it may have ended by its own time. */
+static void ends_beside_the_attempt(void)
+{
+	CHECK_EQUAL(live_attempts(), 1);
+	pass((HANDSHAKE_TIMEOUT_S + 1) * HOST_S);
+	CHECK_EQUAL(live_connections(), 0);
+	CHECK_EQUAL(counted(ended[S0]), 1);
+	CHECK_EQUAL(counted_ends(), 2);
+	CHECK_EQUAL(counted(syn_disbelieved), 0);
+}
+
+static void a_connection_ends_at_this_hosts_own_syn_wherever_it_is_going(void)
+{
+	AT_EACH_STEP(YOUNG, lays_to_rest, own_syn, ends_at_the_syn);
+	AT_EACH_STEP(YOUNG, own_syn, lays_to_rest, ends_at_the_syn);
+	AT_EACH_STEP(AT_REST, own_syn, orig_fin, ends_beside_the_attempt);
+	AT_EACH_STEP(AT_REST, orig_fin, own_syn, ends_at_the_syn);
+	AT_EACH_STEP(HALF_CLOSED, own_syn, resp_fin, ends_at_the_syn);
+	AT_EACH_STEP(HALF_CLOSED, resp_fin, own_syn, ends_at_the_syn);
 }
 
 /* conn_map is full, but it is being closed: it needs no place there. */
@@ -770,6 +811,7 @@ int main(void)
 	RUN(of_two_that_end_a_connection_one_does);
 	RUN(flush_ends_once_what_is_on_its_way);
 	RUN(who_loses_its_tuple_on_its_way_ends_once_and_the_other_one_lives);
+	RUN(a_connection_ends_at_this_hosts_own_syn_wherever_it_is_going);
 	RUN(a_full_conn_map_does_not_lose_what_is_closing);
 	RUN(who_finds_its_predecessor_at_rest_ends_it);
 	RUN(who_finds_its_predecessor_in_motion_ends_it);

@@ -143,6 +143,7 @@ static inline void host_reset(void)
 		host.maps[i].max_entries = host.maps[i].made_for;
 	}
 	memset(&host, 0, offsetof(struct host, frame));
+	iface_id = scope_id = 0;
 	host.now = 3600 * HOST_S;
 }
 
@@ -365,10 +366,18 @@ static inline struct slot *attempt_of(const struct flow_key *key)
 	return moving_of(key, false);
 }
 
-/* The connection at rest whose originator is key's source, or NULL. */
+/* The connection at rest whose originator is key's source, or NULL; the n-th of those that have this tuple. */
+static inline struct conn *twin_of(const struct flow_key *key, __u32 n)
+{
+	struct conn_key twin = { .twin = n };
+
+	*tuple_of(&twin) = *key;
+	return host_lookup(host_map_of(&conn_map), &twin);
+}
+
 static inline struct conn *resting_of(const struct flow_key *key)
 {
-	return host_lookup(host_map_of(&conn_map), key);
+	return twin_of(key, 0);
 }
 
 /* The connection whose originator is key's source, wherever it is, or NULL. */
@@ -632,6 +641,8 @@ static struct {
 
 static inline void interrupt(const char *what, const void *map)
 {
+	__u32 scope = scope_id; /* the other CPU is at another interface */
+
 	if (interruption.done || (interruption.what && strcmp(what, interruption.what)) ||
 	    (interruption.map && map != interruption.map) || --interruption.left > 0)
 		return;
@@ -640,6 +651,7 @@ static inline void interrupt(const char *what, const void *map)
 	host.cpu++;
 	interruption.act();
 	host.cpu--;
+	scope_id = scope;
 }
 
 static inline void interrupt_at(const char *what, const void *map, int nth, void (*act)(void))
