@@ -221,7 +221,7 @@ static __always_inline void report(const struct flow_key *key, const struct flow
                                    __u64 end_ns)
 {
 	/* As passed_ns() has it. Here, where nothing is near that the verifier has to see the bounds of. */
-	if (end_ns < f->start_ns)
+	if (f && end_ns < f->start_ns)
 		end_ns = f->start_ns;
 	if (count_and_log(key, f, facts, state, end_ns))
 		trace_record(key, f, facts, state, end_ns);

@@ -114,20 +114,18 @@ __noinline __u32 take_rest(__u32 first)
 	return NO_REST;
 }
 
-/* Gives back the place in nt_rest of the connection with this key, if it has one. Returns 0. */
-__noinline int give_rest(__u32 place, const struct conn_key *key)
+/* Gives back a place in nt_rest that nobody is at rest in any more. Returns 0. */
+__noinline int give_rest(__u32 place)
 {
-	struct rest *rest = bpf_map_lookup_elem(&nt_rest, &place);
 	__u32 part = bounded(place, POOLS);
 	struct place_pool *pool;
 	__u64 at;
 
-	if (!rest || !key || !rest->alive_s || !same_conn_key(&rest->key, key))
+	if (place >= NO_REST)
 		return 0;
 	pool = bpf_map_lookup_elem(&nt_places, &part);
 	if (!pool)
 		return 0;
-	rest->alive_s = 0;
 	bpf_spin_lock(&pool->lock);
 	at = pool->free;
 	if (at < REST_POOL) {
@@ -139,25 +137,50 @@ __noinline int give_rest(__u32 place, const struct conn_key *key)
 }
 
 /*
- * Takes out of conn_map the connection in scratch->fresh. Returns whether it was there: another CPU may have ended it, and another
- * one have got its memory, or its key.
+ * A connection at rest is taken out of conn_map by whoever makes its alive_s in nt_rest 0, and by nobody else: what conn_map has under
+ * its key stays until then, and no other connection can get there. One that has no place there is whose who can delete it.
+ *
+ * Takes out the connection whose key is scratch->fresh_key, if it has this place. same: if it is the one in scratch->fresh. Returns
+ * whether it was there: scratch->slot.flow.
  */
-static __always_inline bool take_same(struct scratch *scratch)
+__noinline bool take_resting(__u32 place, bool same)
 {
-	const struct conn *c = bpf_map_lookup_elem(&conn_map, &scratch->fresh_key);
+	struct rest *rest = bpf_map_lookup_elem(&nt_rest, &place);
+	struct scratch *scratch = only_value(&nt_scratch);
+	const struct conn *c;
+	__u32 alive_s = 1;
+	bool mine;
 
-	if (!c || c->flow.start_ns != scratch->fresh.flow.start_ns || c->flow.orig_isn != scratch->fresh.flow.orig_isn)
+	if (!scratch)
 		return false;
-	return !bpf_map_delete_elem(&conn_map, &scratch->fresh_key);
+	if (rest) {
+		alive_s = rest->alive_s;
+		if (!alive_s || !same_conn_key(&rest->key, &scratch->fresh_key) ||
+		    __sync_val_compare_and_swap(&rest->alive_s, alive_s, 0) != alive_s)
+			return false;
+	}
+	c = bpf_map_lookup_elem(&conn_map, &scratch->fresh_key);
+	mine = c && c->place == place &&
+	       (!same || (c->flow.start_ns == scratch->fresh.flow.start_ns && c->flow.orig_isn == scratch->fresh.flow.orig_isn));
+	if (!mine) {
+		/* It had gone before, and another one has got its key and its place. */
+		if (rest)
+			rest->alive_s = alive_s;
+		return false;
+	}
+	scratch->slot.flow = c->flow;
+	if (bpf_map_delete_elem(&conn_map, &scratch->fresh_key))
+		return false;
+	give_rest(place);
+	return true;
 }
 
-/* Notes that a connection has left conn_map, whose key is scratch->fresh_key and which had this place in nt_rest. */
-static __always_inline void leave_rest(struct scratch *scratch, struct syn_set *set, __u32 place)
+/* Notes that a connection has left conn_map. */
+static __always_inline void leave_rest(struct syn_set *set)
 {
 	bpf_spin_lock(&set->lock);
 	note_leave_locked(set);
 	bpf_spin_unlock(&set->lock);
-	give_rest(place, &scratch->fresh_key);
 }
 
 /* Reports a connection that was at rest and that nobody has closed, or one side alone: scratch->fresh_key, scratch->slot.flow. */
@@ -173,16 +196,10 @@ static __always_inline void report_resting(struct scratch *scratch, __u64 end_ns
 static __always_inline bool end_resting(struct scratch *scratch, struct syn_set *set, __u64 now)
 {
 	const struct conn *c = bpf_map_lookup_elem(&conn_map, &scratch->fresh_key);
-	__u32 place;
 
-	if (!c)
+	if (!c || !take_resting(c->place, false))
 		return false;
-	/* Memory of a deleted element is used again at once. So this is its own only if it can still be deleted. */
-	scratch->slot.flow = c->flow;
-	place = c->place;
-	if (bpf_map_delete_elem(&conn_map, &scratch->fresh_key))
-		return false;
-	leave_rest(scratch, set, place);
+	leave_rest(set);
 	report_resting(scratch, now);
 	return true;
 }
@@ -196,21 +213,15 @@ __noinline bool end_silent(__u32 place, __u32 alive_s)
 	struct rest *rest = bpf_map_lookup_elem(&nt_rest, &place);
 	struct scratch *scratch = only_value(&nt_scratch);
 	struct syn_set *set;
-	struct conn *c;
 	__u64 end_ns;
 
 	if (!rest || !scratch || !alive_s || rest->alive_s != alive_s)
 		return false;
 	scratch->fresh_key = rest->key;
 	set = set_of(hash_key(tuple_of(&scratch->fresh_key)));
-	c = bpf_map_lookup_elem(&conn_map, &scratch->fresh_key);
-	if (!set || !c || c->place != place)
+	if (!set || !take_resting(place, false))
 		return false;
-	scratch->fresh = *c;
-	if (!take_same(scratch))
-		return false;
-	leave_rest(scratch, set, place);
-	scratch->slot.flow = scratch->fresh.flow;
+	leave_rest(set);
 	end_ns = alive_s * NSEC_PER_SEC;
 	if (end_ns < scratch->slot.flow.last_ns)
 		end_ns = scratch->slot.flow.last_ns;
@@ -328,8 +339,11 @@ static __always_inline long put_resting(struct scratch *scratch, struct syn_set 
 		rest->alive_s = now / NSEC_PER_SEC;
 	}
 	err = insert_resting(scratch, set, rest);
-	if (err)
-		give_rest(place, &scratch->fresh_key);
+	if (err) {
+		if (rest)
+			rest->alive_s = 0;
+		give_rest(place);
+	}
 	return err;
 }
 
@@ -346,12 +360,10 @@ static __always_inline bool is_unmoved(const struct flow *f, const struct flow *
 static __always_inline void stay(struct scratch *scratch, const struct parts *parts, __u32 i, bool rested, bool silent, __u64 now)
 {
 	/* Who has taken it out of there meanwhile has ended it. */
-	bool gone = rested && !take_same(scratch), ended = false, replaced;
+	bool gone = rested && !take_resting(scratch->fresh.place, true), ended = false, replaced;
 	__u64 hash = hash_key(tuple_of(&scratch->fresh_key)), close_timeout = close_timeout_ns();
 	struct slot *slot;
 
-	if (rested && !gone)
-		give_rest(scratch->fresh.place, &scratch->fresh_key);
 	bpf_spin_lock(&parts->set->lock);
 	slot = slot_at(parts, i);
 	if (!gone)
@@ -608,9 +620,7 @@ __noinline int wake(struct __sk_buff *skb, const struct segment *s)
 		COUNT(syn_evicted);
 
 	i = bounded(i, SYN_WAYS);
-	rested = take_same(scratch);
-	if (rested)
-		give_rest(scratch->fresh.place, &scratch->fresh_key);
+	rested = take_resting(scratch->fresh.place, true);
 	arrive(&parts, i, s, rested);
 	return AWAKE;
 }

@@ -175,7 +175,7 @@ static __always_inline void find_owner(struct __sk_buff *skb, const struct segme
 		sk = bpf_sk_fullsock(sk);
 		if (!sk || !bpf_tcp_sock(sk) || !sends(sk, &s->key))
 			return;
-		owner->opens = sk->state == BPF_TCP_SYN_SENT;
+		owner->opens = sk->state == BPF_TCP_SYN_SENT && goes_to(sk, &s->key) && comes_from(sk, &s->key);
 	}
 	owner->cgroup = bpf_skb_cgroup_id(skb);
 	owner->uid = bpf_get_socket_uid(skb);

@@ -676,7 +676,7 @@ static void spoil(void)
  * What the tracker makes of it
  */
 
-static unsigned int tuple_of(const struct flow_key *key)
+static unsigned int number_of_tuple(const struct flow_key *key)
 {
 	unsigned int i;
 
@@ -828,7 +828,7 @@ static void check_times(const struct record *r)
 
 static void note_record(const struct record *r)
 {
-	unsigned int tuple = tuple_of(&r->key), i;
+	unsigned int tuple = number_of_tuple(&r->key), i;
 
 	if (aloud)
 		fprintf(stderr, "%12.6f = %u > %u %s bytes %lld/%lld%s, after %.6f s\n", (host.now - world.began) / 1e9,

@@ -479,7 +479,7 @@ static inline void check_rests(void)
 		const struct conn *c = entry->value;
 		const struct rest *rest = host_lookup(host_map_of(&nt_rest), &c->place);
 
-		CHECK(rest && same_key(&rest->key, entry->key) && rest->alive_s);
+		CHECK(rest && same_conn_key(&rest->key, entry->key) && rest->alive_s);
 		CHECK_EQUAL(rest && rest->half_closed, !!(c->flow.flags & BOTH_FINS));
 		places++;
 	}
