@@ -2,8 +2,8 @@
 /*
  * Whole conversations, as two TCPs have them, and as networks and forgers spoil them. The model opens and closes connections in
  * every way there is, seen at one hook or at two. A network sends segments twice, late, in another order: that changes nothing,
- * and the record has to be the model's. A forger changes numbers and flags, answers twice, opens the tuple anew, and there are hops
- * that rewrite numbers: then a record may be of another state, but must not tell what cannot be. TROUBLES says what is promised when.
+ * and the record has to be the model's. A forger changes numbers and flags, answers twice, opens the tuple anew; some hops rewrite
+ * numbers: then a record may be of another state, but must not tell what cannot be. TROUBLES says what is promised when.
  *
  * Environment: FUZZ_SEED=N, the same run for the same N; FUZZ_PACKETS=N, how many; FUZZ_ALL=1: what is promised, but not yet kept,
  * fails as well. What fails says in which world it was; FUZZ_WORLD=N plays that one alone, and says what comes to pass in it.
