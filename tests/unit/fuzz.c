@@ -6,8 +6,8 @@
  * numbers: then a record may be of another state, but must not tell what cannot be. TROUBLES says what is promised when.
  *
  * Environment: FUZZ_SEED=N, the same run for the same N; FUZZ_PACKETS=N, how many; FUZZ_ALSO=TROUBLE, or =all: what is promised
- * under it, but not yet kept, fails as well. What fails says in which world it was; FUZZ_WORLD=N plays that one alone, and says what
- * comes to pass in it.
+ * under it, but not yet kept, fails as well. What fails says in which world it was; FUZZ_WORLD=N plays that one alone, and says
+ * what comes to pass in it.
  */
 #include "host/host.h"
 
