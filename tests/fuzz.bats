@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 #
 # Frames at random through the attached programs, and conversations at random through the tracker's C on this host: tests/unit/fuzz.c.
-# FUZZ_SEED=N repeats a run, FUZZ_FRAMES=N and FUZZ_PACKETS=N make it longer. FUZZ_ALL=1: what is promised and not yet kept fails, too.
+# FUZZ_SEED=N repeats a run, FUZZ_FRAMES=N and FUZZ_PACKETS=N make it longer. FUZZ_ALSO=all: what is promised and not yet kept fails, too.
 
 load helpers
 load wire/wire

@@ -37,7 +37,7 @@ static __always_inline void open_slot_locked(struct slot *slot, const struct seg
 	slot->flow.flags = flags | (s->dir == DIR_OUT ? IS_OUTBOUND : 0);
 }
 
-/* When its last SYN or SYN-ACK was seen. Another CPU's, which comes here behind one that it was seen before, is no later for that. */
+/* When its last SYN or SYN-ACK was seen. Of two CPUs, the one that comes second may have seen its own first. */
 static __always_inline void note_time_locked(struct flow *f, __u64 now)
 {
 	if (now > f->last_ns)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * flow.h - what segments and sockets add to a struct flow, wherever it is, and how it ends if nothing more comes. For attempt.h,
- * closing.h, motion.h and rest.h, for socket.h, and for the views, which show that of a live connection.
+ * closing.h, motion.h and rest.h, for socket.h and record.h, and for the views, which show that of a live connection.
  */
 #ifndef NETRACKER_FLOW_H
 #define NETRACKER_FLOW_H
@@ -45,7 +45,8 @@ static __always_inline void note_owner(struct flow *f, __u64 cgroup, __u32 uid)
 /* Has the socket had its peer's FIN? Then rcv_nxt is the place behind that. */
 static __always_inline bool has_peers_fin(const struct facts *facts)
 {
-	return facts->tcp_state == BPF_TCP_CLOSE_WAIT || facts->tcp_state == BPF_TCP_LAST_ACK || facts->tcp_state == BPF_TCP_CLOSING;
+	return facts->tcp_state == BPF_TCP_CLOSE_WAIT || facts->tcp_state == BPF_TCP_LAST_ACK ||
+	       facts->tcp_state == BPF_TCP_CLOSING;
 }
 
 static __always_inline enum conn_state live_state(__u32 flags)

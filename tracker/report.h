@@ -6,7 +6,6 @@
 #ifndef NETRACKER_REPORT_H
 #define NETRACKER_REPORT_H
 
-#include "flow.h"
 #include "maps.h"
 #include "scratch.h"
 #include "text.h"
@@ -220,7 +219,7 @@ __noinline bool count_and_log(const struct flow_key *key, const struct flow *f, 
 static __always_inline void report(const struct flow_key *key, const struct flow *f, const struct facts *facts, __u64 state,
                                    __u64 end_ns)
 {
-	/* As passed_ns() has it. Here, where nothing is near that the verifier has to see the bounds of. */
+	/* Two CPUs may look at the clock in one order and come to the connection in the other: passed_ns(). */
 	if (f && end_ns < f->start_ns)
 		end_ns = f->start_ns;
 	if (count_and_log(key, f, facts, state, end_ns))

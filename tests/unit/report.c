@@ -69,7 +69,7 @@ static void with_a_socket_bytes_are_exact(void)
 	}
 }
 
-/* No FIN was seen: what the socket has counted is all there is, but for the SYN and FIN in it; the peer's FIN, too, if it had that. */
+/* No FIN was seen: what the socket has counted is all there is, but for the SYN and FINs in it. */
 static void without_an_end_the_socket_tells(void)
 {
 	int i;

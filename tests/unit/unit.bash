@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154 # bats sets status and output
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 #
 # For the tests that compile the tracker's C for this host: tests/unit/.
