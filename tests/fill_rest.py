@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 """Lay connections to rest that never were: copies of the one that is at rest, which go on from its place in nt_rest.
 
-fill_rest.py COUNT    they differ in four bytes of the originator's address, and were last known to be alive when that one was
+fill_rest.py COUNT    they differ in four bytes of the originator's address, were last known to be alive when that one was, and
+                      have no socket on this host
 
 Nobody has counted them as attempts, and their sets know nothing of them: they are for what the clock makes of many.
 """
@@ -15,6 +16,7 @@ BATCH = 65536
 ADDRESS = 12  # the last four bytes of flow_key.src
 POOLS = 4
 PLACE = 80  # conn.place, behind the flow
+HAS_OWNER = 1 << 13  # enum flow_flag; the flags come first
 FRESH = 4  # place_pool.fresh, behind the lock
 
 
@@ -22,6 +24,7 @@ def main(count):
     count = int(count)
     conn_map, rests, pools = (Map(PINS + name) for name in ("conn_map", "nt_rest", "nt_places"))
     key, value = conn_map.first()
+    value = struct.pack("=I", struct.unpack_from("=I", value)[0] & ~HAS_OWNER) + value[4:]
     (place,) = struct.unpack_from("=I", value, PLACE)
     rest = rests.lookup(struct.pack("=I", place))
     first = place // POOLS * POOLS + POOLS

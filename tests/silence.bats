@@ -13,6 +13,15 @@ setup() {
 	trace_start
 }
 
+# Sockets whose peers have vanished keep their namespace for a while, and with it what is attached there.
+teardown() {
+	local netns
+	for netns in client server router; do
+		in_netns "$netns" tc qdisc del dev veth0 clsact 2>/dev/null || true
+	done
+	clean_up
+}
+
 # tracked NS SETTING…: attached to veth0 there, with these settings.
 tracked() {
 	local netns=$1
@@ -21,12 +30,7 @@ tracked() {
 	in_netns "$netns" "$NETRACKER" config "$@" 2>/dev/null
 }
 
-# live N REGEX: so many of the connections that are alive are like that.
-live() {
-	assert_equal "connections like $2" "$(cat /sys/fs/bpf/netracker/{records,handshake_records} | grep -cE "$2")" "$1"
-}
-
-# resting N REGEX: … at rest.
+# resting N REGEX: so many of the connections at rest are like that.
 resting() {
 	assert_equal "connections at rest like $2" "$(grep -cE "$2" /sys/fs/bpf/netracker/records)" "$1"
 }
@@ -173,22 +177,22 @@ watched() {
 	(($(bpftool --json map dump pinned "$PINS/nt_silence" | jq '.[0].formatted.value.watched') >= $1))
 }
 
-@test "100,000 connections that have been silent for long end, and each has its record" {
+@test "20,000 connections that have been silent for long end, and each has its record" {
 	build all
 	tracked server idle_timeout=0 trace=off
 	background peer server serve 80
 	wait_for listening server 80
 	background peer client connect "$SERVER4" 80
 	wait_for resting 1 " -> $SERVER4:80 "
-	python3 "$ROOT/tests/fill_rest.py" 100000
-	assert_equal "at rest" "$(wc -l </sys/fs/bpf/netracker/records)" 100001
+	python3 "$ROOT/tests/fill_rest.py" 20000
+	assert_equal "at rest" "$(wc -l </sys/fs/bpf/netracker/records)" 20001
 	in_netns server "$NETRACKER" config idle_timeout=1 2>/dev/null
-	WAIT_SECONDS=300 wait_for amid_traffic reach_end
-	assert_equal "S1" "$(counter ended.S1)" 100000
+	WAIT_SECONDS=120 wait_for amid_traffic reach_end
+	assert_equal "S1" "$(counter ended.S1)" 20000
 	resting 1 " -> $SERVER4:80 "
 	assert_equal "logged" "$(counter logged)" "$(counter ended | jq add)"
 }
 
 reach_end() {
-	(($(counter ended.S1) == 100000))
+	(($(counter ended.S1) == 20000))
 }
