@@ -263,10 +263,13 @@ write_entry() {
 # clear_entry INDEX NAME. The name stays: connections that live on have their record under it. So does the scope: if the interface comes
 # back, they are its.
 clear_entry() {
-	local scope netns vrf known
-	known=$(scopes)
-	read -r scope netns vrf < <(awk -v index_="$1" '$1 == index_ { print $3, $4, $5 }' <<<"$known") || true
-	write_entry "$1" "$2" 0 0 "${netns:-0}" 0 "${scope:-0}" "${vrf:-0}"
+	local index scope=0 netns=0 vrf=0 line
+	# Once for all that one command clears.
+	[[ -v SCOPES ]] || SCOPES=$(scopes)
+	while read -r index _ line; do
+		[[ $index != "$1" ]] || read -r scope netns vrf <<<"$line"
+	done <<<"$SCOPES"
+	write_entry "$1" "$2" 0 0 "$netns" 0 "$scope" "$vrf"
 }
 
 #

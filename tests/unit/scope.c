@@ -298,7 +298,7 @@ static void lists_meet_in_any_place(void)
 	CHECK(meet(scopes_of(255), scopes_of(255)));
 }
 
-/* As many as there may be of one tuple at rest, and one more, which is lost and counted. What goes leaves its place to another one. */
+/* As many as there may be of one tuple at rest, and one more, which is lost and counted. Who goes leaves its place to another. */
 static void many_connections_of_one_tuple_rest_beside_each_other(void)
 {
 	struct talk t[TWINS + 1];
