@@ -123,6 +123,8 @@ __noinline int on_segment(struct __sk_buff *skb, __u32 ip_off, __u32 tcp_off, __
 		if (woken != AWAKE)
 			break;
 	}
+	if (woken == ELSEWHERE)
+		return 0;
 	if (s->flags & TCP_FIN)
 		COUNT(no_record_fin);
 	else if (woken == UNTOUCHED || scratch->outcome.acts & ACT_UNBELIEVED)

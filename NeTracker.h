@@ -89,6 +89,7 @@ enum flow_flag {
 	ENDED = 1 << 14,       /* somebody is reporting it, whose slot this is until then */
 	REPLACED = 1 << 15,    /* while it was MOVING, another one took its tuple: last_ns tells when, unless it is closing */
 	RST_ACKED = 1 << 16,   /* the pending RST told where the other side's data ended */
+	ONE_PLACE = 1 << 17,   /* it has several numbers for one thing: only what passes where its first SYN did is looked at */
 };
 
 /* What is known of one connection, wherever it is. 80 bytes; the first 24 share a cache line with the key in a slot. */
@@ -102,10 +103,10 @@ struct flow {
 	__u64 syn_retrans : 8; /* SYNs sent again, seen where the first was seen; 255: or more */
 	__u64 iface : 8;       /* index into nt_ifaces of the interface that saw the first SYN; 0: not named */
 	__u64 ack_rtt_ns : 48; /* SYN-ACK -> ACK; 0: not seen */
-	__u64 unused : 16;
-	__u64 first_fin_ns; /* first FIN of either side; 0: none */
-	__u64 last_ns;      /* opening: last SYN or SYN-ACK; young: established; closing: last packet; RST_PENDING: that RST */
-	__u32 orig_end;     /* sequence number of the FIN or RST: (end - isn - 1) bytes were sent, modulo 2^32 */
+	__u64 last_syn : 16;   /* opening: when its originator's last SYN was seen, wherever: syn_step() */
+	__u64 first_fin_ns;    /* first FIN of either side; 0: none */
+	__u64 last_ns;         /* opening: last SYN or SYN-ACK; young: established; closing: last packet; RST_PENDING: that RST */
+	__u32 orig_end;        /* sequence number of the FIN or RST: (end - isn - 1) bytes were sent, modulo 2^32 */
 	__u32 resp_end;
 	__u64 cgroup;  /* cgroup id of this host's own socket; 0: none, forwarded, not known */
 	__u32 uid;     /* its owner, if HAS_OWNER */

@@ -30,9 +30,13 @@ __noinline int end_attempt(struct slot *slot, __u64 state, __u64 end_ns)
 	/* Nobody sent more than the SYN's data, unless a FIN or RST said so. */
 	if (!(slot->flow.flags & ORIG_END))
 		slot->flow.orig_end = slot->orig_nxt;
-	if (!(slot->flow.flags & RESP_END))
+	slot->flow.flags |= ORIG_END;
+	/* Of a responder that was not seen nothing is known, unless nothing was acknowledged but its SYN. */
+	if (!(slot->flow.flags & (RESP_END | RESP_FIN)) &&
+	    !(is_one_sided(&slot->flow) && slot->flow.resp_end != slot->flow.resp_isn + 1)) {
 		slot->flow.resp_end = slot->flow.resp_isn + 1;
-	slot->flow.flags |= ORIG_END | RESP_END;
+		slot->flow.flags |= RESP_END;
+	}
 	report_slot(slot, state, end_ns);
 	return 0;
 }
@@ -78,13 +82,22 @@ static __always_inline enum syn_outcome take_syn_locked(struct scratch *scratch,
 
 	find_locked(scratch, parts, s, &found);
 	if (found.connection != NO_PLACE) {
-		if (!found.from_resp && slot_at(parts, found.connection)->flow.orig_isn == s->seq)
-			return SYN_AGAIN; /* the SYN of this very connection, late or seen again */
+		place = slot_at(parts, found.connection);
+		if (!found.from_resp && (place->flow.orig_isn == s->seq || is_passed_on(&place->flow, s))) {
+			/* Late or seen again; or a hop has opened it on its other side only now, where it has other numbers. */
+			if (place->flow.ifindex != s->ifindex)
+				place->flow.flags |= ONE_PLACE;
+			return SYN_AGAIN;
+		}
 		doubtful = true;
 	}
 	i = found.attempt;
 	if (i != NO_PLACE) {
 		place = slot_at(parts, i);
+		if (!found.reply && place->flow.orig_isn != s->seq && is_passed_on(&place->flow, s)) {
+			place->flow.flags |= ONE_PLACE;
+			return SYN_AGAIN;
+		}
 		if (found.reply || place->flow.orig_isn == s->seq) {
 			note_syn_again_locked(&place->flow, s, found.reply);
 			return SYN_AGAIN;
@@ -173,10 +186,11 @@ enum act {
 
 /* Notes a segment of an attempt in place i. */
 static __always_inline __u32 note_attempt_locked(const struct parts *parts, __u32 i, const struct segment *s, bool reply,
-                                                 const struct owner *owner, __u64 close_timeout)
+                                                 const struct owner *owner, const struct facts *facts, __u64 close_timeout)
 {
 	struct slot *slot = slot_at(parts, i);
-	struct noted noted = note_locked(slot, s, reply, owner);
+	bool proved = !(s->flags & TCP_SYN) && proves_answer(slot, facts, (s->dir == DIR_OUT) == !reply);
+	struct noted noted = note_locked(slot, s, reply, owner, proved);
 	__u32 acts = 0;
 
 	if (!noted.believed)
@@ -204,6 +218,8 @@ static __always_inline __u32 reset_attempt_locked(const struct parts *parts, __u
 	*state = judge_rst_locked(slot, s, reply);
 	if (*state == S0)
 		return ACT_UNBELIEVED;
+	if (s->flags & TCP_ACK && is_one_sided(&slot->flow))
+		slot->flow.resp_end = s->ack;
 	end_locked(parts, i);
 	return ACT_REFUSED | ACT_MINE;
 }
@@ -254,6 +270,9 @@ static __always_inline bool ask(struct __sk_buff *skb, const struct segment *s, 
 
 static __always_inline bool wants_socket(const struct slot *slot, const struct segment *s)
 {
+	/* Of an attempt that nobody was seen to answer: has somebody? */
+	if (!(slot->flow.flags & ESTABLISHED))
+		return !(slot->flow.flags & RESP_SEEN) && !(s->flags & (TCP_SYN | TCP_RST));
 	if (s->flags & TCP_RST)
 		return true;
 	if (!(s->flags & TCP_FIN))
@@ -310,7 +329,7 @@ __noinline bool on_motion(struct __sk_buff *skb, const struct segment *s, bool a
 	slot = slot_at(&parts, at);
 	if (!asked) {
 		scratch->facts.known = false;
-		if (slot->flow.flags & ESTABLISHED && wants_socket(slot, s))
+		if (wants_socket(slot, s))
 			asked = ask(skb, s, &scratch->facts);
 	}
 	if (s->flags & TCP_SYN)
@@ -321,10 +340,12 @@ __noinline bool on_motion(struct __sk_buff *skb, const struct segment *s, bool a
 	find_locked(scratch, &parts, s, &found);
 	at = found.attempt;
 	outcome->reply = found.reply;
-	if (at != NO_PLACE && s->flags & TCP_RST)
+	if (at != NO_PLACE && is_elsewhere(&slot_at(&parts, at)->flow, s->ifindex))
+		outcome->acts = ACT_MINE;
+	else if (at != NO_PLACE && s->flags & TCP_RST)
 		outcome->acts = reset_attempt_locked(&parts, at, s, found.reply, &state);
 	else if (at != NO_PLACE)
-		outcome->acts = note_attempt_locked(&parts, at, s, found.reply, &owner, close_timeout);
+		outcome->acts = note_attempt_locked(&parts, at, s, found.reply, &owner, &scratch->facts, close_timeout);
 	outcome->predecessor = found.connection;
 	/* Not all are doubtful that should be: when their SYN came, the other one may have been on its way to conn_map. */
 	if (outcome->acts & (ACT_ANSWERED | ACT_ESTABLISHED) && found.connection != NO_PLACE &&
@@ -334,7 +355,9 @@ __noinline bool on_motion(struct __sk_buff *skb, const struct segment *s, bool a
 		at = found.connection;
 		outcome->reply = found.from_resp;
 		of_orig = (s->dir == DIR_OUT) == !found.from_resp;
-		if (s->flags & TCP_RST)
+		if (is_elsewhere(&slot_at(&parts, at)->flow, s->ifindex))
+			outcome->acts |= ACT_MINE;
+		else if (s->flags & TCP_RST)
 			outcome->acts |=
 				reset_connection_locked(&parts, at, s, !found.from_resp, &scratch->facts, of_orig, close_timeout);
 		else

@@ -306,6 +306,7 @@ enum woken {
 	NOT_AT_REST, /* or another CPU has just given it a slot: look there */
 	AWAKE,       /* it has a slot now */
 	UNTOUCHED,   /* this RST is not one that its receiver would take */
+	ELSEWHERE,   /* it has nothing to tell: is_elsewhere() */
 };
 
 /*
@@ -331,6 +332,8 @@ __noinline int wake(struct __sk_buff *skb, const struct segment *s)
 	if (!c)
 		return NOT_AT_REST;
 	scratch->fresh = *c;
+	if (is_elsewhere(&scratch->fresh.flow, s->ifindex))
+		return ELSEWHERE;
 	if (s->flags & TCP_RST) {
 		if (!ask_socket(skb, s, &scratch->facts))
 			scratch->facts.known = false;

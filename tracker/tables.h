@@ -23,11 +23,12 @@
 	STATE(S2,     OTHER,  "closed by the originator alone")                                                                   \
 	STATE(S3,     OTHER,  "closed by the responder alone")                                                                    \
 	STATE(SF,     OTHER,  "closed by both")                                                                                   \
-	STATE(SH,     FAILED, "closed by the originator before an answer")                                                        \
+	STATE(SH,     OTHER,  "closed by the originator; the responder was never seen")                                           \
 	STATE(REJ,    FAILED, "refused: RST in answer to the SYN")                                                                \
 	STATE(RSTO,   FAILED, "reset by the originator")                                                                          \
 	STATE(RSTR,   FAILED, "reset by the responder")                                                                           \
-	STATE(RSTOS0, FAILED, "given up by the originator before an answer")
+	STATE(RSTOS0, FAILED, "given up by the originator before an answer")                                                      \
+	STATE(OTH,    OTHER,  "answered, as its originator says; the responder was never seen")
 
 /*
  * The fields of a record, in the order of the line, behind the two ends. The first columns of each row:
