@@ -181,7 +181,8 @@ enum act {
 	ACT_REFUTED = 1 << 7,     /* a RST that was pending */
 	ACT_UNBELIEVED = 1 << 8,  /* this RST, by an attempt */
 	ACT_DISCARDED = 1 << 9,   /* this RST, by a connection */
-	ACT_REPLACES = 1 << 10,   /* a connection in motion: this one has its tuple now */
+	ACT_FIN_DISBELIEVED = 1 << 11,
+	ACT_REPLACES = 1 << 10, /* a connection in motion: this one has its tuple now */
 };
 
 /* Notes a segment of an attempt in place i. */
@@ -231,10 +232,10 @@ static __always_inline __u32 reset_connection_locked(const struct parts *parts, 
 	struct slot *slot = slot_at(parts, i);
 
 	switch (note_rst_locked(slot, s, by_orig, facts, of_orig)) {
-	case RST_GENUINE:
+	case GENUINE:
 		end_locked(parts, i);
 		return ACT_RESET | ACT_MINE;
-	case RST_DISCARDED:
+	case DISCARDED:
 		return ACT_DISCARDED | ACT_MINE;
 	default:
 		settle_locked(parts, i, s->hash, close_timeout);
@@ -247,11 +248,17 @@ static __always_inline __u32 note_connection_locked(const struct parts *parts, _
                                                     const struct facts *facts, bool of_orig, __u64 close_timeout)
 {
 	__u32 acts = ACT_MINE;
+	struct refuted refuted;
 
 	if (s->flags & TCP_SYN)
 		return acts; /* its SYN-ACK, sent again */
-	if (note_closing_locked(slot_at(parts, i), s, by_orig, facts, of_orig))
+	if (s->flags & TCP_FIN && judge_fin(facts, s) == DISCARDED)
+		return acts | ACT_FIN_DISBELIEVED;
+	refuted = note_closing_locked(slot_at(parts, i), s, by_orig, facts, of_orig);
+	if (refuted.rst)
 		acts |= ACT_REFUTED;
+	if (refuted.fin)
+		acts |= ACT_FIN_DISBELIEVED;
 	if (settle_locked(parts, i, s->hash, close_timeout))
 		acts |= ACT_ENDED;
 	return acts;
@@ -277,12 +284,8 @@ static __always_inline bool wants_socket(const struct slot *slot, const struct s
 		return true;
 	if (!(s->flags & TCP_FIN))
 		return false;
-	/*
-	 * Of the first FIN only its sender: who closes last is asked when it does, and at ingress the look-up costs as much as all
-	 * else.
-	 */
 	if (!(slot->flow.flags & BOTH_FINS))
-		return s->dir == DIR_OUT;
+		return true;
 	return !slot->facts.known || s->now - slot->flow.first_fin_ns > FACTS_GROW_NS;
 }
 
@@ -414,6 +417,8 @@ __noinline int carry_out(struct __sk_buff *skb, const struct segment *s)
 		COUNT(synack_disbelieved);
 	if (acts & (ACT_REFUTED | ACT_DISCARDED))
 		COUNT(rst_disbelieved);
+	if (acts & ACT_FIN_DISBELIEVED)
+		COUNT(fin_disbelieved);
 	if (acts & ACT_ESTABLISHED)
 		count_established(outcome->reply ? s->key.sport : s->key.dport, outcome->flags & IS_OUTBOUND ? DIR_OUT : DIR_IN,
 		                  s->now - outcome->start_ns);
@@ -421,7 +426,7 @@ __noinline int carry_out(struct __sk_buff *skb, const struct segment *s)
 		/* It looked like the first FIN, until the other side's was there before it. */
 		if (!outcome->asked && !slot->facts.known && ask(skb, s, &scratch->facts))
 			keep_facts_locked(slot, &scratch->facts, (s->dir == DIR_OUT) == !outcome->reply);
-		report_slot(slot, SF, s->now);
+		report_slot(slot, SF, slot->flow.last_ns);
 	} else if (acts & ACT_RESET) {
 		report_slot(slot, outcome->reply ? RSTR : RSTO, outcome->flags & RST_PENDING ? slot->flow.last_ns : s->now);
 	} else if (acts & ACT_REFUSED) {

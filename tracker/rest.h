@@ -47,7 +47,7 @@ static __always_inline bool settle_locked(const struct parts *parts, __u32 i, __
 
 	if (f->flags & MOVING)
 		return false;
-	if ((f->flags & BOTH_FINS) == BOTH_FINS) {
+	if ((f->flags & BOTH_KNOWN) == BOTH_KNOWN) {
 		end_locked(parts, i);
 		return true;
 	}
@@ -305,12 +305,12 @@ static __always_inline __u32 take_place_locked(struct scratch *scratch, const st
 enum woken {
 	NOT_AT_REST, /* or another CPU has just given it a slot: look there */
 	AWAKE,       /* it has a slot now */
-	UNTOUCHED,   /* this RST is not one that its receiver would take */
+	UNTOUCHED,   /* this FIN or RST is not one that its receiver would take */
 	ELSEWHERE,   /* it has nothing to tell: is_elsewhere() */
 };
 
 /*
- * A FIN or RST of a tuple that has no connection in motion: if there is one at rest, gives it a slot. scratch->facts: of a RST,
+ * A FIN or RST of a tuple that has no connection in motion: if there is one at rest, gives it a slot. scratch->facts:
  * what its socket says, unless NOT_AT_REST. Returns enum woken.
  */
 __noinline int wake(struct __sk_buff *skb, const struct segment *s)
@@ -334,12 +334,10 @@ __noinline int wake(struct __sk_buff *skb, const struct segment *s)
 	scratch->fresh = *c;
 	if (is_elsewhere(&scratch->fresh.flow, s->ifindex))
 		return ELSEWHERE;
-	if (s->flags & TCP_RST) {
-		if (!ask_socket(skb, s, &scratch->facts))
-			scratch->facts.known = false;
-		if (judge_rst(&scratch->facts, s) == RST_DISCARDED)
-			return UNTOUCHED;
-	}
+	if (!ask_socket(skb, s, &scratch->facts))
+		scratch->facts.known = false;
+	if ((s->flags & TCP_RST ? judge_rst(&scratch->facts, s) : judge_fin(&scratch->facts, s)) == DISCARDED)
+		return UNTOUCHED;
 
 	slot = take_slot(parts.pool);
 	bpf_spin_lock(&parts.set->lock);
