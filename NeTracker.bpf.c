@@ -122,14 +122,18 @@ __noinline int on_segment(struct __sk_buff *skb, __u32 ip_off, __u32 tcp_off, __
 		if (may_rest(set, hash))
 			make_room_if_full(set, s);
 		woken = wake(skb, s);
-		if (woken != UNTOUCHED && on_motion(skb, s, woken == AWAKE && s->flags & TCP_RST)) {
+		if (woken != UNTOUCHED && on_motion(skb, s, woken == AWAKE)) {
 			carry_on(skb, scratch, set, s);
 			return 0;
 		}
 		if (woken != AWAKE)
 			break;
 	}
-	if (s->flags & TCP_FIN)
+	if (woken == ELSEWHERE)
+		return 0;
+	if (s->flags & TCP_FIN && woken == UNTOUCHED)
+		COUNT(fin_disbelieved);
+	else if (s->flags & TCP_FIN)
 		COUNT(no_record_fin);
 	else if (woken == UNTOUCHED || scratch->outcome.acts & ACT_UNBELIEVED)
 		COUNT(rst_disbelieved);

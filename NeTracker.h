@@ -121,7 +121,8 @@ enum flow_flag {
 	ENDED = 1 << 14,       /* somebody is reporting it, whose slot this is until then */
 	REPLACED = 1 << 15,    /* while it was MOVING, another one took its tuple: last_ns tells when, unless it is closing */
 	RST_ACKED = 1 << 16,   /* the pending RST told where the other side's data ended */
-	FIN_ACKED = 1 << 17,   /* the other side acknowledged the first FIN: both know that the connection is half-closed */
+	FIN_ACKED = 1 << 17,   /* the other side acknowledged a FIN, and there is one: of one alone both know then */
+	ONE_PLACE = 1 << 18,   /* it has several numbers for one thing: only what passes where its first SYN did is looked at */
 };
 
 /* What is known of one connection, wherever it is. 80 bytes; the first 24 share a cache line with the key in a slot. */
@@ -138,11 +139,18 @@ struct flow {
 	__u64 syn_len : 16;    /* data in the SYN, bytes */
 	__u64 first_fin_ns;    /* first FIN of either side; 0: none */
 	__u64 last_ns;         /* opening: last SYN or SYN-ACK; young: established; closing: last packet; RST_PENDING: that RST */
-	__u32 orig_end;        /* sequence number of the FIN or RST: (end - isn - 1) bytes were sent, modulo 2^32 */
+	/*
+	 * Sequence number of the FIN or RST: (end - isn - 1) bytes were sent, modulo 2^32. Before that, the one behind what was
+	 * seen: opening, of the originator, or acknowledged by it; half-closed, of the other side, as far as the FIN acknowledges.
+	 */
+	__u32 orig_end;
 	__u32 resp_end;
-	__u64 cgroup;  /* cgroup id of this host's own socket; 0: none, forwarded, not known */
-	__u32 uid;     /* its owner, if HAS_OWNER */
-	__u32 rst_seq; /* sequence number of the pending RST */
+	__u64 cgroup; /* cgroup id of this host's own socket; 0: none, forwarded, not known */
+	__u32 uid;    /* its owner, if HAS_OWNER */
+	union {
+		__u32 last_syn; /* opening: when its originator's last SYN was seen, wherever: syn_step() */
+		__u32 rst_seq;  /* established: sequence number of the pending RST */
+	};
 };
 
 /* Value of conn_map. With its key and the kernel's own header an element takes 192 bytes. */

@@ -99,7 +99,7 @@ grouped() {
 	track client
 	some_of_each
 	assert_conserved
-	for state in S0 S1 S2 S3 SF SH REJ RSTO RSTR RSTOS0; do
+	for state in S0 S1 S2 S3 SF SH REJ RSTO RSTR RSTOS0 OTH; do
 		assert_equal "$state" "$(metric netracker_connections_ended_total "state=\"$state\"")" "$(counter "ended.$state")"
 	done
 	assert_equal "attempted" "$(metric netracker_connections_attempted_total)" "$(counter attempts)"

@@ -27,6 +27,15 @@ static __always_inline __u64 passed_ns(__u64 since, __u64 now)
 	return now > since ? now - since : 0;
 }
 
+/* One side acknowledges so much: if that is all there can be, the other side's FIN was where it was seen. */
+static __always_inline void note_acked(struct flow *f, bool by_orig, __u32 ack)
+{
+	if (by_orig && f->flags & RESP_FIN && ack == f->resp_end + 1)
+		f->flags |= RESP_END | FIN_ACKED;
+	if (!by_orig && f->flags & ORIG_FIN && ack == f->orig_end + 1)
+		f->flags |= ORIG_END | FIN_ACKED;
+}
+
 /* Who owns this host's own socket. */
 struct owner {
 	__u64 cgroup;
@@ -63,22 +72,49 @@ static __always_inline enum conn_state live_state(__u32 flags)
 	}
 }
 
+/* An originator that acknowledges was answered, even where that passes elsewhere: then its own segments are all there is. */
+static __always_inline bool is_one_sided(const struct flow *f)
+{
+	return (f->flags & (ORIG_ACKED | RESP_SEEN)) == ORIG_ACKED;
+}
+
 /* What a handshake is that comes no further. */
 static __always_inline enum conn_state handshake_state(__u32 flags)
 {
 	if (flags & RESP_SEEN)
 		return live_state(flags);
-	return flags & ORIG_FIN ? SH : S0;
+	if (flags & ORIG_FIN)
+		return SH;
+	return flags & ORIG_ACKED ? OTH : S0;
 }
 
-/* Of a handshake that comes no further: nobody sent more than the SYN's data, unless a FIN or RST said so. */
-static __always_inline void note_nothing_more(struct slot *slot)
+/*
+ * Of a handshake that comes no further: its originator has sent what was seen of it, its responder nothing but a SYN, unless a FIN
+ * or RST said so. Of a responder that was not seen that is known only if no more was acknowledged.
+ */
+static __always_inline void note_nothing_more(struct flow *f)
 {
-	if (!(slot->flow.flags & ORIG_END))
-		slot->flow.orig_end = slot->flow.orig_isn + 1 + slot->flow.syn_len;
-	if (!(slot->flow.flags & RESP_END))
-		slot->flow.resp_end = slot->flow.resp_isn + 1;
-	slot->flow.flags |= ORIG_END | RESP_END;
+	f->flags |= ORIG_END;
+	if (f->flags & (RESP_END | RESP_FIN) || (is_one_sided(f) && f->resp_end != f->resp_isn + 1))
+		return;
+	f->resp_end = f->resp_isn + 1;
+	f->flags |= RESP_END;
+}
+
+/* A side has sent its FIN: behind that there is only one place for its RST. Linux also sends it on the FIN's place. */
+static __always_inline bool is_behind_fin(const struct flow *f, bool by_orig, __u32 seq)
+{
+	return f->flags & (by_orig ? ORIG_FIN : RESP_FIN) && seq - (by_orig ? f->orig_end : f->resp_end) <= 1;
+}
+
+/* A RST of one side ends what it has sent at this place, unless that is known, or its FIN stands there. */
+static __always_inline void note_reset(struct flow *f, bool by_orig, __u32 seq)
+{
+	__u32 known = by_orig ? ORIG_END : RESP_END;
+
+	if (!(f->flags & known) && !is_behind_fin(f, by_orig, seq))
+		note_end(f, by_orig, seq);
+	f->flags |= known;
 }
 
 /*
@@ -94,9 +130,7 @@ static __always_inline enum conn_state end_unclosed(struct flow *f, __u64 *end_n
 		*end_ns = f->last_ns;
 	if (!(f->flags & RST_PENDING))
 		return state;
-	if (!(f->flags & (by_orig ? ORIG_FIN : RESP_FIN)))
-		note_end(f, by_orig, f->rst_seq);
-	f->flags |= by_orig ? ORIG_END : RESP_END;
+	note_reset(f, by_orig, f->rst_seq);
 	if (f->flags & RST_ACKED)
 		f->flags |= by_orig ? RESP_END : ORIG_END;
 	return by_orig ? RSTO : RSTR;

@@ -27,7 +27,7 @@ __noinline int end_attempt(struct slot *slot, __u64 state, __u64 end_ns)
 {
 	if (!slot)
 		return 0;
-	note_nothing_more(slot);
+	note_nothing_more(&slot->flow);
 	report_slot(slot, state, end_ns);
 	return 0;
 }
@@ -65,6 +65,7 @@ enum act {
 	ACT_DISCARDED = 1 << 9,   /* this RST, by a connection */
 	ACT_REPLACES = 1 << 10,   /* a connection in motion: this one has its tuple now */
 	ACT_OPENED = 1 << 11,     /* a connection by this host's own SYN, on a tuple that had one */
+	ACT_FIN_DISBELIEVED = 1 << 12,
 };
 
 enum syn_outcome {
@@ -92,8 +93,13 @@ static __always_inline enum syn_outcome take_syn_locked(struct scratch *scratch,
 
 	find_locked(scratch, parts, s, &found);
 	if (found.connection != NO_PLACE) {
-		if (!found.from_resp && slot_at(parts, found.connection)->flow.orig_isn == s->seq)
-			return SYN_AGAIN; /* the SYN of this very connection, late or seen again */
+		place = slot_at(parts, found.connection);
+		if (!found.from_resp && (place->flow.orig_isn == s->seq || is_passed_on(&place->flow, s))) {
+			/* Late or seen again; or a hop has opened it on its other side only now, where it has other numbers. */
+			if (!is_at_first(&place->flow, s))
+				place->flow.flags |= ONE_PLACE;
+			return SYN_AGAIN;
+		}
 		doubtful = true;
 	}
 	if (owner->opens) {
@@ -108,6 +114,10 @@ static __always_inline enum syn_outcome take_syn_locked(struct scratch *scratch,
 	i = found.attempt;
 	if (i != NO_PLACE) {
 		place = slot_at(parts, i);
+		if (!found.reply && place->flow.orig_isn != s->seq && is_passed_on(&place->flow, s)) {
+			place->flow.flags |= ONE_PLACE;
+			return SYN_AGAIN;
+		}
 		if (found.reply || place->flow.orig_isn == s->seq) {
 			note_syn_again_locked(&place->flow, s, found.reply);
 			if (owner->opens)
@@ -185,10 +195,11 @@ __noinline bool on_syn(struct __sk_buff *skb, const struct segment *s)
 
 /* Notes a segment of an attempt in place i. */
 static __always_inline __u32 note_attempt_locked(const struct parts *parts, __u32 i, const struct segment *s, bool reply,
-                                                 const struct owner *owner, __u64 close_timeout)
+                                                 const struct owner *owner, const struct facts *facts, __u64 close_timeout)
 {
 	struct slot *slot = slot_at(parts, i);
-	struct noted noted = note_locked(slot, s, reply, owner);
+	bool proved = !(s->flags & TCP_SYN) && proves_answer(slot, facts, (s->dir == DIR_OUT) == !reply);
+	struct noted noted = note_locked(slot, s, reply, owner, proved);
 	__u32 acts = 0;
 
 	if (!noted.believed)
@@ -216,6 +227,8 @@ static __always_inline __u32 reset_attempt_locked(const struct parts *parts, __u
 	*state = judge_rst_locked(slot, s, reply);
 	if (*state == S0)
 		return ACT_UNBELIEVED;
+	if (s->flags & TCP_ACK && is_one_sided(&slot->flow))
+		slot->flow.resp_end = s->ack;
 	end_locked(parts, i);
 	return ACT_REFUSED | ACT_MINE;
 }
@@ -227,10 +240,10 @@ static __always_inline __u32 reset_connection_locked(const struct parts *parts, 
 	struct slot *slot = slot_at(parts, i);
 
 	switch (note_rst_locked(slot, s, by_orig, facts, of_orig)) {
-	case RST_GENUINE:
+	case GENUINE:
 		end_locked(parts, i);
 		return ACT_RESET | ACT_MINE;
-	case RST_DISCARDED:
+	case DISCARDED:
 		return ACT_DISCARDED | ACT_MINE;
 	default:
 		settle_locked(parts, i, s->hash, close_timeout);
@@ -243,11 +256,17 @@ static __always_inline __u32 note_connection_locked(const struct parts *parts, _
                                                     const struct facts *facts, bool of_orig, __u64 close_timeout)
 {
 	__u32 acts = ACT_MINE;
+	struct refuted refuted;
 
 	if (s->flags & TCP_SYN)
 		return acts; /* its SYN-ACK, sent again */
-	if (note_closing_locked(slot_at(parts, i), s, by_orig, facts, of_orig))
+	if (s->flags & TCP_FIN && judge_fin(facts, s) == DISCARDED)
+		return acts | ACT_FIN_DISBELIEVED;
+	refuted = note_closing_locked(slot_at(parts, i), s, by_orig, facts, of_orig);
+	if (refuted.rst)
 		acts |= ACT_REFUTED;
+	if (refuted.fin)
+		acts |= ACT_FIN_DISBELIEVED;
 	if (settle_locked(parts, i, s->hash, close_timeout))
 		acts |= ACT_ENDED;
 	return acts;
@@ -266,16 +285,15 @@ static __always_inline bool ask(struct __sk_buff *skb, const struct segment *s, 
 
 static __always_inline bool wants_socket(const struct slot *slot, const struct segment *s)
 {
+	/* Of an attempt that nobody was seen to answer: has somebody? */
+	if (!(slot->flow.flags & ESTABLISHED))
+		return !(slot->flow.flags & RESP_SEEN) && !(s->flags & (TCP_SYN | TCP_RST));
 	if (s->flags & TCP_RST)
 		return true;
 	if (!(s->flags & TCP_FIN))
 		return false;
-	/*
-	 * Of the first FIN only its sender: who closes last is asked when it does, and at ingress the look-up costs as much as all
-	 * else.
-	 */
 	if (!(slot->flow.flags & BOTH_FINS))
-		return s->dir == DIR_OUT;
+		return true;
 	return !slot->facts.known || s->now - slot->flow.first_fin_ns > FACTS_GROW_NS;
 }
 
@@ -337,7 +355,7 @@ __noinline bool on_motion(struct __sk_buff *skb, const struct segment *s, bool a
 	slot = slot_at(&parts, at);
 	if (!asked) {
 		scratch->facts.known = false;
-		if (slot->flow.flags & ESTABLISHED && wants_socket(slot, s))
+		if (wants_socket(slot, s))
 			asked = ask(skb, s, &scratch->facts);
 	}
 	if (s->flags & TCP_SYN)
@@ -348,10 +366,12 @@ __noinline bool on_motion(struct __sk_buff *skb, const struct segment *s, bool a
 	find_locked(scratch, &parts, s, &found);
 	at = found.attempt;
 	outcome->reply = found.reply;
-	if (at != NO_PLACE && s->flags & TCP_RST)
+	if (at != NO_PLACE && is_elsewhere(&slot_at(&parts, at)->flow, s))
+		outcome->acts = ACT_MINE;
+	else if (at != NO_PLACE && s->flags & TCP_RST)
 		outcome->acts = reset_attempt_locked(&parts, at, s, found.reply, &state);
 	else if (at != NO_PLACE)
-		outcome->acts = note_attempt_locked(&parts, at, s, found.reply, &owner, close_timeout);
+		outcome->acts = note_attempt_locked(&parts, at, s, found.reply, &owner, &scratch->facts, close_timeout);
 	outcome->predecessor = found.connection;
 	/* Not all are doubtful that should be: when their SYN came, the other one may have been on its way to conn_map. */
 	if (outcome->acts & (ACT_ANSWERED | ACT_ESTABLISHED) && found.connection != NO_PLACE &&
@@ -361,7 +381,9 @@ __noinline bool on_motion(struct __sk_buff *skb, const struct segment *s, bool a
 		at = found.connection;
 		outcome->reply = found.from_resp;
 		of_orig = (s->dir == DIR_OUT) == !found.from_resp;
-		if (s->flags & TCP_RST)
+		if (is_elsewhere(&slot_at(&parts, at)->flow, s))
+			outcome->acts |= ACT_MINE;
+		else if (s->flags & TCP_RST)
 			outcome->acts |=
 				reset_connection_locked(&parts, at, s, !found.from_resp, &scratch->facts, of_orig, close_timeout);
 		else
@@ -418,6 +440,8 @@ __noinline int carry_out(struct __sk_buff *skb, const struct segment *s)
 		COUNT(synack_disbelieved);
 	if (acts & (ACT_REFUTED | ACT_DISCARDED))
 		COUNT(rst_disbelieved);
+	if (acts & ACT_FIN_DISBELIEVED)
+		COUNT(fin_disbelieved);
 	if (acts & ACT_ESTABLISHED)
 		count_established(outcome->reply ? s->key.sport : s->key.dport, outcome->flags & IS_OUTBOUND ? DIR_OUT : DIR_IN,
 		                  passed_ns(outcome->start_ns, s->now));
@@ -425,7 +449,7 @@ __noinline int carry_out(struct __sk_buff *skb, const struct segment *s)
 		/* It looked like the first FIN, until the other side's was there before it. */
 		if (!outcome->asked && !slot->facts.known && ask(skb, s, &scratch->facts))
 			keep_facts_locked(slot, &scratch->facts, (s->dir == DIR_OUT) == !outcome->reply);
-		report_slot(slot, SF, s->now);
+		report_slot(slot, SF, slot->flow.last_ns);
 	} else if (acts & ACT_RESET) {
 		report_slot(slot, outcome->reply ? RSTR : RSTO, outcome->flags & RST_PENDING ? slot->flow.last_ns : s->now);
 	} else if (acts & ACT_REFUSED) {

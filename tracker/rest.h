@@ -64,7 +64,7 @@ static __always_inline bool settle_locked(const struct parts *parts, __u32 i, __
 
 	if (f->flags & MOVING)
 		return false;
-	if ((f->flags & BOTH_FINS) == BOTH_FINS) {
+	if ((f->flags & BOTH_KNOWN) == BOTH_KNOWN) {
 		end_locked(parts, i);
 		return true;
 	}
@@ -137,8 +137,8 @@ __noinline int give_rest(__u32 place)
 }
 
 /*
- * A connection at rest is taken out of conn_map by whoever makes its alive_s in nt_rest 0, and by nobody else: what conn_map has under
- * its key stays until then, and no other connection can get there. One that has no place there is whose who can delete it.
+ * A connection at rest is taken out of conn_map by whoever makes its alive_s in nt_rest 0, and by nobody else: what conn_map has
+ * under its key stays until then, and no other connection can get there. One that has no place there is whose who can delete it.
  *
  * Takes out the connection whose key is scratch->fresh_key, if it has this place. same: if it is the one in scratch->fresh. Returns
  * whether it was there: scratch->slot.flow.
@@ -289,8 +289,8 @@ static __always_inline bool begin_rest_locked(struct scratch *scratch, const str
 }
 
 /*
- * Puts the copy in scratch into conn_map. If its key is there already, that is a connection before it, which is over then, or another
- * scope's, beside which it stays. rest: its place in nt_rest. Returns what the kernel does; its key is scratch->fresh_key.
+ * Puts the copy in scratch into conn_map. If its key is there already, that is a connection before it, which is over then, or
+ * another scope's, beside which it stays. rest: its place in nt_rest. Returns what the kernel does; its key is scratch->fresh_key.
  */
 static __always_inline long insert_resting(struct scratch *scratch, struct syn_set *set, struct rest *rest)
 {
@@ -540,7 +540,8 @@ static __always_inline __u32 take_place_locked(struct scratch *scratch, const st
 enum woken {
 	NOT_AT_REST, /* or another CPU has just given it a slot: look there */
 	AWAKE,       /* it has a slot now */
-	UNTOUCHED,   /* this RST is not one that its receiver would take */
+	UNTOUCHED,   /* this FIN or RST is not one that its receiver would take */
+	ELSEWHERE,   /* it has nothing to tell: is_elsewhere() */
 };
 
 /*
@@ -581,8 +582,8 @@ static __always_inline void arrive(const struct parts *parts, __u32 i, const str
 }
 
 /*
- * A FIN or RST of a tuple that has no connection in motion: if there is one at rest, gives it a slot. scratch->facts: of a RST,
- * what its socket says, unless NOT_AT_REST. Returns enum woken.
+ * A FIN or RST of a tuple that has no connection in motion: if there is one at rest, gives it a slot. scratch->facts: what its
+ * socket says, unless NOT_AT_REST. Returns enum woken.
  */
 __noinline int wake(struct __sk_buff *skb, const struct segment *s)
 {
@@ -598,12 +599,12 @@ __noinline int wake(struct __sk_buff *skb, const struct segment *s)
 		return NOT_AT_REST;
 	if (!find_resting(s, scopes_of(s->scope), parts.set->twins))
 		return NOT_AT_REST;
-	if (s->flags & TCP_RST) {
-		if (!ask_socket(skb, s, &scratch->facts))
-			scratch->facts.known = false;
-		if (judge_rst(&scratch->facts, s) == RST_DISCARDED)
-			return UNTOUCHED;
-	}
+	if (is_elsewhere(&scratch->fresh.flow, s))
+		return ELSEWHERE;
+	if (!ask_socket(skb, s, &scratch->facts))
+		scratch->facts.known = false;
+	if ((s->flags & TCP_RST ? judge_rst(&scratch->facts, s) : judge_fin(&scratch->facts, s)) == DISCARDED)
+		return UNTOUCHED;
 
 	slot = take_slot(parts.pool);
 	bpf_spin_lock(&parts.set->lock);

@@ -80,6 +80,21 @@ static __always_inline __u8 scope_here(const struct flow_key *key, __u32 ifindex
 	return scope_id;
 }
 
+/* Was this segment seen at the interface that saw the connection's first SYN? */
+static __always_inline bool is_at_first(const struct flow *f, const struct segment *s)
+{
+	return f->ifindex == s->ifindex && f->iface == iface_id;
+}
+
+/*
+ * Has a segment nothing to tell of this connection, where it was seen? A hop between two of this host's interfaces may give a
+ * connection other sequence numbers, and then only those of one interface can be compared.
+ */
+static __always_inline bool is_elsewhere(const struct flow *f, const struct segment *s)
+{
+	return f->flags & ONE_PLACE && !is_at_first(f, s);
+}
+
 /* Has this segment the initial sequence number of that connection? reply: it comes from its responder. */
 static __always_inline bool names(const struct segment *s, const struct flow *f, bool reply)
 {

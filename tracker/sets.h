@@ -17,6 +17,8 @@
 #include "verifier.h"
 
 #define BOTH_FINS (ORIG_FIN | RESP_FIN)
+/* Both sides have closed it, and that is sure: note_fin_locked(). */
+#define BOTH_KNOWN (BOTH_FINS | ORIG_END | RESP_END)
 
 /* A connection is young for so long after its handshake. Then it goes to rest, if nobody has begun to close it. */
 #define YOUNG_NS (NSEC_PER_SEC / 2)

@@ -23,11 +23,12 @@
 	STATE(S2,     OTHER,  "closed by the originator alone")                                                                   \
 	STATE(S3,     OTHER,  "closed by the responder alone")                                                                    \
 	STATE(SF,     OTHER,  "closed by both")                                                                                   \
-	STATE(SH,     FAILED, "closed by the originator before an answer")                                                        \
+	STATE(SH,     OTHER,  "closed by the originator; the responder was never seen")                                           \
 	STATE(REJ,    FAILED, "refused: RST in answer to the SYN")                                                                \
 	STATE(RSTO,   FAILED, "reset by the originator")                                                                          \
 	STATE(RSTR,   FAILED, "reset by the responder")                                                                           \
-	STATE(RSTOS0, FAILED, "given up by the originator before an answer")
+	STATE(RSTOS0, FAILED, "given up by the originator before an answer")                                                      \
+	STATE(OTH,    OTHER,  "answered, as its originator says; the responder was never seen")
 
 /*
  * The fields of a record, in the order of the line, behind the two ends. The first columns of each row:
@@ -102,16 +103,16 @@
 		"handshakes pushed out of a full table: a SYN flood?")                                                            \
 	/* SYNs on the tuple of a live connection that were never answered: no attempt after all */                               \
 	COUNTER(syn_disbelieved,    "disbelieved.syn",          DISBELIEVED, "syn",                                               \
-		"SYN, SYN-ACK or RST that a receiver discards")                                                                   \
+		"SYN, SYN-ACK, FIN or RST that a receiver discards")                                                                   \
 	/* loss: handshakes completed while conn_map was full */                                                                  \
 	COUNTER(conn_full,          "losses.conn_full",         LOST,        "conn_map",                                          \
 		"connections not recorded, the table is full: build with a larger MAX_CONNECTIONS")                               \
 	/* RSTs that a receiver discards, or that later traffic refuted */                                                        \
 	COUNTER(rst_disbelieved,    "disbelieved.rst",          DISBELIEVED, "rst",                                               \
-		"SYN, SYN-ACK or RST that a receiver discards")                                                                   \
+		"SYN, SYN-ACK, FIN or RST that a receiver discards")                                                                   \
 	/* SYN-ACKs that do not acknowledge the SYN */                                                                            \
 	COUNTER(synack_disbelieved, "disbelieved.synack",       DISBELIEVED, "synack",                                            \
-		"SYN, SYN-ACK or RST that a receiver discards")                                                                   \
+		"SYN, SYN-ACK, FIN or RST that a receiver discards")                                                                   \
 	/* FINs of no connection in the maps: attached too late, or seen again after the end */                                   \
 	COUNTER(no_record_fin,      "no_record.fin",            UNMATCHED,   "fin",                                               \
 		"FIN or RST of no connection known: older than the tracker, or seen again")                                       \
@@ -130,7 +131,10 @@
 	/* data offset below 5 or beyond the packet */                                                                            \
 	COUNTER(malformed_offset,   "skipped.malformed_offset", MALFORMED,   "offset",   "malformed TCP headers")                 \
 	/* SYN with FIN or RST, FIN without ACK, no flag at all */                                                                \
-	COUNTER(malformed_flags,    "skipped.malformed_flags",  MALFORMED,   "flags",    "malformed TCP headers")
+	COUNTER(malformed_flags,    "skipped.malformed_flags",  MALFORMED,   "flags",    "malformed TCP headers")                 \
+	/* FINs that a receiver discards, or that later traffic refuted */                                                        \
+	COUNTER(fin_disbelieved,    "disbelieved.fin",          DISBELIEVED, "fin",                                               \
+		"SYN, SYN-ACK, FIN or RST that a receiver discards")
 
 /*
  * METRIC(id, name, type, label, help): in Prometheus' terms, in the order of the text. name without the netracker_ that all have;

@@ -97,7 +97,7 @@ __noinline int on_due(__u32 index, __u64 now)
 				COUNT(expired);
 			break;
 		case CLOSING_EXPIRED:
-			by_silence = scratch->slot.flow.flags & RST_PENDING;
+			by_silence = scratch->slot.flow.flags & RST_PENDING || (scratch->slot.flow.flags & BOTH_FINS) == BOTH_FINS;
 			end_taken(&scratch->slot, now);
 			if (!by_silence)
 				COUNT(expired);

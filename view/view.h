@@ -167,7 +167,7 @@ static __always_inline enum conn_state conclude(struct slot *copy)
 
 	if (copy->flow.flags & ESTABLISHED)
 		return end_unclosed(&copy->flow, &end_ns);
-	note_nothing_more(copy);
+	note_nothing_more(&copy->flow);
 	return handshake_state(copy->flow.flags);
 }
 

@@ -6,7 +6,7 @@
 _netracker() {
 	local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} verb=${COMP_WORDS[1]-} words=
 	local verbs='attach detach status list log stats metrics config check version help'
-	local states='S0 S1 S2 S3 SF SH REJ RSTO RSTR RSTOS0'
+	local states='S0 S1 S2 S3 SF SH REJ RSTO RSTR RSTOS0 OTH'
 	local filters='-4 -6 --addr --port --state --iface --owner --max-rows --no-header --wide --numeric --json'
 
 	if ((COMP_CWORD == 1)); then

@@ -92,7 +92,7 @@ help_detach() {
 		       netracker detach [--quiet] [--dry-run] --all
 
 		Remove the tracker's filters from the interfaces, nobody else's. After the last one, what is still alive gets its record (S1, S2,
-		S3; a handshake S0, S1, SH), and the maps and the log are removed.
+		S3; a handshake S0, S1, SH, OTH), and the maps and the log are removed.
 
 		  --all                  wherever the tracker is attached, in any network namespace
 		  -q, --quiet            do not print the privileged commands
@@ -152,7 +152,8 @@ help_list() {
 	help_output
 	cat <<-'EOF'
 
-		States: S0 no answer yet, S1 open, S2 the originator has closed, S3 the responder has closed, SH closed before any answer.
+		States: S0 no answer yet, S1 open, S2 the originator has closed, S3 the responder has closed, SH, OTH: the
+		responder has not been seen, and the originator has closed, or acknowledges what it has got.
 		ORIGINATOR sent the first SYN; DIR in: it came in by the interface. SYN_MS: SYN to SYN-ACK, ACK_MS: SYN-ACK to ACK.
 		OWNER and USER: of this host's own socket; OWNER is the systemd unit, the container or the cgroup, #ID if that is gone.
 	EOF
@@ -170,7 +171,7 @@ help_log() {
 		  --consumer NAME        read as NAME, who at first sees all that the log holds, and then what is new to NAME
 		  --forget               with --consumer: there is no such consumer any more
 		  --wait                 while there is no log to read, wait for it: not attached yet, or another reader
-		  --failed               those that failed: all states but SF, S1, S2, S3
+		  --failed               those that failed: REJ, S0, RSTO, RSTR, RSTOS0
 		  --quality              another table: round-trip times, retransmissions, throughput, owner
 	EOF
 	help_filters
@@ -184,7 +185,8 @@ help_log() {
 	cat <<-'EOF'
 
 		States (Zeek's): SF both closed; RSTO, RSTR reset by originator, responder; REJ refused; S0 no answer; RSTOS0 given up before an
-		answer; SH closed before any answer; S1 handshake or connection never completed; S2, S3 only originator, responder closed.
+		answer; S1 handshake or connection never completed; S2, S3 only originator, responder closed; SH, OTH the responder was never seen,
+		and the originator closed, or did not.
 		STARTED: first SYN. MS: first SYN to the packet that ended it. SYN_MS: SYN to SYN-ACK. SRTT_MS, MIN_MS, RETR, OWNER, USER: what this
 		host's own socket knew at the end: smoothed and least round-trip time, segments sent again, systemd unit or container (#ID: its
 		cgroup is gone), user. ORIG_MBIT, RESP_MBIT: payload over the duration in Mbit/s. -: unknown. Where records were lost because

@@ -47,6 +47,14 @@ holds() {
 	holds handshake
 }
 
+@test "numbers: which of several sequence numbers are the connection's, and what is a copy" {
+	holds numbers
+}
+
+@test "one direction: a connection of which only the originator's segments pass here" {
+	holds direction
+}
+
 @test "connections: FINs and RSTs, believed and refuted, with this host's socket and without" {
 	holds connection
 }

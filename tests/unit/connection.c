@@ -84,6 +84,107 @@ static void a_fin_sent_again_is_one(void)
 	CHECK_EQUAL(counted(ended[S2]), 1);
 }
 
+/* Sent by somebody who does not know the numbers. No socket is here to ask: what its sender sends later says that it is none. */
+static void a_forged_fin_is_refuted_by_its_senders_later_data(void)
+{
+	static const __u32 offs[] = { -1000U, -1U << 30, 0x80000000, 0x50000000 };
+	struct talk t;
+	size_t i, j;
+
+	for (i = 0; i < N_ISNS; i++)
+		for (j = 0; j < sizeof(offs) / sizeof(offs[0]); j++) {
+			t = fresh_talk(isns[i], isns[N_ISNS - 1 - i]);
+			send_at(&t, ORIG, TCP_ACK | TCP_FIN, offs[j], 0, 0);
+			CHECK_EQUAL(connection_of(&t.key)->flags & (BOTH_KNOWN), ORIG_FIN);
+			send_next(&t, ORIG, TCP_ACK, 10);
+			CHECK_EQUAL(connection_of(&t.key)->flags & BOTH_FINS, 0);
+			CHECK_EQUAL(connection_of(&t.key)->first_fin_ns, 0);
+			CHECK_EQUAL(counted(fin_disbelieved), 1);
+			pass(HOST_S);
+			CHECK_EQUAL(resting_connections(), 1);
+			send_next(&t, ORIG, TCP_ACK | TCP_FIN, 0);
+			send_next(&t, RESP, TCP_ACK | TCP_FIN, 0);
+			CHECK_EQUAL(counted(ended[SF]), 1);
+			CHECK(strstr(host.line, " orig_bytes=110 resp_bytes=200 "));
+			conserved();
+		}
+}
+
+static void two_forged_fins_end_nothing_while_it_goes_on(void)
+{
+	struct talk t = fresh_talk(1, 1);
+
+	send_at(&t, ORIG, TCP_ACK | TCP_FIN, 1000000, 77, 0);
+	send_at(&t, RESP, TCP_ACK | TCP_FIN, -7000, 0, 0);
+	CHECK_EQUAL(counted_ends(), 0);
+	send_next(&t, RESP, TCP_ACK, 10);
+	CHECK_EQUAL(counted(fin_disbelieved), 1);
+	send_next(&t, ORIG, TCP_ACK | TCP_FIN, 0); /* there are not two places for a FIN */
+	CHECK_EQUAL(counted(fin_disbelieved), 2);
+	CHECK_EQUAL(counted_ends(), 0);
+	send_next(&t, RESP, TCP_ACK | TCP_FIN, 0);
+	CHECK_EQUAL(counted(ended[SF]), 1);
+	CHECK(strstr(host.line, " orig_bytes=100 resp_bytes=210 "));
+	conserved();
+}
+
+static void a_fin_that_is_acknowledged_is_not_refuted(void)
+{
+	struct talk t = fresh_talk(1, 1);
+
+	send_next(&t, ORIG, TCP_ACK | TCP_FIN, 0);
+	send_next(&t, RESP, TCP_ACK, 0);
+	send_at(&t, ORIG, TCP_ACK | TCP_FIN, 5000, 0, 0);
+	send_at(&t, ORIG, TCP_ACK, 7000, 0, 100);
+	CHECK_EQUAL(counted(fin_disbelieved), 0);
+	send_next(&t, RESP, TCP_ACK | TCP_FIN, 0);
+	CHECK_EQUAL(counted(ended[SF]), 1);
+	CHECK(strstr(host.line, " orig_bytes=100 resp_bytes=200 "));
+}
+
+/* Both close at once, and nobody acknowledges it here. */
+static void fins_that_nobody_acknowledges_are_believed_after_silence_and_their_places_are_not(void)
+{
+	struct talk t = fresh_talk(1, 1);
+	__u64 at;
+
+	send_at(&t, ORIG, TCP_ACK | TCP_FIN, 0, 0, 0);
+	send_at(&t, RESP, TCP_ACK | TCP_FIN, 0, 0, 0);
+	at = host.now;
+	CHECK_EQUAL(counted_ends(), 0);
+	pass(RST_SILENCE_NS + CLOCK_SLACK_NS);
+	CHECK_EQUAL(counted(ended[SF]), 1);
+	CHECK_EQUAL(counted(expired), 0);
+	CHECK(strstr(host.line, " orig_bytes=-1 resp_bytes=-1 "));
+	CHECK_EQUAL(strtoull(strstr(host.line, "dur_ns=") + 7, NULL, 10), at - 3600 * HOST_S);
+	conserved();
+}
+
+static void what_a_receiver_of_a_fin_takes_is_decided_by_its_socket(void)
+{
+	static const struct {
+		__u32 off; /* from rcv_nxt */
+		bool discarded, known;
+	} fins[] = { { 0, false, true },         { -1U, false, true },           { -2U, true, false },
+		     { 1000, false, false },     { FIN_SPAN - 1, false, false }, { FIN_SPAN, true, false },
+		     { 0x80000000, true, false } };
+	struct talk t;
+	size_t i, j;
+
+	for (i = 0; i < N_ISNS; i++)
+		for (j = 0; j < sizeof(fins) / sizeof(fins[0]); j++) {
+			t = fresh_talk(isns[i] - 101, 1);
+			give_socket(&t, BPF_TCP_ESTABLISHED);
+			send_at(&t, ORIG, TCP_ACK | TCP_FIN, fins[j].off, 0, 0);
+			CHECK_EQUAL(counted(fin_disbelieved), fins[j].discarded);
+			CHECK_EQUAL(connection_of(&t.key)->flags & BOTH_FINS, fins[j].discarded ? 0 : ORIG_FIN);
+			CHECK_EQUAL(connection_of(&t.key)->flags & BOTH_KNOWN & ~BOTH_FINS, fins[j].known ? ORIG_END : 0);
+			if (fins[j].discarded) /* what nobody would take wakes nobody */
+				CHECK_EQUAL(resting_connections(), rested);
+			conserved();
+		}
+}
+
 /* No socket is here to ask: the RST waits for silence. */
 static void a_rst_is_believed_after_silence(void)
 {
@@ -312,13 +413,14 @@ static void what_wakes_is_as_it_was_laid_to_rest(void)
 	host_reset();
 	give_socket(&t, BPF_TCP_ESTABLISHED);
 	send_next(&t, ORIG, TCP_SYN, 0);
+	pass(HOST_S);
 	send_at(&t, ORIG, TCP_SYN, -1, 0, 0);
 	pass(HOST_MS);
 	send_next(&t, RESP, TCP_SYN | TCP_ACK, 0);
 	pass(2 * HOST_MS);
 	send_next(&t, ORIG, TCP_ACK, 0);
 	before = *connection_of(&t.key);
-	CHECK_EQUAL(before.syn_rtt_ns, HOST_MS);
+	CHECK_EQUAL(before.syn_rtt_ns, HOST_S + HOST_MS);
 	CHECK_EQUAL(before.ack_rtt_ns, 2 * HOST_MS);
 	CHECK_EQUAL(before.syn_retrans, 1);
 	pass(HOST_S);
@@ -337,6 +439,11 @@ static void run_all(void)
 {
 	RUN(two_fins_in_either_order_end_it);
 	RUN(a_fin_sent_again_is_one);
+	RUN(a_forged_fin_is_refuted_by_its_senders_later_data);
+	RUN(two_forged_fins_end_nothing_while_it_goes_on);
+	RUN(a_fin_that_is_acknowledged_is_not_refuted);
+	RUN(fins_that_nobody_acknowledges_are_believed_after_silence_and_their_places_are_not);
+	RUN(what_a_receiver_of_a_fin_takes_is_decided_by_its_socket);
 	RUN(a_rst_is_believed_after_silence);
 	RUN(a_segment_too_late_to_have_been_on_its_way_refutes_a_rst);
 	RUN(the_senders_later_data_refute_its_rst_unless_they_may_have_been_overtaken);

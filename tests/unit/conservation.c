@@ -164,7 +164,7 @@ static void check_set(__u32 index)
 			continue;
 		CHECK_EQUAL(set->tag[i], tag_of(hash_key(&slot->key)));
 		unit_check(!(slot->flow.flags & (MOVING | ENDED | REPLACED)), "flags %#x", slot->flow.flags);
-		CHECK((slot->flow.flags & BOTH_FINS) != BOTH_FINS || !(slot->flow.flags & ESTABLISHED));
+		CHECK((slot->flow.flags & BOTH_KNOWN) != BOTH_KNOWN || !(slot->flow.flags & ESTABLISHED));
 		CHECK(scopes || !has_twin(index, i));
 		if (open)
 			CHECK(gate_at(index) & gate_bit(hash_key(&slot->key)));
