@@ -175,7 +175,7 @@ since() {
 	"$NETRACKER" metrics >"$BATS_TEST_TMPDIR/metrics"
 	grouped <"$BATS_TEST_TMPDIR/metrics"
 	assert_equal "services" "$(grep -c '^netracker_connection_duration_seconds_count{dir="out",port="65' "$BATS_TEST_TMPDIR/metrics")" 500
-	assert_equal "states" "$(grep -c '^netracker_connections_ended_total{dir="out",port="65' "$BATS_TEST_TMPDIR/metrics")" 5000
+	assert_equal "states" "$(grep -c '^netracker_connections_ended_total{dir="out",port="65' "$BATS_TEST_TMPDIR/metrics")" 5500
 }
 
 @test "an interface's odd name is escaped" {

@@ -163,8 +163,8 @@ static __always_inline bool note_synack_locked(struct slot *slot, const struct s
 {
 	struct flow *f = &slot->flow;
 
-	if (!reply) { /* the originator answers a SYN that crossed its own */
-		if (f->flags & RESP_SYN && !(f->flags & ONE_PLACE) && s->ack != f->resp_isn + 1)
+	if (!reply) { /* the originator answers a SYN that crossed its own, with its own again */
+		if (s->seq != f->orig_isn || (f->flags & RESP_SYN && !(f->flags & ONE_PLACE) && s->ack != f->resp_isn + 1))
 			return false;
 		f->resp_isn = s->ack - 1;
 		f->resp_end = s->ack;

@@ -67,13 +67,14 @@ static __always_inline __s64 sent(__u32 end, __u32 isn)
 /*
  * Payload bytes that one side sent; -1 if nobody knows. The sequence numbers tell it modulo 2^32, where both the beginning and
  * the end were seen. facts, if known: this host's socket, which counts in 64 bits, but only what was acknowledged or has
- * arrived so far: its count decides which multiple of 2^32 it is.
+ * arrived so far: its count decides which multiple of 2^32 it is. What comes out below 0 is of another connection's socket.
  */
 static __always_inline __s64 exact_bytes(const struct flow *f, const struct facts *facts, bool orig)
 {
 	__u32 isn = orig ? f->orig_isn : f->resp_isn, end = orig ? f->orig_end : f->resp_end, low;
 	bool end_known = f->flags & (orig ? ORIG_END : RESP_END);
 	__u64 count;
+	__s64 bytes;
 
 	if (!facts->known)
 		return end_known ? sent(end, isn) : -1;
@@ -84,7 +85,8 @@ static __always_inline __s64 exact_bytes(const struct flow *f, const struct fact
 		count = facts->bytes_received;
 		low = sent(end_known ? end : facts->rcv_nxt - has_peers_fin(facts), isn);
 	}
-	return count + (__s32)(low - (__u32)count);
+	bytes = count + (__s32)(low - (__u32)count);
+	return bytes < 0 ? -1 : bytes;
 }
 
 /* Whose a field is, and what stands for a value that nobody knows: columns `of` and `unknown` of FIELDS. */

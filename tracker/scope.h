@@ -95,11 +95,16 @@ static __always_inline bool is_elsewhere(const struct flow *f, const struct segm
 	return f->flags & ONE_PLACE && !is_at_first(f, s);
 }
 
-/* Has this segment the initial sequence number of that connection? reply: it comes from its responder. */
+/*
+ * Has this segment the initial sequence number of that connection? reply: it comes from its responder, which acknowledges the data
+ * in the SYN, or does not.
+ */
 static __always_inline bool names(const struct segment *s, const struct flow *f, bool reply)
 {
+	__u32 acked = s->ack - f->orig_isn - 1;
+
 	if (reply)
-		return s->flags & (TCP_SYN | TCP_RST) && s->flags & TCP_ACK && s->ack - f->orig_isn - 1 <= f->syn_len;
+		return s->flags & (TCP_SYN | TCP_RST) && s->flags & TCP_ACK && (!acked || acked == f->syn_len);
 	return s->flags & TCP_SYN && s->seq == f->orig_isn;
 }
 

@@ -13,6 +13,7 @@
 #define LITERAL_LEN 32
 #include "../tracker/flow.h"
 #include "../tracker/record.h"
+#include "../tracker/verifier.h"
 
 #include <bpf/bpf_endian.h>
 
@@ -160,15 +161,29 @@ static __always_inline bool copy_moving(__u32 index, const struct syn_set *set, 
 	return *(volatile const __u16 *)&set->tag[i] == tag && !(copy->flow.flags & (MOVING | ENDED));
 }
 
-/* Makes of such a copy what would be reported of the connection if nothing more came. Returns the state. */
-static __always_inline enum conn_state conclude(struct slot *copy)
+/*
+ * Does what conclude() says. The verifier goes on behind a global function with a connection of which it knows nothing, and not
+ * with each that can come out of here.
+ */
+__noinline __u64 conclusion(struct slot *copy)
 {
 	__u64 end_ns = 0;
 
+	if (!copy)
+		return S0;
 	if (copy->flow.flags & ESTABLISHED)
 		return end_unclosed(&copy->flow, &end_ns);
 	note_nothing_more(&copy->flow);
 	return handshake_state(copy->flow.flags);
+}
+
+/* Makes of such a copy what would be reported of the connection if nothing more came. Returns the state. */
+static __always_inline enum conn_state conclude(struct slot *copy)
+{
+	__u64 state = conclusion(copy);
+
+	forget_range(state);
+	return state < CONN_STATES ? state : S0;
 }
 
 #endif

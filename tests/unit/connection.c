@@ -160,6 +160,38 @@ static void fins_that_nobody_acknowledges_are_believed_after_silence_and_their_p
 	conserved();
 }
 
+/* As behind the end, which has come if nobody refutes them: the copy of one that has refused a successor, say. */
+static void a_rst_behind_fins_that_nobody_acknowledges_tells_nothing(void)
+{
+	int side;
+
+	for (side = ORIG; side <= RESP; side++) {
+		struct talk t = fresh_talk(1, 1);
+
+		send_at(&t, ORIG, TCP_ACK | TCP_FIN, 0, 0, 0);
+		send_at(&t, RESP, TCP_ACK | TCP_FIN, 0, 0, 0);
+		send_at(&t, side, TCP_RST | TCP_ACK, 5000, 7000, 0);
+		pass(RST_SILENCE_NS + CLOCK_SLACK_NS);
+		CHECK_EQUAL(counted(ended[SF]), 1);
+		CHECK_EQUAL(counted_ends(), 1);
+		CHECK(strstr(host.line, " orig_bytes=-1 resp_bytes=-1 "));
+		conserved();
+	}
+}
+
+/* Its sender's RST ends what it has sent; a FIN that nobody has acknowledged may be anybody's. */
+static void a_rst_ends_what_its_sender_has_sent_wherever_its_fin_seemed_to_be(void)
+{
+	struct talk t = fresh_talk(1, 1);
+
+	send_at(&t, ORIG, TCP_ACK | TCP_FIN, 1000000, 0, 0);
+	send_at(&t, ORIG, TCP_RST, 0, 0, 0);
+	pass(RST_SILENCE_NS + CLOCK_SLACK_NS);
+	CHECK_EQUAL(counted(ended[RSTO]), 1);
+	CHECK(strstr(host.line, " orig_bytes=100 resp_bytes=-1 "));
+	conserved();
+}
+
 static void what_a_receiver_of_a_fin_takes_is_decided_by_its_socket(void)
 {
 	static const struct {
@@ -443,6 +475,8 @@ static void run_all(void)
 	RUN(two_forged_fins_end_nothing_while_it_goes_on);
 	RUN(a_fin_that_is_acknowledged_is_not_refuted);
 	RUN(fins_that_nobody_acknowledges_are_believed_after_silence_and_their_places_are_not);
+	RUN(a_rst_behind_fins_that_nobody_acknowledges_tells_nothing);
+	RUN(a_rst_ends_what_its_sender_has_sent_wherever_its_fin_seemed_to_be);
 	RUN(what_a_receiver_of_a_fin_takes_is_decided_by_its_socket);
 	RUN(a_rst_is_believed_after_silence);
 	RUN(a_segment_too_late_to_have_been_on_its_way_refutes_a_rst);

@@ -52,15 +52,15 @@ enum promise {
 	/* other CPUs come in between */                                                                              \
 	TROUBLE(RACE, KEPT, NOT_MADE)                                                                                 \
 	/* a SYN is answered twice, with two numbers, and the originator takes one of them */                         \
-	TROUBLE(TWO_SYNACKS, NOT_YET, NOT_YET)                                                                        \
+	TROUBLE(TWO_SYNACKS, KEPT, KEPT)                                                                              \
 	/* between the two hooks the numbers of one side are rewritten; bytes may be unknown */                       \
-	TROUBLE(REWRITING_HOP, NOT_YET, NOT_YET)                                                                      \
-	/* two connections of one tuple at a time */                                                                  \
-	TROUBLE(EQUAL_TUPLES, NOT_YET, NOT_MADE)                                                                      \
-	/* one side closes, and for longer than close_timeout nobody sends: both sockets live */                      \
-	TROUBLE(SILENT_HALF_CLOSE, KEPT, NOT_YET)                                                                     \
+	TROUBLE(REWRITING_HOP, KEPT, KEPT)                                                                            \
+	/* two connections of one tuple at a time, in two scopes */                                                   \
+	TROUBLE(EQUAL_TUPLES, KEPT, KEPT)                                                                             \
+	/* one side closes, and for longer than close_timeout nobody sends, nor anybody who brings a question */      \
+	TROUBLE(SILENT_HALF_CLOSE, KEPT, NOT_MADE)                                                                    \
 	/* this host's own socket opens the tuple of a connection that nobody closed */                               \
-	TROUBLE(OWN_SYN_ON_STALE_TUPLE, KEPT, NOT_YET)                                                                \
+	TROUBLE(OWN_SYN_ON_STALE_TUPLE, KEPT, KEPT)                                                                   \
 	/* likewise another host's: if it is refused, the RST may be taken for the old connection's */                \
 	TROUBLE(SYN_ON_STALE_TUPLE, NOT_YET, NOT_MADE)                                                                \
 	/* the peer of an attempt that was not answered opens the tuple itself: no SYNs that cross */                 \
@@ -114,6 +114,7 @@ struct event {
 	unsigned int tuple;
 	int story;   /* whose it is; -1: a forger's */
 	bool second; /* at the second hook that it passes */
+	__u32 scope; /* where */
 	struct knows knows;
 };
 
@@ -123,6 +124,7 @@ struct story {
 	unsigned int tuple;
 	enum path path;
 	bool own; /* the socket on the side that is not behind the interface is this host's */
+	__u32 scope;
 	__u32 isn[2], next[2];
 	__u32 seen[2]; /* how far the other side has received what this one sent */
 	__u64 sent[2]; /* payload */
@@ -246,10 +248,15 @@ static void note_knows(const struct story *s, struct knows *knows)
 	knows->received = s->sent[peer];
 }
 
+/* The interface of who is routed that is on the responder's side. */
+#define FAR_SIDE 3
+
 /* The segment is seen at this time, at the hooks on its way. */
 static void see(struct story *s, enum side side, __u8 flags, __u32 seq, __u32 len, __u64 at)
 {
-	static const __u32 interface[PATHS][2] = { [CALLED] = { 2 }, [CALLING] = { 2 }, [ROUTED] = { 2, 3 }, [LOOPED] = { 1, 1 } };
+	static const __u32 interface[PATHS][2] = {
+		[CALLED] = { 2 }, [CALLING] = { 2 }, [ROUTED] = { 2, FAR_SIDE }, [LOOPED] = { 1, 1 }
+	};
 	bool two = s->path == ROUTED || s->path == LOOPED;
 	int hook;
 
@@ -265,6 +272,7 @@ static void see(struct story *s, enum side side, __u8 flags, __u32 seq, __u32 le
 		e->story = s - world.story;
 		e->tuple = s->tuple;
 		e->second = hook;
+		e->scope = s->scope;
 		e->p.flags = flags;
 		e->p.seq = seq;
 		e->p.ack = flags & TCP_ACK ? s->seen[!side] : 0;
@@ -493,7 +501,8 @@ static __u32 some_isn(unsigned int n)
 {
 	static const __u32 edges[] = { 0, 0x80000000, -1000U, -60000U };
 
-	return one_in(2) ? any64() >> 32 : edges[any_below(4)] - STORIES + n;
+	/* None of them is another one's behind its SYN's data. */
+	return one_in(2) ? any64() >> 32 : edges[any_below(4)] - 7 * (STORIES - n);
 }
 
 /* The story that was on this tuple last; NULL: none. */
@@ -519,6 +528,7 @@ static void tell_story(void)
 	unsigned int from = world.events;
 
 	memset(s, 0, sizeof(*s));
+	s->scope = 1;
 	s->tuple = any_below(TUPLES);
 	put_key(&s->key, &world.tuple[s->tuple], one_in(8));
 	before = predecessor_of(s);
@@ -529,7 +539,10 @@ static void tell_story(void)
 	s->now = world.began + any64() % (3 * HOST_S);
 	if (before && one_in(8)) {
 		befalls(s->tuple, EQUAL_TUPLES);
+		s->scope = before->scope + 1;
+		before = NULL;
 	} else if (before) {
+		s->scope = before->scope;
 		s->now = before->now + 100 * HOST_MS + any64() % (3 * HOST_S);
 	}
 	s->isn[ORIG] = s->next[ORIG] = s->seen[ORIG] = some_isn(s - world.story);
@@ -587,6 +600,7 @@ static struct event *forge(const struct event *e)
 	return copy;
 }
 
+/* At the interface on the responder's side one side has other numbers. */
 static void rewrite(const struct story *s)
 {
 	enum side side = any_below(2);
@@ -596,7 +610,7 @@ static void rewrite(const struct story *s)
 	for (i = 0; i < world.events; i++) {
 		struct event *e = &world.event[i];
 
-		if (e->story != s - world.story || !e->second)
+		if (e->story != s - world.story || e->p.ifindex != FAR_SIDE)
 			continue;
 		if (same_key(&e->p.key, &s->key) == (side == ORIG))
 			e->p.seq += by;
@@ -723,6 +737,8 @@ static void set_socket(const struct event *e)
 		own->tcp.bytes_received = e->knows.received;
 	}
 	host.sender = host.receiver = own->no_tcp || !own->sk.state ? NULL : own;
+	if (!s)
+		host.sender = NULL;
 }
 
 static const char *text_of(const struct packet *p)
@@ -757,6 +773,7 @@ static void play_next(void)
 		world.syn[world.syns++].isn = p->seq;
 	}
 	set_socket(e);
+	scope_id = e->scope;
 	if (aloud)
 		fprintf(stderr, "%12.6f %s%s\n", (host.now - world.began) / 1e9, text_of(p), e->story < 0 ? " forged" : "");
 	receive(p);
@@ -771,6 +788,8 @@ static void play_next(void)
  */
 static void come_in_between(const char *what, const void *map)
 {
+	__u32 scope = scope_id; /* the other CPU is at another interface */
+
 	(void)what, (void)map;
 	if (any_below(world.one_step_in) || host.cpu == HOST_CPUS - 1 || world.next == world.events ||
 	    world.event[world.next].at > host.now + AT_ONCE)
@@ -778,6 +797,7 @@ static void come_in_between(const char *what, const void *map)
 	host.cpu++;
 	play_next();
 	host.cpu--;
+	scope_id = scope;
 }
 
 /* Nothing that nobody sent, and nothing that has not been. */
@@ -861,7 +881,9 @@ static void read_log(void)
 	}
 }
 
-/* When a side's first segment with this flag was seen at any hook; 0: none was. */
+/*
+ * When a side's first segment with this flag was seen at any hook, or, if its record is that of one interface, there; 0: none was.
+ */
 static __u64 first_seen(const struct story *s, enum side side, __u8 flag)
 {
 	__u64 first = 0;
@@ -870,6 +892,8 @@ static __u64 first_seen(const struct story *s, enum side side, __u8 flag)
 	for (i = 0; i < world.events; i++) {
 		const struct event *e = &world.event[i];
 
+		if (s->record.flow.flags & ONE_PLACE && e->p.ifindex != s->record.flow.ifindex)
+			continue;
 		if (e->story == s - world.story && e->p.flags & flag && same_key(&e->p.key, &s->key) == (side == ORIG))
 			note_due(&first, e->at);
 	}

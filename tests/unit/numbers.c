@@ -108,6 +108,23 @@ static void the_number_is_that_of_the_syn_ack_below_what_the_originator_acknowle
 	closed_with(" orig_bytes=100 resp_bytes=350 ");
 }
 
+/* Who answers a SYN that crossed its own sends its own again. What has another number is another one's, and late. */
+static void a_syn_ack_of_the_originator_has_the_number_of_its_syn(void)
+{
+	struct talk t = { .key = tuple4(40000, 80), .orig = 7, .resp = 1000 },
+		    other = { .key = t.key, .orig = OTHER(7), .resp = OTHER(1000) };
+
+	host_reset();
+	send_next(&t, ORIG, TCP_SYN, 0);
+	send_at(&other, ORIG, TCP_SYN | TCP_ACK, 0, 0, 0);
+	CHECK_EQUAL(counted(synack_disbelieved), 1);
+	send_next(&t, RESP, TCP_SYN | TCP_ACK, 0);
+	send_next(&t, ORIG, TCP_ACK, 0);
+	CHECK_EQUAL(counted(established), 1);
+	talk_and_close(&t);
+	closed_with(" orig_bytes=100 resp_bytes=300 ");
+}
+
 static void what_nobody_acknowledged_is_not_known(void)
 {
 	struct talk t = { .key = tuple4(40000, 80), .orig = 7, .resp = 1000 }, other;
@@ -271,6 +288,19 @@ static void a_copy_of_a_syn_is_none_that_was_sent_again(void)
 	CHECK_EQUAL(attempt_of(&syn.key)->flow.syn_retrans, 4);
 }
 
+/* Of two CPUs, the one that comes second may have seen its own first. */
+static void a_copy_may_have_the_earlier_time(void)
+{
+	struct packet syn = { .key = tuple4(40000, 80), .flags = TCP_SYN, .seq = 9, .dir = DIR_IN, .ifindex = NEAR_SIDE };
+
+	host_reset();
+	pass(HOST_S);
+	receive(&syn);
+	host.now -= 3 * HOST_MS;
+	receive(&syn);
+	CHECK_EQUAL(attempt_of(&syn.key)->flow.syn_retrans, 0);
+}
+
 static void a_syn_sent_again_beside_a_syn_ack_sent_again_counts(void)
 {
 	struct talk t = { .key = tuple4(40000, 80), .orig = 7, .resp = 1000 };
@@ -290,12 +320,14 @@ int main(void)
 	host_reset();
 	RUN(of_two_syn_acks_the_one_counts_that_the_originator_acknowledges);
 	RUN(the_number_is_that_of_the_syn_ack_below_what_the_originator_acknowledges);
+	RUN(a_syn_ack_of_the_originator_has_the_number_of_its_syn);
 	RUN(what_nobody_acknowledged_is_not_known);
 	RUN(a_handshake_may_come_in_pieces);
 	RUN(a_hop_that_answers_for_the_responder_is_seen_through);
 	RUN(a_hop_that_changes_numbers_is_seen_through);
 	RUN(a_syn_with_another_number_elsewhere_and_later_is_another_attempt);
 	RUN(a_copy_of_a_syn_is_none_that_was_sent_again);
+	RUN(a_copy_may_have_the_earlier_time);
 	RUN(a_syn_sent_again_beside_a_syn_ack_sent_again_counts);
 	return unit_end();
 }

@@ -485,6 +485,54 @@ static void what_another_cpu_does_to_one_is_not_done_to_the_other(void)
 	another_cpu(close_a, fin_of_b, true);
 }
 
+/* So that the answer to another one's SYN is not taken for its own: all of the SYN's data is acknowledged, or none. */
+static void an_answer_from_elsewhere_acknowledges_no_part_of_a_syns_data(void)
+{
+	static const struct {
+		__u32 off;
+		bool answers;
+	} answers[] = { { 0, true }, { -100U, true }, { -1U, false }, { -50U, false }, { 1, false } };
+	size_t i;
+
+	for (i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
+		struct talk a = talk_in(1, tuple4(40000, 80));
+
+		host_reset();
+		scope_id = 1;
+		send_next(&a, ORIG, TCP_SYN, 100);
+		scope_id = 2;
+		send_at(&a, RESP, TCP_SYN | TCP_ACK, 0, answers[i].off, 0);
+		CHECK_EQUAL(!!(attempt_of(&a.key)->flow.flags & RESP_SEEN), answers[i].answers);
+	}
+}
+
+/* Interfaces of two namespaces may have the same number: where a hop between them changes others, attach's number tells them apart. */
+static void the_first_interface_is_known_by_its_number_and_by_attachs(void)
+{
+	struct talk a = talk_in(1, tuple4(40000, 80)), changed = a;
+
+	host_reset();
+	changed.resp = 77;
+	scope_id = iface_id = 1;
+	send_at(&a, ORIG, TCP_SYN, 0, 0, 0);
+	scope_id = iface_id = 2;
+	send_next(&a, ORIG, TCP_SYN, 0);
+	changed.orig = a.orig;
+	send_next(&changed, RESP, TCP_SYN | TCP_ACK, 0);
+	scope_id = iface_id = 1;
+	send_next(&a, RESP, TCP_SYN | TCP_ACK, 0);
+	send_next(&a, ORIG, TCP_ACK, 0);
+	CHECK(connection_of(&a.key)->flags & ONE_PLACE);
+	scope_id = iface_id = 2;
+	send_next(&changed, RESP, TCP_ACK | TCP_FIN, 5);
+	CHECK(!(connection_of(&a.key)->flags & BOTH_FINS));
+	scope_id = iface_id = 1;
+	send_next(&a, RESP, TCP_ACK | TCP_FIN, 5);
+	send_next(&a, ORIG, TCP_ACK | TCP_FIN, 5);
+	was_closed(&a, isn_of[1], 5);
+	conserved();
+}
+
 int main(void)
 {
 	host_reset();
@@ -501,6 +549,8 @@ int main(void)
 	RUN(many_connections_of_one_tuple_rest_beside_each_other);
 	RUN(where_no_tuple_is_used_twice_nothing_more_is_looked_up);
 	RUN(the_socket_is_asked_of_the_connection_of_that_scope);
+	RUN(an_answer_from_elsewhere_acknowledges_no_part_of_a_syns_data);
+	RUN(the_first_interface_is_known_by_its_number_and_by_attachs);
 	RUN(flush_ends_all_of_a_tuple);
 	RUN(what_another_cpu_does_to_one_is_not_done_to_the_other);
 	return unit_end();

@@ -443,6 +443,28 @@ static void who_is_half_closed_ends_when_its_socket_has_gone(void)
 	conserved();
 }
 
+/* What its socket would not take wakes nobody, and closes nothing. */
+static void of_who_is_half_closed_and_at_rest_the_other_fin_is_judged(void)
+{
+	struct talk t;
+
+	begin();
+	t = rest_own(tuple4(40000, 80));
+	send_next(&t, RESP, TCP_ACK | TCP_FIN, 9);
+	ack(&t, ORIG);
+	pass((CLOSE_S + 1) * HOST_S);
+	CHECK(resting_of(&t.key));
+	give_socket(&t, BPF_TCP_FIN_WAIT2);
+	send_at(&t, ORIG, TCP_ACK | TCP_FIN, 2 * FIN_SPAN, 0, 0);
+	send_at(&t, ORIG, TCP_ACK | TCP_FIN, -1000, 0, 0);
+	CHECK_EQUAL(counted(fin_disbelieved), 2);
+	CHECK(resting_of(&t.key));
+	send_next(&t, ORIG, TCP_ACK | TCP_FIN, 7);
+	CHECK_EQUAL(counted(ended[SF]), 1);
+	CHECK(strstr(host.line, " orig_bytes=7 resp_bytes=9 "));
+	conserved();
+}
+
 /* Of one whose FIN nobody acknowledges the peer has gone; of one that is forwarded, as routers do, nobody waits for long. */
 static void others_end_at_their_time(void)
 {
@@ -532,6 +554,7 @@ int main(void)
 	RUN(who_is_half_closed_and_silent_goes_to_rest_if_its_socket_is_here);
 	RUN(who_is_half_closed_ends_when_its_socket_has_gone);
 	RUN(others_end_at_their_time);
+	RUN(of_who_is_half_closed_and_at_rest_the_other_fin_is_judged);
 	RUN(who_is_half_closed_and_finds_no_room_at_rest_ends);
 	RUN(places_are_given_out_once_and_from_all_parts);
 	return unit_end();
