@@ -72,15 +72,14 @@ static __always_inline void note_time_locked(struct flow *f, __u64 now)
 static __always_inline void note_resp_isn_locked(struct flow *f, __u32 isn)
 {
 	if (f->flags & ORIG_ACKED) {
-		/* What it acknowledged may have been data, too. */
-		if (!(f->flags & RESP_SYN) && f->resp_isn - isn < FIRST_WINDOW) {
-			f->resp_isn = isn;
-			f->flags |= RESP_SYN;
-		}
-		return;
-	}
-	if (f->flags & RESP_SYN && f->resp_isn != isn)
+		if (f->flags & RESP_SYN)
+			return;
+		/* What it acknowledged may have been data, too. If not, that or this is another one's: its next segment will say. */
+		if (f->resp_isn - isn >= FIRST_WINDOW)
+			f->flags = (f->flags & ~ORIG_ACKED) | ONE_PLACE;
+	} else if (f->flags & RESP_SYN && f->resp_isn != isn) {
 		f->flags |= ONE_PLACE;
+	}
 	f->resp_isn = isn;
 	f->flags |= RESP_SYN;
 }
@@ -217,10 +216,7 @@ static __always_inline void note_segment_locked(struct slot *slot, const struct 
 	if (!f->first_fin_ns)
 		f->first_fin_ns = s->now;
 	note_end(f, !reply, s->seq + s->len);
-	f->flags |= reply ? RESP_FIN : ORIG_FIN | ORIG_END;
-	/* Until the originator acknowledges something, the responder's number may be another's. */
-	if (reply && f->flags & ORIG_ACKED)
-		f->flags |= RESP_END;
+	f->flags |= reply ? RESP_FIN : ORIG_FIN;
 }
 
 /* Is the handshake complete? Established is who was answered and has acknowledged that, in whichever order the two were seen. */

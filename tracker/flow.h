@@ -89,12 +89,14 @@ static __always_inline enum conn_state handshake_state(__u32 flags)
 }
 
 /*
- * Of a handshake that comes no further: its originator has sent what was seen of it, its responder nothing but a SYN, unless a FIN
- * or RST said so. Of a responder that was not seen that is known only if no more was acknowledged.
+ * Of a handshake that comes no further: its originator has sent what was seen of it, its responder nothing but a SYN. That is not
+ * known of who has sent a FIN that the other side, which was seen, has not acknowledged; and of a responder that was not seen only
+ * if no more was acknowledged.
  */
 static __always_inline void note_nothing_more(struct flow *f)
 {
-	f->flags |= ORIG_END;
+	if (!(f->flags & ORIG_FIN && f->flags & RESP_SEEN))
+		f->flags |= ORIG_END;
 	if (f->flags & (RESP_END | RESP_FIN) || (is_one_sided(f) && f->resp_end != f->resp_isn + 1))
 		return;
 	f->resp_end = f->resp_isn + 1;

@@ -65,7 +65,7 @@ enum promise {
 	TROUBLE(SYN_ON_STALE_TUPLE, NOT_YET, NOT_MADE)                                                                \
 	/* the peer of an attempt that was not answered opens the tuple itself: no SYNs that cross */                 \
 	TROUBLE(ANSWERED_BY_SYN, NOT_YET, NOT_YET)                                                                    \
-	/* segments that nobody sent */                                                                               \
+	/* segments that nobody sent; a FIN's forger does not know what to acknowledge */                             \
 	TROUBLE(FORGED_FIN, NOT_YET, NOT_MADE)                                                                        \
 	TROUBLE(FORGED_RST, NOT_YET, NOT_MADE)                                                                        \
 	TROUBLE(FORGED_SYN, NOT_YET, NOT_MADE)                                                                        \
@@ -672,6 +672,8 @@ static void spoil(void)
 			return;
 		e->p.len = 0;
 		e->p.seq += some_way_off();
+		if (trouble == FORGED_FIN)
+			e->p.ack = any64() >> 32;
 		e->p.flags = trouble == FORGED_FIN ? FIN_ACK : trouble == FORGED_SYN ? TCP_SYN : one_in(2) ? TCP_RST : RST_ACK;
 		break;
 	case OTHER_NUMBER:

@@ -125,6 +125,36 @@ static void a_syn_ack_of_the_originator_has_the_number_of_its_syn(void)
 	closed_with(" orig_bytes=100 resp_bytes=300 ");
 }
 
+/* One that fits no SYN-ACK, as it is late or forged, is not believed against it: the originator says it again. */
+static void an_acknowledgement_of_nothing_does_not_keep_the_syn_ack_out(void)
+{
+	struct talk t = { .key = tuple4(40000, 80), .orig = 7, .resp = 1000 };
+
+	host_reset();
+	send_next(&t, ORIG, TCP_SYN, 0);
+	send_at(&t, ORIG, TCP_ACK, 0, OTHER(0), 0);
+	send_next(&t, RESP, TCP_SYN | TCP_ACK, 0);
+	CHECK_EQUAL(counted(established), 0);
+	send_next(&t, ORIG, TCP_ACK, 0);
+	CHECK_EQUAL(counted(established), 1);
+	talk_and_close(&t);
+	closed_with(" orig_bytes=100 resp_bytes=300 ");
+}
+
+static void a_fin_that_an_answer_does_not_acknowledge_does_not_tell_the_bytes(void)
+{
+	struct talk t = { .key = tuple4(40000, 80), .orig = 7, .resp = 1000 };
+
+	host_reset();
+	send_next(&t, ORIG, TCP_SYN, 0);
+	send_at(&t, ORIG, TCP_ACK | TCP_FIN, 5000, OTHER(0), 0);
+	send_next(&t, RESP, TCP_SYN | TCP_ACK, 0);
+	pass((HANDSHAKE_TIMEOUT_S + 1) * HOST_S);
+	CHECK_EQUAL(counted(ended[S2]), 1);
+	CHECK(strstr(host.line, " orig_bytes=-1 resp_bytes=0 "));
+	conserved();
+}
+
 static void what_nobody_acknowledged_is_not_known(void)
 {
 	struct talk t = { .key = tuple4(40000, 80), .orig = 7, .resp = 1000 }, other;
@@ -321,6 +351,8 @@ int main(void)
 	RUN(of_two_syn_acks_the_one_counts_that_the_originator_acknowledges);
 	RUN(the_number_is_that_of_the_syn_ack_below_what_the_originator_acknowledges);
 	RUN(a_syn_ack_of_the_originator_has_the_number_of_its_syn);
+	RUN(an_acknowledgement_of_nothing_does_not_keep_the_syn_ack_out);
+	RUN(a_fin_that_an_answer_does_not_acknowledge_does_not_tell_the_bytes);
 	RUN(what_nobody_acknowledged_is_not_known);
 	RUN(a_handshake_may_come_in_pieces);
 	RUN(a_hop_that_answers_for_the_responder_is_seen_through);

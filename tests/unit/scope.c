@@ -506,7 +506,7 @@ static void an_answer_from_elsewhere_acknowledges_no_part_of_a_syns_data(void)
 	}
 }
 
-/* Interfaces of two namespaces may have the same number: where a hop between them changes others, attach's number tells them apart. */
+/* Interfaces of two namespaces may have one number: where a hop between them changes others, attach's number tells them apart. */
 static void the_first_interface_is_known_by_its_number_and_by_attachs(void)
 {
 	struct talk a = talk_in(1, tuple4(40000, 80)), changed = a;
