@@ -74,7 +74,7 @@ static __always_inline void note_resp_isn_locked(struct flow *f, __u32 isn)
 	if (f->flags & ORIG_ACKED) {
 		if (f->flags & RESP_SYN)
 			return;
-		/* What it acknowledged may have been data, too. If not, that or this is another one's: its next segment will say. */
+		/* What it acknowledged may have been data, too. If not, that or this is another one's: its next segment says. */
 		if (f->resp_isn - isn >= FIRST_WINDOW)
 			f->flags = (f->flags & ~ORIG_ACKED) | ONE_PLACE;
 	} else if (f->flags & RESP_SYN && f->resp_isn != isn) {
