@@ -137,8 +137,8 @@ __noinline int give_rest(__u32 place)
 }
 
 /*
- * A connection at rest is taken out of conn_map by whoever makes its alive_s in nt_rest 0, and by nobody else: what conn_map has under
- * its key stays until then, and no other connection can get there. One that has no place there is whose who can delete it.
+ * A connection at rest is taken out of conn_map by whoever makes its alive_s in nt_rest 0, and by nobody else: what conn_map has
+ * under its key stays until then, and no other connection can get there. One without a place there is his who can delete it.
  *
  * Takes out the connection whose key is scratch->fresh_key, if it has this place. same: if it is the one in scratch->fresh. Returns
  * whether it was there: scratch->slot.flow.
@@ -289,8 +289,8 @@ static __always_inline bool begin_rest_locked(struct scratch *scratch, const str
 }
 
 /*
- * Puts the copy in scratch into conn_map. If its key is there already, that is a connection before it, which is over then, or another
- * scope's, beside which it stays. rest: its place in nt_rest. Returns what the kernel does; its key is scratch->fresh_key.
+ * Puts the copy in scratch into conn_map. If its key is there already, that is a connection before it, which is over then, or
+ * another scope's, beside which it stays. rest: its place in nt_rest. Returns what the kernel does; its key is scratch->fresh_key.
  */
 static __always_inline long insert_resting(struct scratch *scratch, struct syn_set *set, struct rest *rest)
 {

@@ -73,8 +73,7 @@ static __always_inline void end_watch(struct silence *silence, struct rest *rest
 }
 
 /* Asks whether there is a socket for this connection, which has that place in nt_rest. Returns whether there was room to. */
-static __always_inline bool ask_for(struct silence *silence, struct rest *rest, __u32 place, const struct flow *f,
-                                    __u32 now_s)
+static __always_inline bool ask_for(struct silence *silence, struct rest *rest, __u32 place, const struct flow *f, __u32 now_s)
 {
 	__u32 i;
 

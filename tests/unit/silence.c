@@ -513,7 +513,6 @@ static void places_are_given_out_once_and_from_all_parts(void)
 	give_rest(NO_REST); /* it is none */
 	CHECK_EQUAL(take_rest(0), 77);
 	CHECK_EQUAL(take_rest(0), NO_REST);
-
 }
 
 int main(void)
