@@ -77,9 +77,10 @@ static __always_inline const char (*iface_name(const struct flow *flow))[IFACE_N
 }
 
 /*
- * For programs: writes the trace's line without its first word, with age_ns in place of dur_ns. A global function, which the verifier
- * checks once, not for each of the eight connections of a set. facts: of its
- * socket; NULL: none was asked. state: enum conn_state, as wide as verifier.h wants it. Returns 0.
+ * For programs: writes the trace's line without its first word, with age_ns in place of dur_ns. A global function, which the
+ * verifier checks once, not for each of the eight connections of a set. Returns 0.
+ * facts: of its socket; NULL: none was asked.
+ * state: enum conn_state, as wide as verifier.h wants it.
  */
 __noinline int put_live_record(struct text *t, const struct flow_key *key, const struct flow *flow, const struct facts *facts,
                                __u64 state)
