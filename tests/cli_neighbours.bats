@@ -201,14 +201,14 @@ fill_entries() {
 # connection_tables: the kernel's numbers of the maps that hold connections.
 connection_tables() {
 	local name
-	for name in conn_map syn_map nt_pool; do
+	for name in conn_map syn_map nt_pool nt_rest nt_places nt_watch nt_silence; do
 		bpftool --json map show pinned "$PINS/$name" | jq .id
 	done
 }
 
 @test "a pin is removed under live filters: each verb says so, attach makes it anew, detach leaves nothing" {
 	local verb name before
-	for name in conn_map syn_map nt_pool nt_counters nt_ifaces nt_config nt_log nt_log_head; do
+	for name in conn_map syn_map nt_pool nt_rest nt_counters nt_ifaces nt_config nt_log nt_log_head; do
 		netracker attach --quiet veth0
 		before=$(connection_tables)
 		rm "$PINS/$name"
@@ -227,7 +227,7 @@ connection_tables() {
 		assert_whole
 		assert_status 0 netracker stats
 		# Those that tell of each other are made anew together.
-		[[ $name != @(conn_map|syn_map|nt_pool) ]] ||
+		[[ $name != @(conn_map|syn_map|nt_pool|nt_rest|nt_places|nt_watch|nt_silence) ]] ||
 			assert_equal "tables that are still there" "$(comm -12 <(sort <<<"$before") <(connection_tables | sort))" ""
 		netracker detach --quiet veth0
 		# Whose it was stood in the map that was lost.

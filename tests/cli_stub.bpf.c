@@ -38,6 +38,10 @@ struct config_of_old {
 PINNED(conn_map, BPF_MAP_TYPE_HASH, 1024, struct conn_key, struct conn);
 FLAGGED(syn_map, BPF_MAP_TYPE_ARRAY, BPF_F_MMAPABLE, SYN_SETS, __u32, struct syn_set);
 FLAGGED(nt_pool, BPF_MAP_TYPE_ARRAY, BPF_F_MMAPABLE, POOLS, __u32, struct pool);
+PINNED(nt_rest, BPF_MAP_TYPE_ARRAY, 64, __u32, struct rest);
+PINNED(nt_places, BPF_MAP_TYPE_ARRAY, POOLS, __u32, struct place_pool);
+PINNED(nt_watch, BPF_MAP_TYPE_ARRAY, 64, __u32, struct watch);
+PINNED(nt_silence, BPF_MAP_TYPE_ARRAY, 1, __u32, struct silence);
 PINNED(nt_config, BPF_MAP_TYPE_ARRAY, 1, __u32, struct config);
 PINNED(nt_counters, BPF_MAP_TYPE_PERCPU_ARRAY, 1, __u32, struct counters);
 PINNED(nt_ifaces, BPF_MAP_TYPE_ARRAY, MAX_IFACES, __u32, struct iface);
@@ -59,6 +63,10 @@ static __always_inline int stand_in(struct __sk_buff *skb)
 	bpf_map_lookup_elem(&conn_map, &key);
 	bpf_map_lookup_elem(&syn_map, &zero);
 	bpf_map_lookup_elem(&nt_pool, &zero);
+	bpf_map_lookup_elem(&nt_rest, &zero);
+	bpf_map_lookup_elem(&nt_places, &zero);
+	bpf_map_lookup_elem(&nt_watch, &zero);
+	bpf_map_lookup_elem(&nt_silence, &zero);
 	bpf_map_lookup_elem(&nt_counters, &zero);
 	bpf_map_lookup_elem(&nt_ifaces, &zero);
 	bpf_map_lookup_elem(&nt_services, &service);

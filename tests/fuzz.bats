@@ -21,7 +21,8 @@ load unit/unit
 
 @test "1,000,000 packets of conversations: each has the record of its model, and no record tells what cannot be" {
 	local program=$BATS_TEST_TMPDIR/fuzz
-	export FUZZ_SEED=${FUZZ_SEED:-$RANDOM$RANDOM}
+	# The same conversations each time; another seed makes others.
+	export FUZZ_SEED=${FUZZ_SEED:-1}
 	echo "# FUZZ_SEED=$FUZZ_SEED" >&3
 	find_sanitizers
 	build_unit fuzz "$program"

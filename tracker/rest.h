@@ -138,7 +138,7 @@ __noinline int give_rest(__u32 place)
 
 /*
  * A connection at rest is taken out of conn_map by whoever makes its alive_s in nt_rest 0, and by nobody else: what conn_map has
- * under its key stays until then, and no other connection can get there. One that has no place there is whose who can delete it.
+ * under its key stays until then, and no other connection can get there. One without a place there is his who can delete it.
  *
  * Takes out the connection whose key is scratch->fresh_key, if it has this place. same: if it is the one in scratch->fresh. Returns
  * whether it was there: scratch->slot.flow.

@@ -77,22 +77,37 @@ static __always_inline const char (*iface_name(const struct flow *flow))[IFACE_N
 	return iface && iface->name[0] ? &iface->name : NO_NAME;
 }
 
-/* For programs: the trace's line without its first word, with age_ns in place of dur_ns. */
-static __always_inline void print_record(struct seq_file *seq, struct text *t, const struct flow_key *key, const struct flow *flow,
-                                         const struct facts *facts, enum conn_state state)
+/*
+ * For programs: writes the trace's line without its first word, with age_ns in place of dur_ns. A global function, which the
+ * verifier checks once, not for each of the eight connections of a set. Returns 0.
+ * facts: of its socket; NULL: none was asked.
+ * state: enum conn_state, as wide as verifier.h wants it.
+ */
+__noinline int put_live_record(struct text *t, const struct flow_key *key, const struct flow *flow, const struct facts *facts,
+                               __u64 state)
 {
-	struct shown shown = {
+	struct shown shown;
+
+	if (!t || !key || !flow || state >= CONN_STATES)
+		return 0;
+	shown = (struct shown){
 		.key = key,
 		.flow = flow,
-		.facts = facts,
+		.facts = facts ? facts : &no_facts,
 		.ifname = iface_name(flow),
 		.lifetime_ns = age_of(flow),
 		.state = state,
 		.live = true,
 	};
-
-	t->len = 0;
 	put_record(t, &shown);
+	return 0;
+}
+
+static __always_inline void print_record(struct seq_file *seq, struct text *t, const struct flow_key *key, const struct flow *flow,
+                                         const struct facts *facts, enum conn_state state)
+{
+	t->len = 0;
+	put_live_record(t, key, flow, facts, state);
 	print_line(seq, t);
 }
 

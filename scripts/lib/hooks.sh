@@ -96,7 +96,7 @@ find_interface() {
 # vrf_above MASTER: print the index of the VRF that an interface with this master is in, at whatever remove; 0 if it is in none.
 vrf_above() {
 	local found index=0 kind='' master=$1
-	while [[ $master != - && $kind != vrf ]]; do
+	while [[ $master && $master != - && $kind != vrf ]]; do
 		found=$(find_interface "$master")
 		read -r index kind master _ <<<"$found" || break
 	done

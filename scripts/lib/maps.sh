@@ -12,7 +12,7 @@ declare -A OUR_MAPS=()
 declare -A OUR_BTFS=() # the numbers of the BTF that they came with
 
 # The maps that the verbs read; all of them are pinned by the first load of the object.
-readonly TABLES=(conn_map syn_map nt_pool nt_counters nt_config nt_ifaces nt_services nt_log nt_log_head)
+readonly TABLES=(conn_map syn_map nt_pool nt_rest nt_places nt_watch nt_silence nt_counters nt_config nt_ifaces nt_services nt_log nt_log_head)
 
 # find_maps: see which of the pinned maps are ours: those that came with an object of the tracker's, of whatever version. The kernel
 # keeps an object's BTF with its maps; in ours are the tracker's two entries and a variable of the map's name.
@@ -78,7 +78,7 @@ has_all_tables() {
 }
 
 # The maps of which each tells of the others what is where: one of them alone is worth nothing.
-readonly CONNECTION_TABLES=(conn_map syn_map nt_pool) LOG_TABLES=(nt_log nt_log_head)
+readonly CONNECTION_TABLES=(conn_map syn_map nt_pool nt_rest nt_places nt_watch nt_silence) LOG_TABLES=(nt_log nt_log_head)
 
 # unpin_remains MAP…: if one of these has been taken away, take the others away as well, so that the next load makes all of them anew.
 unpin_remains() {
