@@ -15,7 +15,9 @@
  * step is enough for as many interfaces as attach can take on. What changes between two steps can be missing or there twice.
  */
 #include "hooks.h"
-#include "../tracker/text.h"
+
+#define NAME_WRONG "?"
+#include "name.h"
 
 /* So many lines, of 64 bytes at the most, fit a step. */
 #define SHARE 512
@@ -40,20 +42,6 @@ static const char hook_names[][16] = {
 	[EGRESS | TCX] = "tcx_egress",
 };
 
-static __always_inline void print_name(struct seq_file *seq, const char name[IFACE_NAME_LEN])
-{
-	__u32 i, length;
-	bool whole;
-
-	for (i = 0; i < IFACE_NAME_LEN && name[i]; i += length) {
-		length = utf8_length(name + i, IFACE_NAME_LEN - i, &whole);
-		if (whole && !is_control(name + i, length))
-			bpf_seq_write(seq, name + i, length);
-		else
-			BPF_SEQ_PRINTF(seq, "?");
-	}
-}
-
 static __always_inline void found(struct walk *walk)
 {
 	struct step *step = (void *)walk;
@@ -64,10 +52,8 @@ static __always_inline void found(struct walk *walk)
 	if (step->line++ >= SHARE)
 		return;
 	bpf_probe_read_kernel_str(name, sizeof(name), MEMBER(dev, name));
-	BPF_SEQ_PRINTF(step->seq, "%u %d %s %u ", walk->netns, BPF_CORE_READ(dev, ifindex), hook_names[walk->hook & 3],
-	               BPF_CORE_READ(prog, aux, id));
-	print_name(step->seq, name);
-	BPF_SEQ_PRINTF(step->seq, "\n");
+	BPF_SEQ_PRINTF(step->seq, "%u %d %s %u %s\n", walk->netns, BPF_CORE_READ(dev, ifindex), hook_names[walk->hook & 3],
+	               BPF_CORE_READ(prog, aux, id), shown_name(name));
 }
 
 SEC("iter/bpf_map_elem")

@@ -12,6 +12,10 @@
 #include "hooks.h"
 #include "view.h"
 
+#define NAME_WRONG "\xef\xbf\xbd" /* U+FFFD */
+#define NAME_ESCAPED true
+#include "name.h"
+
 #ifndef VERSION
 #define VERSION "unknown"
 #endif
@@ -277,26 +281,6 @@ static __always_inline void print_service(struct seq_file *seq, enum service_met
 /* -------------------------------------------------------------------------------------------------- of an interface */
 
 /*
- * Writes an interface's name, which may hold any byte but white space, '/' and ':', as the value of a label. There '"' and '\'
- * need a '\' before them. Control characters, which have no escape there, and what is no UTF-8 are replaced by U+FFFD.
- */
-static __always_inline void print_name(struct seq_file *seq, const char name[IFACE_NAME_LEN])
-{
-	__u32 i, length;
-	bool whole;
-
-	for (i = 0; i < IFACE_NAME_LEN && name[i]; i += length) {
-		length = utf8_length(name + i, IFACE_NAME_LEN - i, &whole);
-		if (!whole || is_control(name + i, length))
-			BPF_SEQ_PRINTF(seq, "\xef\xbf\xbd");
-		else if (name[i] == '"' || name[i] == '\\')
-			BPF_SEQ_PRINTF(seq, "\\%c", name[i]);
-		else
-			bpf_seq_write(seq, name + i, length);
-	}
-}
-
-/*
  * As many as attach can take on are printed of those that were attached by hand: no step may print more than 32 KiB. The
  * view hooks has all of them.
  */
@@ -316,9 +300,7 @@ struct interfaces {
 
 static __always_inline void print_info(struct seq_file *seq, const char device[IFACE_NAME_LEN], __u64 netns)
 {
-	BPF_SEQ_PRINTF(seq, "netracker_interface_info{device=\"");
-	print_name(seq, device);
-	BPF_SEQ_PRINTF(seq, "\",netns=\"%llu\"} 1\n", netns);
+	BPF_SEQ_PRINTF(seq, "netracker_interface_info{device=\"%s\",netns=\"%llu\"} 1\n", shown_name(device), netns);
 }
 
 static long find_entry(struct bpf_map *map, const __u32 *key, const struct iface *iface, struct interfaces *all)
@@ -366,9 +348,8 @@ static long print_entry(struct bpf_map *map, const __u32 *key, const struct ifac
 		if (hooks)
 			print_info(all->seq, iface->name, iface->netns);
 	} else if (hooks || has_namespace(&all->walk, iface->netns)) {
-		BPF_SEQ_PRINTF(all->seq, "netracker_interface_hooks{device=\"");
-		print_name(all->seq, iface->name);
-		BPF_SEQ_PRINTF(all->seq, "\",netns=\"%llu\"} %u\n", iface->netns, hooks);
+		BPF_SEQ_PRINTF(all->seq, "netracker_interface_hooks{device=\"%s\",netns=\"%llu\"} %u\n", shown_name(iface->name),
+		               iface->netns, hooks);
 	}
 	return 0;
 }
