@@ -192,6 +192,7 @@ is_locked() {
 	local tool
 	netracker attach --quiet veth0
 	for tool in flock awk; do
+		# shellcheck disable=SC2016 # for the tool
 		printf '#!/bin/bash\nkill -INT "$PPID"\nexec %s "$@"\n' "$(type -P "$tool")" >"$BATS_TEST_TMPDIR/bin/$tool"
 		chmod +x "$BATS_TEST_TMPDIR/bin/$tool"
 		assert_status 130 timeout --foreground 20 nsenter --net="$NETNS_DIR/server" env --default-signal=INT PATH="$BATS_TEST_TMPDIR/bin:$PATH" \

@@ -285,10 +285,16 @@ with open(sys.argv[2], "wb", buffering=0) as log:
 	done
 }
 
+# nobody_reads: the last reading has come to its end.
+nobody_reads() {
+	assert_equal "seen" "$(sed -n 2p "$VIEWS/unread" | cut -d ' ' -f 4)" 0
+}
+
 @test "what another one reads in between does not come again" {
 	follow --port "$PORT" -n 5
 	refused 2
 	wait_for has_ours "$LOG" 2
+	wait_for nobody_reads
 	kill -STOP -- "-$BACKGROUND_PID"
 	refused 3
 	assert_equal "read by another" "$(grep -c "\"dport\":$PORT," "$VIEWS/log.json")" 3
