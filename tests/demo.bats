@@ -58,6 +58,23 @@ interrupt() {
 	assert_equal "pins" "$(find /sys/fs/bpf/tc -type f)" ""
 }
 
+@test "run ends at a Ctrl-C that the log has not heard, as one that is just being started does not" {
+	mkdir "$BATS_TEST_TMPDIR/scripts"
+	cp "$ROOT/scripts/run" "$BATS_TEST_TMPDIR/scripts"
+	cat >"$BATS_TEST_TMPDIR/scripts/netracker" <<-END
+		#!/bin/sh
+		[ "\$1" = log ] || exit 0
+		trap "" INT
+		: >"$BATS_TEST_TMPDIR/reads"
+		exec sleep 600
+	END
+	chmod +x "$BATS_TEST_TMPDIR/scripts/netracker"
+	background "$BATS_TEST_TMPDIR/scripts/run" lo
+	wait_for test -e "$BATS_TEST_TMPDIR/reads"
+	interrupt
+	assert_equal "output" "$(cat "$BACKGROUND_OUTPUT")" "following the connections on lo; Ctrl-C ends it"
+}
+
 @test "run leaves what was attached before" {
 	requires object
 	new_pair

@@ -40,8 +40,6 @@ end_interrupted() {
 
 # on_error STATUS COMMAND: the trap for every command whose failure nobody expected. No verb ends without a word, whatever fails.
 on_error() {
-	# 130: SIGINT has ended it, and comes to us, too.
-	(($1 != 130)) || end_interrupted
 	# 141: SIGPIPE. Who reads what we print has had enough.
 	if (($1 != 141 && ($1 <= SAID || $1 > SAID + EXIT_PREREQUISITE))); then
 		say "${VERB:+$VERB: }'$(one_line "$2")' failed unexpectedly (exit status $1); 'netracker check' looks for what is missing"

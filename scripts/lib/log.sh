@@ -244,7 +244,10 @@ look_at_cursor() {
 		return 0
 	fi
 	for ((i = 0; i < LOG_PATIENCE; i++)); do
-		ask_position || return 0
+		ask_position || {
+			tell_of_mark
+			return 0
+		}
 		# Another one reads while it is seen, as somebody without our lock may.
 		[[ $seen != 0 && $seen != "$before" ]] || break
 		before=$seen
@@ -584,6 +587,7 @@ write_out() {
 		try_to_write "$@"
 		[[ $said != "$READY"* ]] || break
 	done
+	[[ $said == "$READY"* ]] || said=$READY': no process can be started for that'
 	said=${said#"$READY"}
 }
 
