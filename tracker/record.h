@@ -9,6 +9,7 @@
 #include "../NeTracker.h"
 #include "flow.h"
 #include "text.h"
+#include "verifier.h"
 
 #include <stdbool.h>
 
@@ -17,7 +18,8 @@
 #define FIELD_DONE(t)
 #endif
 
-static const char state_name[CONN_STATES][8] = {
+/* As many as bounded() wants. */
+static const char state_name[16][8] = {
 #define STATE(name, kind, meaning) [name] = #name,
 	STATES(STATE)
 #undef STATE

@@ -144,13 +144,13 @@ __noinline int trace_record(const struct flow_key *key, const struct flow *f, co
 		.key = key,
 		.flow = f,
 		.facts = facts,
-		.state = state,
 	};
 	struct text *t;
 
 	if (!key || !f || !facts || !scratch || state >= CONN_STATES)
 		return 0;
 	forget_range(state);
+	shown.state = state;
 	shown.ifname = name_of_iface(f);
 	shown.lifetime_ns = end_ns - f->start_ns;
 	t = &scratch->line;

@@ -101,7 +101,9 @@ __noinline __u32 take_rest(__u32 first)
 			return NO_REST;
 		bpf_spin_lock(&pool->lock);
 		if (pool->free) {
-			at = --pool->free;
+			at = pool->free - 1;
+			forget_range(at);
+			pool->free = at;
 			if (at < REST_POOL)
 				at = pool->free_place[at];
 		} else if (pool->fresh < REST_POOL) {
@@ -128,6 +130,7 @@ __noinline int give_rest(__u32 place)
 		return 0;
 	bpf_spin_lock(&pool->lock);
 	at = pool->free;
+	forget_range(at);
 	if (at < REST_POOL) {
 		pool->free_place[at] = place / POOLS;
 		pool->free = at + 1;

@@ -55,7 +55,7 @@
 #define FIELDS(NUMBER, SIZE, TEXT_FIELD, NAME_FIELD, FACT)                                                                        \
 	NUMBER(dur_ns,       "duration_ns",  ENDED,  NS,       NEVER, "MS",         10, r->lifetime_ns)                           \
 	NUMBER(age_ns,       "age_ns",       LIVE,   NS,       NEVER, "",           0,  r->lifetime_ns)                           \
-	TEXT_FIELD(state,    "state",        ANY,    TEXT,     NEVER, "STATE",      -6, state_name[r->state])                     \
+	TEXT_FIELD(state,    "state",        ANY,    TEXT,     NEVER, "STATE",      -6, state_name[bounded(r->state, 16)])        \
 	TEXT_FIELD(dir,      "dir",          ANY,    TEXT,     NEVER, "DIR",        -3, dir_name[dir_of(r->flow)])                \
 	NUMBER(first_fin_ns, "first_fin_ns", ANY,    NS,       ZERO,  "",           0,  first_fin_after(r->flow))                 \
 	NUMBER(syn_rtt_ns,   "syn_rtt_ns",   ANY,    NS,       ZERO,  "SYN_MS",     9,  r->flow->syn_rtt_ns)                      \
