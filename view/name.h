@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * name.h - an interface's name, which may hold any byte but white space, '/' and ':', made harmless. For the views hooks and metrics,
- * which define what a character stands for that cannot be shown, a control character or what is no UTF-8: NAME_WRONG; and, if they
- * want a '\' before '"' and '\', NAME_ESCAPED.
+ * name.h - an interface's name, which may hold any byte but white space, '/' and ':', made harmless. For the views hooks and
+ * metrics, which define what a character stands for that cannot be shown, a control character or what is no UTF-8: NAME_WRONG;
+ * and, if they want a '\' before '"' and '\', NAME_ESCAPED.
  */
 #ifndef NETRACKER_NAME_H
 #define NETRACKER_NAME_H
