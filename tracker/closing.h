@@ -208,7 +208,10 @@ static __always_inline enum verdict judge_rst(const struct facts *facts, const s
 	return before ? DISCARDED : GENUINE;
 }
 
-/* Notes the end that a RST's acknowledgement tells of the other side's data, if none is known; returns the flag for it. */
+/*
+ * Notes the end that a RST's acknowledgement tells of the other side's data, if none is known; returns the flag for it. A FIN's place
+ * is known then if that is acknowledged, or all before it: who is gone has not taken the FIN itself.
+ */
 static __always_inline __u32 note_acked_end_locked(struct flow *f, const struct segment *s, bool by_orig)
 {
 	__u32 theirs = by_orig ? RESP_END : ORIG_END, fin = by_orig ? RESP_FIN : ORIG_FIN;
@@ -216,7 +219,7 @@ static __always_inline __u32 note_acked_end_locked(struct flow *f, const struct 
 	if (!(s->flags & TCP_ACK) || f->flags & theirs)
 		return 0;
 	if (f->flags & fin)
-		return s->ack == (by_orig ? f->resp_end : f->orig_end) + 1 ? theirs : 0;
+		return s->ack - (by_orig ? f->resp_end : f->orig_end) <= 1 ? theirs : 0;
 	note_end(f, !by_orig, s->ack);
 	return theirs;
 }

@@ -70,16 +70,18 @@ static __always_inline __s64 sent(__u32 end, __u32 isn)
  * Payload bytes that one side sent; -1 if nobody knows. The sequence numbers tell it modulo 2^32, where both the beginning and
  * the end were seen. facts, if known: this host's socket, which counts in 64 bits, but only what was acknowledged or has
  * arrived so far: its count decides which multiple of 2^32 it is. What comes out below 0 is of another connection's socket.
+ * A FIN that nobody has acknowledged tells nothing, unless it is where the handshake was acknowledged: nothing was sent then.
  */
 static __always_inline __s64 exact_bytes(const struct flow *f, const struct facts *facts, bool orig)
 {
 	__u32 isn = orig ? f->orig_isn : f->resp_isn, end = orig ? f->orig_end : f->resp_end, low;
+	__u32 closed = orig ? ORIG_FIN | RESP_SEEN : RESP_FIN | RESP_SYN | ORIG_ACKED;
 	bool end_known = f->flags & (orig ? ORIG_END : RESP_END);
 	__u64 count;
 	__s64 bytes;
 
 	if (!facts->known)
-		return end_known ? sent(end, isn) : -1;
+		return end_known || ((f->flags & closed) == closed && end - isn <= 1) ? sent(end, isn) : -1;
 	if (orig == facts->of_orig) {
 		count = facts->bytes_acked;
 		low = sent(end_known ? end : facts->snd_una, isn);
