@@ -42,7 +42,8 @@ struct scratch {
 	bool flushing;          /* it is at work, and the clock waits for it: see flush() */
 	__u32 ended;            /* by the clock in one go */
 	__u32 row;              /* where it had done enough */
-	__u32 looks;            /* at connections at rest, in one go */
+	__u64 until_ns;         /* so long it may look at connections at rest, in one go */
+	bool late;              /* that is over */
 	bool acted;             /* something has come of one */
 	__u64 next_ns;          /* when it has to go off again; 0: nothing is due */
 	__u32 index;            /* see forget() */

@@ -18,14 +18,13 @@
 #include "verifier.h"
 
 /*
- * What the clock does in one go: so many rows of so many places, and no more than this number of looks at connections that are due
- * or watched, of which one that something comes of counts for two. Then it comes again a second later, or soon if something came
- * of any.
+ * What the clock does in one go: so many rows of so many places, unless it has been at work for so long; it does something for one
+ * connection at least. Then it comes again a second later, or soon if something came of any.
  */
 #define REST_ROW 64
 #define REST_ROWS 16
-#define LOOKS 64
-#define LOOKS_OF_DEED 2
+#define LISTEN_NS 50000ULL
+#define LISTEN_STEP_NS 5000000ULL
 
 /* A question is open for so long at most. If no packet comes by where its answer is, its connection is watched, as any other. */
 #define PATIENCE_S 60
@@ -185,9 +184,15 @@ __noinline bool look_at(__u32 place, __u64 now_s, __u64 limit_s)
 	return !is_asked_for(silence, place) && ask_for(silence, rest, place, &c->flow, now_s);
 }
 
+/* Has the clock time for more? */
+static __always_inline bool has_time(const struct scratch *scratch)
+{
+	return bpf_ktime_get_boot_ns() < scratch->until_ns;
+}
+
 /*
  * Goes through a row of nt_rest, from this place on. idle_s, close_s: after how many seconds who is at rest there has been silent
- * for long. Returns how many places it has come on; fewer than a row has: it has looked enough, or there are no more.
+ * for long. Returns how many places it has come on; fewer than a row has: its time is up, or there are no more.
  */
 __noinline __u32 look_at_row(__u32 first, __u64 now_s, __u64 idle_s, __u64 close_s)
 {
@@ -202,16 +207,14 @@ __noinline __u32 look_at_row(__u32 first, __u64 now_s, __u64 idle_s, __u64 close
 		const struct rest *rest = bpf_map_lookup_elem(&nt_rest, &place);
 		__u64 limit_s;
 
-		if (!rest || scratch->looks >= LOOKS)
+		if (!rest || scratch->late)
 			break;
 		limit_s = rest->half_closed ? close_s : idle_s;
 		if (!rest->watch && (!rest->alive_s || rest->alive_s + limit_s > now_s))
 			continue;
-		scratch->looks++;
-		if (look_at(place, now_s, limit_s)) {
-			scratch->looks += LOOKS_OF_DEED - 1;
+		if (look_at(place, now_s, limit_s))
 			scratch->acted = true;
-		}
+		scratch->late = !has_time(scratch);
 	}
 	return i;
 }
@@ -237,8 +240,8 @@ static __always_inline __u32 extent_of_rest(const struct silence *silence, bool 
 }
 
 /*
- * Goes through a part of nt_rest, and does what has come of questions; once a second, as it is called more often. Returns when it
- * wants to be called again; 0: there is nobody at rest.
+ * Goes through a part of nt_rest, and does what has come of questions; once a second, as it is called more often. now: when the clock
+ * went off. Returns when it wants to be called again; 0: there is nobody at rest. scratch->acted: soon, as something has come of it.
  */
 __noinline __u64 listen(__u64 now)
 {
@@ -256,14 +259,15 @@ __noinline __u64 listen(__u64 now)
 	silence->next_ns = 0;
 	if (!any)
 		return 0;
-	scratch->looks = 0;
-	scratch->acted = false;
+	scratch->until_ns = now + LISTEN_NS;
+	scratch->late = false;
 	NOT_UNROLLED
 	for (n = 0; n < ASKS; n++) {
-		if (take_answer(n, now_s)) {
-			scratch->looks += LOOKS_OF_DEED;
-			scratch->acted = true;
-		}
+		if (!take_answer(n, now_s))
+			continue;
+		scratch->acted = true;
+		if (!has_time(scratch))
+			break;
 	}
 	first = silence->place;
 	NOT_UNROLLED
@@ -276,7 +280,7 @@ __noinline __u64 listen(__u64 now)
 	}
 	if (first >= extent)
 		first = 0;
-	silence->next_ns = now + (scratch->acted ? CLOCK_SLACK_NS : NSEC_PER_SEC);
+	silence->next_ns = now + (scratch->acted ? LISTEN_STEP_NS : NSEC_PER_SEC);
 	silence->place = first;
 	return silence->next_ns;
 }

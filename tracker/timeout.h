@@ -155,6 +155,7 @@ static int on_clock(void *map __unused, __u32 *key __unused, struct clock *clock
 	}
 	scratch->ended = 0;
 	scratch->next_ns = 0;
+	scratch->acted = false;
 	clock->armed_ns = 0;
 	first = clock->row;
 	NOT_UNROLLED
@@ -163,6 +164,8 @@ static int on_clock(void *map __unused, __u32 *key __unused, struct clock *clock
 	clock->row = scratch->row;
 	note_due(&scratch->next_ns, listen(now));
 	delay_ns = scratch->next_ns ? clock_delay(clock, scratch->next_ns, now) : 0;
+	if (scratch->acted)
+		delay_ns = LISTEN_STEP_NS;
 	if (delay_ns)
 		start_clock(clock, delay_ns, now);
 	return 0;
