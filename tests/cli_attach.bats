@@ -120,6 +120,26 @@ setup() {
 	netracker attach --quiet veth0
 }
 
+@test "what an older version has attached: it is said that it is one, and detach ends it whole" {
+	local verb
+	build_stub "$BATS_TEST_TMPDIR/older" -DOLDER
+	use_stub "$BATS_TEST_TMPDIR/older"
+	netracker attach --quiet veth0 2>/dev/null
+	use_stub
+	assert_status 1 netracker attach veth0
+	assert_says "another version; 'netracker detach --all' ends and reports"
+	for verb in list stats config; do
+		assert_status 1 netracker "$verb"
+		assert_says "another version, and so are its tables; 'netracker detach --all' ends and reports"
+	done
+	assert_status 0 netracker status
+	assert_says "tables     not known, as what is attached is another version"
+	assert_equal "in JSON" "$(netracker status --json | jq --compact-output '[.other_version, .tables, .pins_gone]')" '[true,null,null]'
+	assert_status 0 netracker detach --quiet --all
+	assert_equal "said" "$output" ''
+	assert_clean
+}
+
 @test "a pin that somebody left behind is named; as nobody uses it, it goes with the attach that fails" {
 	build_stub "$BATS_TEST_TMPDIR/old" -DOTHER_SIZE
 	use_stub "$BATS_TEST_TMPDIR/old"

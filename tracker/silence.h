@@ -107,22 +107,29 @@ static __always_inline bool is_asked_for(const struct silence *silence, __u32 pl
 	return asked;
 }
 
-/* Does what has come of a question. Returns whether something was done. */
-__noinline bool take_answer(__u32 i, __u32 now_s)
+/* Has the clock time for more? */
+static __always_inline bool has_time(const struct scratch *scratch)
+{
+	return bpf_ktime_get_boot_ns() < scratch->until_ns;
+}
+
+/* Does what has come of a question, if there is time. Returns 0; scratch->acted: something was done. */
+__noinline int take_answer(__u32 i, __u32 now_s)
 {
 	struct silence *silence = only_value(&nt_silence);
+	struct scratch *scratch = only_value(&nt_scratch);
 	struct question *question;
 	struct rest *rest;
 	__u32 answer, place;
 
-	if (!silence)
-		return false;
+	if (!silence || !scratch || scratch->late)
+		return 0;
 	question = &silence->question[bounded(i, ASKS)];
 	answer = question->state & ASK_MASK;
 	if (answer == ASK_NOBODY)
-		return false;
+		return 0;
 	if (answer == ASK_OPEN && question->asked_s + PATIENCE_S > now_s)
-		return false;
+		return 0;
 	silence->open--;
 	place = question->place;
 	rest = bpf_map_lookup_elem(&nt_rest, &place);
@@ -133,7 +140,9 @@ __noinline bool take_answer(__u32 i, __u32 now_s)
 	else if (answer == ASK_GONE)
 		end_silent(place, question->alive_s);
 	question->state &= ~ASK_MASK;
-	return answer != ASK_OPEN;
+	scratch->acted |= answer != ASK_OPEN;
+	scratch->late = !has_time(scratch);
+	return 0;
 }
 
 /* One that is watched. Returns whether something had to be done: it was heard of, or has ended, one way or the other. */
@@ -182,12 +191,6 @@ __noinline bool look_at(__u32 place, __u64 now_s, __u64 limit_s)
 	if (!(c->flow.flags & HAS_OWNER) || rest->unasked)
 		return begin_watch(silence, rest, hash, now_s);
 	return !is_asked_for(silence, place) && ask_for(silence, rest, place, &c->flow, now_s);
-}
-
-/* Has the clock time for more? */
-static __always_inline bool has_time(const struct scratch *scratch)
-{
-	return bpf_ktime_get_boot_ns() < scratch->until_ns;
 }
 
 /*
@@ -262,13 +265,8 @@ __noinline __u64 listen(__u64 now)
 	scratch->until_ns = now + LISTEN_NS;
 	scratch->late = false;
 	NOT_UNROLLED
-	for (n = 0; n < ASKS; n++) {
-		if (!take_answer(n, now_s))
-			continue;
-		scratch->acted = true;
-		if (!has_time(scratch))
-			break;
-	}
+	for (n = 0; n < ASKS; n++)
+		take_answer(n, now_s);
 	first = silence->place;
 	NOT_UNROLLED
 	for (n = 0; n < REST_ROWS; n++) {

@@ -116,7 +116,7 @@ up_to_date_filter() {
 	filter=$(grep "^$2 " <<<"${BEFORE[$1]}") || return 0
 	tags=$(object_tags)
 	while read -r hook pref handle program tag; do
-		if [[ $'\n'$tags$'\n' == *$'\n'"$hook $tag"$'\n'* ]] && uses_pinned_maps "$program"; then
+		if [[ $'\n'$tags$'\n' == *$'\n'"$hook $tag"$'\n'* ]] && uses_pinned_maps "$program" "${TABLES[@]}"; then
 			printf '%s\n' "$hook $pref $handle $program"
 			return 0
 		fi

@@ -303,18 +303,18 @@ remove_qdisc() {
 	fi
 }
 
-# uses_pinned_maps PROGRAM: not so if somebody has removed pins since it was loaded.
+# uses_pinned_maps PROGRAM MAP…: not so if somebody has removed pins since it was loaded.
 uses_pinned_maps() {
 	local unused
 	((${#OUR_MAPS[@]})) || return
-	unused=$(bpftool --json prog show id "$1" | jq --compact-output --argjson ours "$(table_ids)" '$ours - .map_ids')
+	unused=$(bpftool --json prog show id "$1" | jq --compact-output --argjson ours "$(map_ids "${@:2}")" '$ours - .map_ids')
 	[[ $unused == '[]' ]]
 }
 
-# Print the numbers of the maps that every program of the tracker uses, null for one that is not pinned: a JSON array.
-table_ids() {
+# map_ids MAP…: print the numbers of these, null for one that is not pinned: a JSON array.
+map_ids() {
 	local name ids=()
-	for name in "${TABLES[@]}"; do
+	for name in "$@"; do
 		ids+=("${OUR_MAPS[$name]:-null}")
 	done
 	printf '[%s]\n' "$(join , "${ids[@]}")"

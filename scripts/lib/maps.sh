@@ -9,7 +9,9 @@ readonly IFACE_NAME_LEN=16 MAX_IFACES=256
 # The maps of this tracker: NAME to the kernel's number, once find_maps has looked. Another program may have pinned maps of the same
 # names where tc pins everybody's; ours are known by what they are. Nobody else's is ever read, written or removed.
 declare -A OUR_MAPS=()
-declare -A OUR_BTFS=() # the numbers of the BTF that they came with
+declare -A VALUE_BYTES=() # NAME to the size of its values
+declare -A OUR_BTFS=()    # the numbers of the BTF that they came with
+OUR_NAMES=                # of all maps that came with those
 
 # The maps that the verbs read; all of them are pinned by the first load of the object.
 readonly TABLES=(conn_map syn_map nt_pool nt_rest nt_places nt_watch nt_silence nt_counters nt_config nt_ifaces nt_services nt_log nt_log_head)
@@ -17,11 +19,12 @@ readonly TABLES=(conn_map syn_map nt_pool nt_rest nt_places nt_watch nt_silence 
 # find_maps: see which of the pinned maps are ours: those that came with an object of the tracker's, of whatever version. The kernel
 # keeps an object's BTF with its maps; in ours are the tracker's two entries and a variable of the map's name.
 find_maps() {
-	local pinned id btf name names
+	local pinned id btf size name names
 	local -A names_in=()
-	OUR_MAPS=() OUR_BTFS=()
-	pinned=$(show_pinned | jq --raw-output '.[] | select(.output.btf_id) | "\(.output.id) \(.output.btf_id) \(.command[-1] | split("/")[-1])"')
-	while read -r id btf name; do
+	OUR_MAPS=() VALUE_BYTES=() OUR_BTFS=() OUR_NAMES=
+	pinned=$(show_pinned | jq --raw-output '
+		.[] | select(.output.btf_id) | "\(.output.id) \(.output.btf_id) \(.output.bytes_value) \(.command[-1] | split("/")[-1])"')
+	while read -r id btf size name; do
 		[[ $id ]] || continue
 		if [[ ! -v names_in[$btf] ]]; then
 			names=$(bpftool btf dump id "$btf" | awk -F "'" '
@@ -32,6 +35,8 @@ find_maps() {
 		fi
 		[[ ${names_in[$btf]} == *" $name "* ]] || continue
 		OUR_MAPS[$name]=$id
+		VALUE_BYTES[$name]=$size
+		[[ -v OUR_BTFS[$btf] ]] || OUR_NAMES+=${names_in[$btf]}
 		OUR_BTFS[$btf]=1
 	done <<<"$pinned"
 }
@@ -75,6 +80,16 @@ has_all_tables() {
 	for name in "${TABLES[@]}"; do
 		is_pinned "$name" || return 1
 	done
+}
+
+# are_of_other_version: did our maps come with an object that has not all that the verbs read?
+are_of_other_version() {
+	local name
+	((${#OUR_MAPS[@]})) || return
+	for name in "${TABLES[@]}"; do
+		[[ $OUR_NAMES == *" $name "* ]] || return 0
+	done
+	return 1
 }
 
 # The maps of which each tells of the others what is where: one of them alone is worth nothing.
@@ -161,9 +176,10 @@ require_attached() {
 	require_tables
 }
 
-# require_tables: none of the pins has been taken away.
+# require_tables: they are of this version, and none of the pins has been taken away.
 require_tables() {
 	local name
+	! are_of_other_version || die "$EXIT_FAILED" "what is attached is another version, and so are its tables; 'netracker detach --all' ends and reports what is in them, then attach again"
 	for name in "${TABLES[@]}"; do
 		is_pinned "$name" || die "$EXIT_FAILED" "the pin $PINS/$name is gone, somebody has removed it; 'netracker attach' on the same interfaces makes it anew"
 	done
@@ -197,6 +213,14 @@ bytes() {
 update() {
 	# shellcheck disable=SC2086 # bytes are words
 	run bpftool map update pinned "$1" key hex $2 value hex $3
+}
+
+# write_struct MAP KEY VALUE: likewise. Of a version that has fewer fields the map may be, for detach: those are missing at the end.
+write_struct() {
+	local -a value
+	read -r -a value <<<"$3"
+	value=("${value[@]:0:${VALUE_BYTES[$1]-${#value[@]}}}")
+	update "$PINS/$1" "$2" "${value[*]}"
 }
 
 #
@@ -233,7 +257,7 @@ free_entry() {
 # scopes: print a line each, of entries that are no longer in use as well: INDEX IFINDEX SCOPE NETNS VRF.
 scopes() {
 	is_pinned nt_ifaces || return 0
-	dump nt_ifaces | jq --raw-output '.[].formatted | select(.value.scope != 0) | "\(.key) \(.value | "\(.ifindex) \(.scope) \(.netns) \(.vrf)")"'
+	dump nt_ifaces | jq --raw-output '.[].formatted | select((.value.scope // 0) != 0) | "\(.key) \(.value | "\(.ifindex) \(.scope) \(.netns) \(.vrf)")"'
 }
 
 # find_scope NETNS VRF: print the scope of this namespace and VRF. If it has none yet, the lowest that nobody has or had; else the lowest
@@ -257,7 +281,7 @@ write_entry() {
 	for ((i = ${#2}; i < IFACE_NAME_LEN; i++)); do
 		name+=' 00'
 	done
-	update "$PINS/nt_ifaces" "$(bytes 4 "$1")" "$name $(bytes 4 "$3") $(bytes 4 "$4") $(bytes 8 "$5") $(bytes 8 "$6") $(bytes 4 "$7") $(bytes 4 "$8")"
+	write_struct nt_ifaces "$(bytes 4 "$1")" "$name $(bytes 4 "$3") $(bytes 4 "$4") $(bytes 8 "$5") $(bytes 8 "$6") $(bytes 4 "$7") $(bytes 4 "$8")"
 }
 
 # clear_entry INDEX NAME. The name stays: connections that live on have their record under it. So does the scope: if the interface comes
@@ -276,12 +300,12 @@ clear_entry() {
 # nt_config
 #
 
-# Print handshake_timeout, close_timeout, quiet, trace and idle_timeout.
+# Print handshake_timeout, close_timeout, quiet, trace and idle_timeout, which old ones do not have.
 read_config() {
-	dump nt_config | jq --raw-output '.[0].formatted.value | "\(.handshake_timeout) \(.close_timeout) \(.quiet) \(.trace) \(.idle_timeout)"'
+	dump nt_config | jq --raw-output '.[0].formatted.value | "\(.handshake_timeout) \(.close_timeout) \(.quiet) \(.trace) \(.idle_timeout // 0)"'
 }
 
 # write_config HANDSHAKE_TIMEOUT CLOSE_TIMEOUT QUIET TRACE IDLE_TIMEOUT FLUSH
 write_config() {
-	update "$PINS/nt_config" "$(bytes 4 0)" "$(bytes 4 "$1") $(bytes 4 "$2") $(bytes 4 "$3") $(bytes 4 "$4") $(bytes 4 "$5") $(bytes 4 "$6")"
+	write_struct nt_config "$(bytes 4 0)" "$(bytes 4 "$1") $(bytes 4 "$2") $(bytes 4 "$3") $(bytes 4 "$4") $(bytes 4 "$6") $(bytes 4 "$5")"
 }

@@ -19,6 +19,7 @@ def percent($of): if $of > 0 then "\(. * 1000 / $of | floor / 10)%" else "-" end
 	(if .state == "gone" then empty else hook("ingress"), hook("egress") end)),
 "",
 (.pins_gone // [] | if . == [] then empty else "tables     not known, as somebody has removed \(join(" ")); 'netracker attach' on the same interfaces makes them anew" end),
+(if .other_version then "tables     not known, as what is attached is another version; 'netracker detach --all' ends and reports what is in them, then attach again" else empty end),
 (.tables | select(.) | "alive      \(.live) connections and handshakes; room for \(.max_connections) and \(.max_handshakes): \(.max_connections as $max | .live | percent($max)) full"),
 (if .log then .log.max_records as $room
 		| "log        \(.log.records) records unread; room for \($room) in \(.log.size / 1048576 | ceil) MiB: \(.log.records | percent($room)) full",
