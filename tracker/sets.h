@@ -98,10 +98,11 @@ static __always_inline bool goes_by(__u64 hash)
 
 	if (!open || !(*open & gate_bit(hash)))
 		return true;
-	note_life(hash);
 	set = set_of(hash);
 	if (!set)
 		return true;
+	if (set->watched)
+		note_life(hash);
 	tag = tag_of(hash);
 #pragma unroll
 	for (i = 0; i < SYN_WAYS; i++)

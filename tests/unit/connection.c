@@ -206,6 +206,7 @@ static void what_a_receiver_of_a_fin_takes_is_decided_by_its_socket(void)
 	for (i = 0; i < N_ISNS; i++)
 		for (j = 0; j < sizeof(fins) / sizeof(fins[0]); j++) {
 			t = fresh_talk(isns[i] - 101, 1);
+			t.orig += 2 * FIRST_WINDOW;
 			give_socket(&t, BPF_TCP_ESTABLISHED);
 			send_at(&t, ORIG, TCP_ACK | TCP_FIN, fins[j].off, 0, 0);
 			CHECK_EQUAL(counted(fin_disbelieved), fins[j].discarded);
@@ -215,6 +216,40 @@ static void what_a_receiver_of_a_fin_takes_is_decided_by_its_socket(void)
 				CHECK_EQUAL(resting_connections(), rested);
 			conserved();
 		}
+}
+
+static int look_ups;
+
+static void count_look_ups(const char *what, const void *map)
+{
+	(void)map;
+	look_ups += !strcmp(what, "bpf_skc_lookup_tcp");
+}
+
+/* Most connections carry little: the ACK of such a one's first FIN is the socket's word. One that was at rest is asked as it is woken. */
+static void the_first_fin_of_a_small_connection_costs_no_look_up(void)
+{
+	struct talk t = fresh_talk(1, 1);
+
+	give_socket(&t, BPF_TCP_ESTABLISHED);
+	look_ups = 0;
+	host.step = count_look_ups;
+	send_next(&t, ORIG, TCP_ACK | TCP_FIN, 0);
+	host.step = NULL;
+	CHECK_EQUAL(look_ups, rested);
+	CHECK_EQUAL(connection_of(&t.key)->flags & BOTH_FINS, ORIG_FIN);
+	send_next(&t, RESP, TCP_ACK, 0);
+	CHECK(connection_of(&t.key)->flags & ORIG_END);
+	conserved();
+	if (rested)
+		return;
+	t = fresh_talk(1, 1);
+	give_socket(&t, BPF_TCP_ESTABLISHED);
+	look_ups = 0;
+	host.step = count_look_ups;
+	send_at(&t, ORIG, TCP_ACK | TCP_FIN, 2 * FIRST_WINDOW, 0, 0);
+	host.step = NULL;
+	CHECK_EQUAL(look_ups, 1);
 }
 
 /* No socket is here to ask: the RST waits for silence. */
@@ -478,6 +513,7 @@ static void run_all(void)
 	RUN(a_rst_behind_fins_that_nobody_acknowledges_tells_nothing);
 	RUN(a_rst_ends_what_its_sender_has_sent_wherever_its_fin_seemed_to_be);
 	RUN(what_a_receiver_of_a_fin_takes_is_decided_by_its_socket);
+	RUN(the_first_fin_of_a_small_connection_costs_no_look_up);
 	RUN(a_rst_is_believed_after_silence);
 	RUN(a_segment_too_late_to_have_been_on_its_way_refutes_a_rst);
 	RUN(the_senders_later_data_refute_its_rst_unless_they_may_have_been_overtaken);
