@@ -14,7 +14,7 @@
  * This file is a packet's way, from the end of the file to its beginning. Each subject on it has a room in tracker/, whose head
  * says what it offers and to whom:
  *
- *	parse       from a packet to its TCP segment (segment, tuple)
+ *	parse       from a packet to its TCP segment (segment, tuple, scope)
  *	sets        where connections in motion are, behind one lock a set; the gate
  *	motion      what a segment makes of them: attempt up to the third ACK, closing from there on (flow: what both have)
  *	rest        the way to conn_map and back; socket: what this host's own sockets say of a connection
@@ -34,6 +34,7 @@
 #include "tracker/maps.h"
 #include "tracker/scratch.h"
 #include "tracker/segment.h"
+#include "tracker/socket.h"
 #include "tracker/parse.h"
 #include "tracker/motion.h"
 #include "tracker/timeout.h"
@@ -89,6 +90,7 @@ static __always_inline void carry_on(struct __sk_buff *skb, const struct scratch
 __noinline int on_segment(struct __sk_buff *skb, __u32 ip_off, __u32 tcp_off, __u32 how, __u64 hash)
 {
 	struct scratch *scratch = only_value(&nt_scratch);
+	const struct silence *silence = only_value(&nt_silence);
 	const struct syn_set *set = set_of(hash);
 	struct segment *s;
 	__u32 woken, tries;
@@ -100,10 +102,14 @@ __noinline int on_segment(struct __sk_buff *skb, __u32 ip_off, __u32 tcp_off, __
 	s->dir = how & HOW_OUT ? DIR_OUT : DIR_IN;
 	if (!read_segment(skb, ip_off, tcp_off, how & HOW_IPV6, s))
 		return 0;
+	if (silence && silence->open)
+		answer_question(skb);
 	if ((s->flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN) {
 		make_room_if_full(set, s);
 		if (on_syn(skb, s) && give_up(&scratch->slot))
 			COUNT(replaced);
+		if (scratch->outcome.acts & (ACT_OPENED | ACT_REPLACES))
+			end_predecessor(s);
 		return 0;
 	}
 	if (on_motion(skb, s, false) || !(s->flags & (TCP_FIN | TCP_RST))) {
@@ -116,14 +122,18 @@ __noinline int on_segment(struct __sk_buff *skb, __u32 ip_off, __u32 tcp_off, __
 		if (may_rest(set, hash))
 			make_room_if_full(set, s);
 		woken = wake(skb, s);
-		if (woken != UNTOUCHED && on_motion(skb, s, woken == AWAKE && s->flags & TCP_RST)) {
+		if (woken != UNTOUCHED && on_motion(skb, s, woken == AWAKE)) {
 			carry_on(skb, scratch, set, s);
 			return 0;
 		}
 		if (woken != AWAKE)
 			break;
 	}
-	if (s->flags & TCP_FIN)
+	if (woken == ELSEWHERE)
+		return 0;
+	if (s->flags & TCP_FIN && woken == UNTOUCHED)
+		COUNT(fin_disbelieved);
+	else if (s->flags & TCP_FIN)
 		COUNT(no_record_fin);
 	else if (woken == UNTOUCHED || scratch->outcome.acts & ACT_UNBELIEVED)
 		COUNT(rst_disbelieved);

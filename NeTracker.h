@@ -43,9 +43,20 @@ _Static_assert(LOG_RECORDS >= 64 && LOG_RECORDS <= 4194304 && !(LOG_RECORDS & (L
 #define MAX_IFACES 256
 #define IFACE_NAME_LEN 16 /* IFNAMSIZ */
 
+/*
+ * Places for what is known of connections at rest besides, as many as there may be, and at least one in each of POOLS parts.
+ * Connections that nobody hears of for long are watched: WATCHES of them at a time, one in each place that the top bits of their
+ * tuples' hashes choose. ASKS: questions to this host's sockets that are open at a time.
+ */
+#define REST_POOL ((MAX_CONNECTIONS + POOLS - 1) / POOLS)
+#define WATCHES (32 * SYN_SETS)
+#define ASKS 8
+
 /* What an entry of a set configuration value of 0 means. */
 #define HANDSHAKE_TIMEOUT_S 75 /* Linux sends its last SYN after 63 s: net.ipv4.tcp_syn_retries = 6 */
 #define CLOSE_TIMEOUT_S 120    /* 2 MSL, RFC 9293 section 3.4.2 */
+#define IDLE_TIMEOUT_S 8100    /* longer than RFC 5382 (REQ-5) wants, 2 h 4 min, and than Linux' keepalive takes, 2 h + 9 * 75 s */
+#define IDLE_NEVER 0xffffffffU /* config.idle_timeout: silence ends nothing */
 
 /* How a connection ended. */
 enum conn_state {
@@ -70,6 +81,27 @@ struct flow_key {
 	__u16 dport;  /* responder's port */
 };
 
+/*
+ * Key of conn_map: the four-tuple as in a flow_key, and which of those that rest beside each other with the same one. They are of
+ * different scopes: struct conn.
+ */
+struct conn_key {
+	__u8 src[16];
+	__u8 dst[16];
+	__u16 sport;
+	__u16 dport;
+	__u32 twin; /* 0: the only one, mostly */
+};
+
+/* So many connections of one four-tuple may be at rest. */
+#define TWINS 16
+
+/*
+ * The scopes that a connection was seen in, at most, unused places like the first: tracker/scope.h. On its way from one container
+ * to another it passes three.
+ */
+#define SCOPES 4
+
 /* Bits of flow.flags. They change under the lock of the tuple's set; what is in conn_map does not change. */
 enum flow_flag {
 	ORIG_FIN = 1 << 0, /* the originator's FIN was seen; orig_end holds its sequence number */
@@ -89,6 +121,8 @@ enum flow_flag {
 	ENDED = 1 << 14,       /* somebody is reporting it, whose slot this is until then */
 	REPLACED = 1 << 15,    /* while it was MOVING, another one took its tuple: last_ns tells when, unless it is closing */
 	RST_ACKED = 1 << 16,   /* the pending RST told where the other side's data ended */
+	FIN_ACKED = 1 << 17,   /* the other side acknowledged a FIN, and there is one: of one alone both know then */
+	ONE_PLACE = 1 << 18,   /* it has several numbers for one thing: only what passes where its first SYN did is looked at */
 };
 
 /* What is known of one connection, wherever it is. 80 bytes; the first 24 share a cache line with the key in a slot. */
@@ -102,19 +136,92 @@ struct flow {
 	__u64 syn_retrans : 8; /* SYNs sent again, seen where the first was seen; 255: or more */
 	__u64 iface : 8;       /* index into nt_ifaces of the interface that saw the first SYN; 0: not named */
 	__u64 ack_rtt_ns : 48; /* SYN-ACK -> ACK; 0: not seen */
-	__u64 unused : 16;
-	__u64 first_fin_ns; /* first FIN of either side; 0: none */
-	__u64 last_ns;      /* opening: last SYN or SYN-ACK; young: established; closing: last packet; RST_PENDING: that RST */
-	__u32 orig_end;     /* sequence number of the FIN or RST: (end - isn - 1) bytes were sent, modulo 2^32 */
+	__u64 syn_len : 16;    /* data in the SYN, bytes */
+	__u64 first_fin_ns;    /* first FIN of either side; 0: none */
+	__u64 last_ns;         /* opening: last SYN or SYN-ACK; young: established; closing: last packet; RST_PENDING: that RST */
+	/*
+	 * Sequence number of the FIN or RST: (end - isn - 1) bytes were sent, modulo 2^32. Before that, the one behind what was
+	 * seen: opening, of the originator, or acknowledged by it; half-closed, of the other side, as far as the FIN acknowledges.
+	 */
+	__u32 orig_end;
 	__u32 resp_end;
-	__u64 cgroup;  /* cgroup id of this host's own socket; 0: none, forwarded, not known */
-	__u32 uid;     /* its owner, if HAS_OWNER */
-	__u32 rst_seq; /* sequence number of the pending RST */
+	__u64 cgroup; /* cgroup id of this host's own socket; 0: none, forwarded, not known */
+	__u32 uid;    /* its owner, if HAS_OWNER */
+	union {
+		__u32 last_syn; /* opening: when its originator's last SYN was seen, wherever: syn_step() */
+		__u32 rst_seq;  /* established: sequence number of the pending RST */
+	};
 };
 
 /* Value of conn_map. With its key and the kernel's own header an element takes 192 bytes. */
 struct conn {
 	struct flow flow;
+	__u32 place; /* in nt_rest; NO_REST: it has none */
+	__u8 scope[SCOPES];
+};
+
+#define NO_REST (REST_POOL * POOLS)
+
+/*
+ * Value of nt_rest: how long ago a connection at rest was heard of. 52 bytes. A hash can only be walked through in one go, which
+ * takes too long; this array the clock goes through bit by bit.
+ */
+struct rest {
+	struct conn_key key;
+	__u32 alive_s;     /* when it was last known to be alive, seconds; 0: this place is free */
+	__u32 watch;       /* its place in nt_watch, + 1; 0: it is not watched. The clock alone writes this */
+	__u16 half_closed; /* one side has sent its FIN */
+	__u16 unasked;     /* nobody has come by who could have asked its socket */
+};
+
+/* Value of nt_places: the places in nt_rest that are nobody's. What was given back last is given out first. */
+struct place_pool {
+	struct bpf_spin_lock lock; /* guards all of this */
+	__u32 fresh;               /* so many have ever been used */
+	__u32 free;                /* places in free_place */
+	__u32 free_place[REST_POOL];
+};
+
+/* Value of nt_watch: a connection at rest that is watched. Packets clear since_s, the clock does all else. */
+struct watch {
+	__u32 tag;     /* of its tuple; 0: this place is free */
+	__u32 since_s; /* there has been no packet since this second; 0: there has been one */
+};
+
+/*
+ * What has become of a question. In question.state it stands below the question's number, so that no answer is taken for
+ * another's.
+ */
+enum ask {
+	ASK_NOBODY,
+	ASK_OPEN,
+	ASK_LIVES,
+	ASK_GONE,
+	ASK_MASK = 3,
+};
+
+/* Is there still a socket of this host for a connection at rest? */
+struct question {
+	struct flow_key key; /* the other side first */
+	__u32 state;         /* enum ask, above it the question's number */
+	__u32 place;         /* of the connection in nt_rest */
+	__u32 alive_s;       /* as it was there */
+	__u32 asked_s;
+	__u32 ifindex; /* a packet at this interface, as this load of the program sees it, is in the socket's network namespace */
+	__u32 iface;
+};
+
+/*
+ * The one value of nt_silence: how far the clock has come with those at rest, and what it asks. It asks, but sockets can only be
+ * looked up where there is a packet: any that passes the right interface and is looked at brings the answer.
+ */
+struct silence {
+	__u64 next_ns; /* when it goes on */
+	__u32 place;   /* in nt_rest: where */
+	__u32 watched; /* places of nt_watch that are taken */
+	__u32 open;    /* so many of the questions have been asked, and nothing has been done yet that follows */
+	__u32 number;  /* of the last one */
+	struct question question[ASKS];
 };
 
 /*
@@ -133,7 +240,7 @@ struct facts {
 	/* What goes into the record as it is: docs/fields.md. */
 #define NOT_KEPT(...)
 #define FACT(key, ...) __u32 key;
-	FIELDS(NOT_KEPT, NOT_KEPT, NOT_KEPT, FACT)
+	FIELDS(NOT_KEPT, NOT_KEPT, NOT_KEPT, NOT_KEPT, FACT)
 #undef NOT_KEPT
 #undef FACT
 	__u8 of_orig;   /* the socket is the originator's */
@@ -145,7 +252,7 @@ struct facts {
 /* A connection in motion. 192 bytes, three cache lines. */
 struct slot {
 	struct flow_key key;
-	__u32 orig_nxt; /* sequence number after the SYN and the data in it: the highest that an answer may acknowledge */
+	__u8 scope[SCOPES];
 	struct flow flow;
 	/*
 	 * If known: what its socket said when this host sent the first FIN, or at the end. By the time of the second FIN the socket
@@ -169,8 +276,8 @@ struct pool {
 
 /*
  * Value of syn_map: which connections in motion there are whose tuples' hash chooses this set. A place is free when its tag is 0;
- * else the tag is made of the tuple's hash, and `at` is the index of its slot. There are two connections of one tuple at most: one
- * that is being opened, and one that is established. 64 bytes, a cache line.
+ * else the tag is made of the tuple's hash, and `at` is the index of its slot. There are two connections of one tuple and scope at
+ * most: one that is being opened, and one that is established. 64 bytes, a cache line.
  */
 struct syn_set {
 	struct bpf_spin_lock lock; /* guards all of this, the slots of these places, and what nt_gate and nt_due have of the set */
@@ -179,12 +286,16 @@ struct syn_set {
 	__u64 due_ns;              /* as in nt_due */
 	__u16 tag[SYN_WAYS];
 	__u16 at[SYN_WAYS];
-	__u64 open; /* bit i: place i has a connection that is opening or closing; segments without SYN, FIN, RST are looked at */
+	__u8 open;  /* bit i: place i has a connection that is opening or closing; segments without SYN, FIN, RST are looked at */
+	__u8 twins; /* no connection at rest has a higher conn_key.twin; falls back to 0 when none is at rest */
+	__u16 watch_gate; /* bits of the gate that are open for those that are watched */
+	__u32 watched;    /* of its connections in conn_map */
 };
 
 /*
- * The one value of nt_gate: for each set 16 bits, of which one is set for each connection that is opening or closing, chosen by the
- * tuple's hash. A packet that only carries data is let by at the sight of it: unlike the sets, these 16 KiB stay in a CPU's cache.
+ * The one value of nt_gate: for each set 16 bits, of which one is set for each connection that is opening or closing, chosen by
+ * the tuple's hash, or that is watched. A packet that only carries data is let by at the sight of it: unlike the sets, these 16
+ * KiB stay in a CPU's cache.
  */
 struct gate {
 	__u16 open[SYN_SETS];
@@ -272,13 +383,17 @@ struct trace_window {
 	__u64 left_out;
 };
 
-/* The one value of nt_config. 0 means the default everywhere, which is what plain tc leaves there. */
+/*
+ * The one value of nt_config. 0 means the default everywhere, which is what plain tc leaves there. Here and in nt_ifaces a new field
+ * comes last: so `netracker detach` of any version can write what another one has attached.
+ */
 struct config {
 	__u32 handshake_timeout; /* seconds from the last SYN; 0: HANDSHAKE_TIMEOUT_S */
 	__u32 close_timeout;     /* seconds from the last packet of a half-closed connection; 0: CLOSE_TIMEOUT_S */
 	__u32 quiet;             /* 1: write no records; count all the same */
 	__u32 trace;             /* enum trace_mode */
 	__u32 flush; /* 1: the next frame of EtherType 0x88b5 ends all that is alive, 1,024 at a time (used by detach) */
+	__u32 idle_timeout; /* seconds without a packet at rest; 0: IDLE_TIMEOUT_S; IDLE_NEVER */
 };
 
 /* Value of nt_ifaces, written by `netracker attach`. Index 0 is never used: it stands for an interface attached by hand. */
@@ -288,6 +403,8 @@ struct iface {
 	__u32 owns_qdisc; /* 1: attach made the clsact qdisc, detach may remove it */
 	__u64 netns;      /* inode of the network namespace */
 	__u64 attached_ns;
+	__u32 scope; /* number of its namespace and VRF, from 1 on: tracker/scope.h */
+	__u32 vrf;   /* ifindex of that VRF; 0: none */
 };
 
 /* Key of nt_services. Port 0 of a direction stands for all services that found no place. */

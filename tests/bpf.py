@@ -90,6 +90,12 @@ class Map:
         count = struct.unpack_from("=I", attributes, 32)[0]
         return keys.raw[: count * self.key_size], values.raw[: count * self.value_size]
 
+    def lookup(self, key: bytes) -> bytes:
+        """The value of one key."""
+        value = ctypes.create_string_buffer(self.value_size)
+        bpf(MAP_LOOKUP_ELEM, "IIQQQ", self.fd, 0, ctypes.create_string_buffer(key), value, 0)
+        return value.raw
+
     def update(self, key: bytes, value: bytes) -> None:
         """Set the value of one key."""
         bpf(MAP_UPDATE_ELEM, "IIQQQ", self.fd, 0, ctypes.create_string_buffer(key), ctypes.create_string_buffer(value), 0)

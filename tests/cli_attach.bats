@@ -120,6 +120,26 @@ setup() {
 	netracker attach --quiet veth0
 }
 
+@test "what an older version has attached: it is said that it is one, and detach ends it whole" {
+	local verb
+	build_stub "$BATS_TEST_TMPDIR/older" -DOLDER
+	use_stub "$BATS_TEST_TMPDIR/older"
+	netracker attach --quiet veth0 2>/dev/null
+	use_stub
+	assert_status 1 netracker attach veth0
+	assert_says "another version; 'netracker detach --all' ends and reports"
+	for verb in list stats config; do
+		assert_status 1 netracker "$verb"
+		assert_says "another version, and so are its tables; 'netracker detach --all' ends and reports"
+	done
+	assert_status 0 netracker status
+	assert_says "tables     not known, as what is attached is another version"
+	assert_equal "in JSON" "$(netracker status --json | jq --compact-output '[.other_version, .tables, .pins_gone]')" '[true,null,null]'
+	assert_status 0 netracker detach --quiet --all
+	assert_equal "said" "$output" ''
+	assert_clean
+}
+
 @test "a pin that somebody left behind is named; as nobody uses it, it goes with the attach that fails" {
 	build_stub "$BATS_TEST_TMPDIR/old" -DOTHER_SIZE
 	use_stub "$BATS_TEST_TMPDIR/old"
@@ -227,6 +247,35 @@ attach_raw_stub() {
 		jq --exit-status --arg name "$name" '.interfaces[0] | .ifname == $name and .state == "attached"' <<<"$stdout" || fail "$stdout"
 		assert_status 0 netracker detach -- "$name"
 	done
+}
+
+@test "attach and detach: an interface by the name that it has beside its own, and once if it is named twice" {
+	local long=an-alternative-name-as-long-as-some-are
+	in_netns server ip link property add dev veth0 altname "$long" altname veth0.alt
+	assert_status 0 netracker attach "$long" veth0 veth0.alt
+	assert_whole
+	assert_equal "filters" "$(grep -c 'tc filter add dev veth0 ' <<<"$output")" 2
+	assert_status 0 netracker attach --quiet veth0.alt
+	assert_equal "interfaces" "$(netracker status --json | jq --compact-output '[.interfaces[].ifname]')" '["veth0"]'
+	assert_status 0 netracker detach "$long"
+	assert_clean
+	assert_status 3 netracker detach veth0.alt
+	assert_says 'veth0: not attached'
+}
+
+@test "names that no one else minds: of what is attached, and of a neighbour" {
+	local name=$'e\xff\e[1m'
+	in_netns server ip link add "$name" type veth peer name veth7@p1
+	assert_status 0 netracker attach --quiet "$name" veth7@p1
+	assert_status 0 netracker status
+	assert_says 'e?'
+	[[ $output != *$'\e'* ]] || fail "an escape sequence: $(cat -v <<<"$output")"
+	assert_equal "states" "$(netracker status --json | jq --raw-output '.interfaces[] | .ifname + " " + .state' | sort | xargs)" \
+		"$(printf 'e\357\277\275\033[1m attached veth7@p1 attached')"
+	assert_status 0 netracker detach --quiet "$name"
+	assert_status 0 netracker attach --quiet veth0
+	assert_status 0 netracker detach --quiet --all
+	assert_clean
 }
 
 @test "names that cannot be" {

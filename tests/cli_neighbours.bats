@@ -180,7 +180,7 @@ fill_entries() {
 	local i since
 	for ((i = 2; i < 256; i++)); do
 		since=$((i == 7 ? 1 : 100))
-		printf 'map update pinned %s key %d 0 0 0 value 103 111 110 101 0 0 0 0 0 0 0 0 0 0 0 0 %d 1 0 0 0 0 0 0 1 0 0 0 0 0 0 0 %d 0 0 0 0 0 0 0\n' \
+		printf 'map update pinned %s key %d 0 0 0 value 103 111 110 101 0 0 0 0 0 0 0 0 0 0 0 0 %d 1 0 0 0 0 0 0 1 0 0 0 0 0 0 0 %d 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n' \
 			"$PINS/nt_ifaces" "$i" "$i" "$since"
 	done >"$BATS_TEST_TMPDIR/batch"
 	bpftool batch file "$BATS_TEST_TMPDIR/batch" >/dev/null
@@ -201,14 +201,14 @@ fill_entries() {
 # connection_tables: the kernel's numbers of the maps that hold connections.
 connection_tables() {
 	local name
-	for name in conn_map syn_map nt_pool; do
+	for name in conn_map syn_map nt_pool nt_rest nt_places nt_watch nt_silence; do
 		bpftool --json map show pinned "$PINS/$name" | jq .id
 	done
 }
 
 @test "a pin is removed under live filters: each verb says so, attach makes it anew, detach leaves nothing" {
 	local verb name before
-	for name in conn_map syn_map nt_pool nt_counters nt_ifaces nt_config nt_log nt_log_head; do
+	for name in conn_map syn_map nt_pool nt_rest nt_counters nt_ifaces nt_config nt_log nt_log_head; do
 		netracker attach --quiet veth0
 		before=$(connection_tables)
 		rm "$PINS/$name"
@@ -227,7 +227,7 @@ connection_tables() {
 		assert_whole
 		assert_status 0 netracker stats
 		# Those that tell of each other are made anew together.
-		[[ $name != @(conn_map|syn_map|nt_pool) ]] ||
+		[[ $name != @(conn_map|syn_map|nt_pool|nt_rest|nt_places|nt_watch|nt_silence) ]] ||
 			assert_equal "tables that are still there" "$(comm -12 <(sort <<<"$before") <(connection_tables | sort))" ""
 		netracker detach --quiet veth0
 		# Whose it was stood in the map that was lost.

@@ -2,6 +2,7 @@
 /*
  * Stands in for the tracker where tests look at the command and not at the tracker: the same maps, sections and program names, but
  * loaded in milliseconds. VERSION makes another program of it, OTHER_LAYOUT other records of the same size, OTHER_SIZE of another.
+ * OLDER: fewer maps, and of two records less.
  */
 #include "NeTracker.h"
 
@@ -17,6 +18,19 @@ struct config_of_old {
 	__u32 close_timeout, handshake_timeout, quiet, trace, flush;
 };
 #define config config_of_old
+#endif
+
+#ifdef OLDER
+struct config_of_old {
+	__u32 handshake_timeout, close_timeout, quiet, trace, flush;
+};
+struct iface_of_old {
+	char name[IFACE_NAME_LEN];
+	__u32 ifindex, owns_qdisc;
+	__u64 netns, attached_ns;
+};
+#define config config_of_old
+#define iface iface_of_old
 #endif
 
 #ifdef OTHER_SIZE
@@ -35,9 +49,15 @@ struct config_of_old {
 
 #define PINNED(name, kind, count, key_type, value_type) FLAGGED(name, kind, 0, count, key_type, value_type)
 
-PINNED(conn_map, BPF_MAP_TYPE_HASH, 1024, struct flow_key, struct conn);
+PINNED(conn_map, BPF_MAP_TYPE_HASH, 1024, struct conn_key, struct conn);
 FLAGGED(syn_map, BPF_MAP_TYPE_ARRAY, BPF_F_MMAPABLE, SYN_SETS, __u32, struct syn_set);
 FLAGGED(nt_pool, BPF_MAP_TYPE_ARRAY, BPF_F_MMAPABLE, POOLS, __u32, struct pool);
+#ifndef OLDER
+PINNED(nt_rest, BPF_MAP_TYPE_ARRAY, 64, __u32, struct rest);
+PINNED(nt_places, BPF_MAP_TYPE_ARRAY, POOLS, __u32, struct place_pool);
+PINNED(nt_watch, BPF_MAP_TYPE_ARRAY, 64, __u32, struct watch);
+PINNED(nt_silence, BPF_MAP_TYPE_ARRAY, 1, __u32, struct silence);
+#endif
 PINNED(nt_config, BPF_MAP_TYPE_ARRAY, 1, __u32, struct config);
 PINNED(nt_counters, BPF_MAP_TYPE_PERCPU_ARRAY, 1, __u32, struct counters);
 PINNED(nt_ifaces, BPF_MAP_TYPE_ARRAY, MAX_IFACES, __u32, struct iface);
@@ -47,18 +67,24 @@ PINNED(nt_log_head, BPF_MAP_TYPE_ARRAY, 1, __u32, struct log_head);
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-volatile __u32 iface_id;
+volatile __u32 iface_id, scope_id;
 
 static __always_inline int stand_in(struct __sk_buff *skb)
 {
-	struct service_key service = { .port = iface_id };
-	struct flow_key key = { .sport = VERSION };
+	struct service_key service = { .port = iface_id + scope_id };
+	struct conn_key key = { .sport = VERSION };
 	__u32 zero = 0;
 	struct config *config = bpf_map_lookup_elem(&nt_config, &zero);
 
 	bpf_map_lookup_elem(&conn_map, &key);
 	bpf_map_lookup_elem(&syn_map, &zero);
 	bpf_map_lookup_elem(&nt_pool, &zero);
+#ifndef OLDER
+	bpf_map_lookup_elem(&nt_rest, &zero);
+	bpf_map_lookup_elem(&nt_places, &zero);
+	bpf_map_lookup_elem(&nt_watch, &zero);
+	bpf_map_lookup_elem(&nt_silence, &zero);
+#endif
 	bpf_map_lookup_elem(&nt_counters, &zero);
 	bpf_map_lookup_elem(&nt_ifaces, &zero);
 	bpf_map_lookup_elem(&nt_services, &service);

@@ -99,7 +99,7 @@ grouped() {
 	track client
 	some_of_each
 	assert_conserved
-	for state in S0 S1 S2 S3 SF SH REJ RSTO RSTR RSTOS0; do
+	for state in S0 S1 S2 S3 SF SH REJ RSTO RSTR RSTOS0 OTH; do
 		assert_equal "$state" "$(metric netracker_connections_ended_total "state=\"$state\"")" "$(counter "ended.$state")"
 	done
 	assert_equal "attempted" "$(metric netracker_connections_attempted_total)" "$(counter attempts)"
@@ -175,7 +175,7 @@ since() {
 	"$NETRACKER" metrics >"$BATS_TEST_TMPDIR/metrics"
 	grouped <"$BATS_TEST_TMPDIR/metrics"
 	assert_equal "services" "$(grep -c '^netracker_connection_duration_seconds_count{dir="out",port="65' "$BATS_TEST_TMPDIR/metrics")" 500
-	assert_equal "states" "$(grep -c '^netracker_connections_ended_total{dir="out",port="65' "$BATS_TEST_TMPDIR/metrics")" 5000
+	assert_equal "states" "$(grep -c '^netracker_connections_ended_total{dir="out",port="65' "$BATS_TEST_TMPDIR/metrics")" 5500
 }
 
 @test "an interface's odd name is escaped" {
@@ -268,11 +268,11 @@ interfaces_are() {
 	grouped <"$BATS_TEST_TMPDIR/metrics"
 	assert_equal "by hand" "$(grep -c '^netracker_interface_info.*x' "$BATS_TEST_TMPDIR/metrics")" 256
 
-	# struct iface: name, ifindex, owns_qdisc, netns, attached_ns. Number 1 is the server's.
+	# struct iface: name, ifindex, owns_qdisc, netns, attached_ns, scope, vrf. Number 1 is the server's.
 	printf -v hex '%08x' "$(stat --dereference --format=%i "$NETNS_DIR/client")"
 	netns="${hex:6:2} ${hex:4:2} ${hex:2:2} ${hex:0:2} 0 0 0 0"
 	for i in {2..255}; do
-		printf 'map update pinned %s key hex %02x 0 0 0 value hex %s 3%d 3%d 3%d 0 %02x %02x 0 0 0 0 0 0 %s 0 0 0 0 0 0 0 0\n' "$PINS/nt_ifaces" "$i" \
+		printf 'map update pinned %s key hex %02x 0 0 0 value hex %s 3%d 3%d 3%d 0 %02x %02x 0 0 0 0 0 0 %s 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n' "$PINS/nt_ifaces" "$i" \
 			'5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 5c 78' $(((i + 98) / 100)) $(((i + 98) / 10 % 10)) $(((i + 98) % 10)) $(((i + 98) % 256)) $(((i + 98) / 256)) "$netns"
 	done >"$BATS_TEST_TMPDIR/batch"
 	bpftool batch file "$BATS_TEST_TMPDIR/batch" >/dev/null

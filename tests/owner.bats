@@ -1,7 +1,8 @@
 #!/usr/bin/env bats
+# shellcheck disable=SC2153 # NETRACKER is set in helpers.bash
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 #
-# Whose connection it was: docs/owner.md. First what the formatter makes of a cgroup's path, which needs no root: a tree of ordinary
+# Whose connection it was: docs/fields.md. First what the formatter makes of a cgroup's path, which needs no root: a tree of ordinary
 # directories stands for the cgroups, as their inode numbers are ids too. Then real sockets of real cgroups.
 
 load helpers
@@ -85,6 +86,10 @@ owner_of() {
 	id=$(make_cgroup "system.slice/$name")
 	assert_equal JSON "$(format json "cgroup=$id" | jq --raw-output .owner)" "$name"
 	! NT_TABLE=log NT_WIDE=1 format table "cgroup=$id" | grep --quiet $'\e' || fail "an escape sequence in the table"
+	id=$(make_cgroup $'system.slice/b\xfcro\xe2\x82.service')
+	assert_equal "JSON of what is no UTF-8" "$(format json "cgroup=$id" | sed 's/.*"owner"://; s/,.*//')" $'"b\xef\xbf\xbdro\xef\xbf\xbd.service"'
+	assert_equal "the table of what is no UTF-8" "$(NT_TABLE=quality NT_WIDE=1 format table "cgroup=$id" | tail -1 | awk '{ print $NF }')" 'b?ro?.service'
+	[[ $(NT_OWNER=$'b\xfcro\xe2\x82' format json "cgroup=$id") ]] || fail "it is not found by its name"
 }
 
 # shellcheck disable=SC2094 # the pipe waits for what it has written itself
@@ -117,6 +122,19 @@ owner_of() {
 	for name in "${ID:0:12}" "${ID:0:20}" "$ID" /system.slice; do
 		[[ $(NT_OWNER=$name format json "cgroup=$container") ]] || fail "$name is not the container"
 	done
+	id=$(make_cgroup system.slice/ssh.socket)
+	for name in ssh ssh.socket ssh.service; do
+		[[ $(NT_OWNER=$name format json "cgroup=$id") ]] || fail "$name is not ssh.socket"
+	done
+	id=$(make_cgroup 'system.slice/system-postgresql.slice/postgresql@15-main.service')
+	for name in postgresql postgresql@15-main; do
+		[[ $(NT_OWNER=$name format json "cgroup=$id") ]] || fail "$name is not postgresql@15-main.service"
+	done
+	for name in postgresql@15 postgres postgresql.service ssh.service; do
+		[[ ! $(NT_OWNER=$name format json "cgroup=$id") ]] || fail "$name is not to be postgresql@15-main.service"
+	done
+	id=$(make_cgroup system.slice/nginx.service)
+	[[ ! $(NT_OWNER=nginx.socket format json "cgroup=$id") ]] || fail "nginx.socket is not to be nginx.service"
 	for name in ngin nginx.s 'ngin.*' / /system /system.slice/ngin service "$ID"; do
 		[[ ! $(NT_OWNER=$name format json "cgroup=$id") ]] || fail "$name is not to be nginx.service"
 		[[ ! $(NT_OWNER=$name format json) ]] || fail "$name is not to be the owner that nobody knows"
@@ -221,8 +239,96 @@ owners() {
 	assert_equal "outgoing, container gone" "$(owners)" "10 out 12346 #$gone"
 }
 
+# facts: of the records so far: how many have which direction, uid, owner, bytes each way, and figures of the socket.
+facts() {
+	records | awk -f "$ROOT/scripts/lib/address.awk" -f "$ROOT/scripts/lib/owner.awk" \
+		-f "$ROOT/scripts/lib/record.awk" -f "$ROOT/scripts/lib/json.awk" |
+		jq --raw-output '[.state, .dir, .dport, .uid, .owner, .orig_bytes, .resp_bytes, .mss != null] | join(" ")' | sort | uniq -c | xargs
+}
+
+@test "NAT to a local port and NAT of what this host opens: the socket behind it is asked" {
+	local from=$SERVER4 to=$CLIENT4
+	requires kernel_5.16 object tool_nft
+	use_cgroups
+	new_pair
+	in_netns server nft -f - <<-EOF
+		table inet nat {
+			chain incoming {
+				type nat hook prerouting priority -100
+				ip daddr $from tcp dport 80 redirect to :8000
+				ip daddr $NOBODY4 tcp dport 81 dnat ip to $from:8000
+			}
+			chain outgoing {
+				type nat hook output priority -100
+				ip daddr $NOBODY4 tcp dport 9000 dnat ip to $to:8001
+			}
+		}
+	EOF
+	in_netns client ip route add "$NOBODY4" via "$SERVER4" dev veth0
+	track server
+	background peer_in system.slice/web.service 12345 server serve 8000 close
+	wait_for listening server 8000
+	background peer_in system.slice/far.service 12347 client serve 8001
+	wait_for listening client 8001
+
+	trace_start
+	peer client connect "$SERVER4" 80 >/dev/null
+	wait_for_records 1
+	assert_equal "redirected, closed here first" "$(facts)" "1 SF in 80 12345 web.service 0 0 true"
+	trace_stop
+	trace_start
+	peer client connect "$NOBODY4" 81 >/dev/null
+	wait_for_records 1
+	assert_equal "another address of this host's, closed here first" "$(facts)" "1 SF in 81 12345 web.service 0 0 true"
+	trace_stop
+	trace_start
+	peer_in system.slice/app.service 12346 server connect "$NOBODY4" 9000 close >/dev/null
+	wait_for_records 1
+	assert_equal "opened here, to an address that stands for another" "$(facts)" "1 SF out 8001 12346 app.service 0 0 true"
+	trace_stop
+
+	# Of one that never got further than its handshake, the listener's.
+	trace_start
+	in_netns client nft -f - <<-EOF
+		table inet deaf {
+			chain input {
+				type filter hook input priority 0
+				tcp sport 80 drop
+			}
+		}
+	EOF
+	background peer client connect "$SERVER4" 80
+	wait_for listed_of_web
+	"$NETRACKER" detach --quiet --all
+}
+
+@test "--owner: units by the names that systemd knows, and those that listen for them" {
+	local id
+	requires kernel_5.16 object
+	use_cgroups
+	new_pair
+	mkdir "$BATS_TEST_TMPDIR/bin"
+	cat >"$BATS_TEST_TMPDIR/bin/systemctl" <<-'EOF'
+		#!/bin/sh
+		[ "$*" = 'show --property=Names,TriggeredBy --value -- sshd' ] && printf 'ssh.service sshd.service\nlistener.socket\n'
+	EOF
+	chmod +x "$BATS_TEST_TMPDIR/bin/systemctl"
+	export PATH=$BATS_TEST_TMPDIR/bin:$PATH
+	track server
+	background peer_in system.slice/listener.socket 12345 server serve 2222
+	wait_for listening server 2222
+	background peer client connect "$SERVER4" 2222
+	wait_for lists listener.socket "$(wait_for test -s "$BACKGROUND_OUTPUT" && awk '{ print $2 }' "$BACKGROUND_OUTPUT")"
+	assert_equal "another name of the service" "$("$NETRACKER" list --json --owner sshd | jq --raw-output .owner)" listener.socket
+	assert_equal "another service" "$("$NETRACKER" list --json --owner ssh)" ''
+	"$NETRACKER" detach --quiet --all
+}
+
+listed_of_web() {
+	[[ $("$NETRACKER" list --json --owner web | jq --raw-output '[.state, .dport, .uid] | join(" ")') == "S1 80 12345" ]]
+}
+
 @test "netracker list and log: the owner of what is alive and of what has ended; --owner" {
-	# shellcheck disable=SC2153 # set in helpers.bash
 	local netracker=("$NETRACKER") sport
 	requires kernel_5.16 object
 	export NETRACKER_LOCK=$BATS_TEST_TMPDIR/lock NETRACKER_OBJ=$OBJ

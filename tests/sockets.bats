@@ -244,6 +244,35 @@ all_ended() {
 	assert_equal "live connections" "$(at_rest)" 0
 }
 
+# call_from PORT: the server's host calls the client, and fails after a moment without an answer. With one, its socket goes without a
+# word, as TCP_REPAIR has it: no FIN, no RST.
+call_from() {
+	in_netns server python3 - "$SERVER4" "$CLIENT4" "$1" <<-'EOF'
+		import socket, sys
+		s = socket.socket()
+		s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+		s.bind((sys.argv[1], int(sys.argv[3])))
+		s.settimeout(0.3)
+		s.connect((sys.argv[2], 9000))
+		s.setsockopt(socket.IPPROTO_TCP, 19, 1)
+		s.close()
+	EOF
+}
+
+@test "this host's own SYN on the tuple of a dead connection is an attempt, and that connection is over" {
+	bpftool map update pinned "$PINS/nt_config" key 0 0 0 0 value 2 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0
+	background peer client serve 9000
+	wait_for listening client 9000
+	call_from 800
+	in_netns client nft 'add table ip silent; add chain ip silent in { type filter hook input priority 0; policy drop; }'
+	! call_from 800 2>/dev/null || fail "somebody has answered"
+	wait_for_records 1
+	! call_from 800 2>/dev/null || fail "somebody has answered"
+	wait_for_records 3
+	assert_equal "records" "$(records " $SERVER4:800 -> $CLIENT4:9000 " | record_value state | tr '\n' ' ')" "S1 S0 S0 "
+	bpftool map update pinned "$PINS/nt_config" key 0 0 0 0 value 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0
+}
+
 @test "10,000 connections of wrk: each record has the bytes of nginx's own log, and nginx's user" {
 	local dir=$BATS_TEST_TMPDIR
 	requires tool_nginx tool_wrk

@@ -116,6 +116,41 @@ load wire/wire
 	EOF
 }
 
+@test "a forged FIN is refuted by its sender's later data, and two of them end nothing" {
+	play <<-EOF
+		o S
+		r SA
+		o A
+		o PA data=3
+		o FA seq=2500000000 side
+		r FA seq=3500000000 side
+		o PA data=4
+		r PA data=5
+		wait 1.2
+		o FA @fin
+		r FA @end
+		o A
+		= SF bytes=7/5
+		+ fin_disbelieved=2
+	EOF
+}
+
+@test "a forged FIN is refuted by its sender's own" {
+	play <<-EOF
+		o S
+		r SA
+		o A
+		o FA seq=1000000 side @fin
+		r PA data=5
+		wait 0.1
+		r FA
+		o FA data=3 @end
+		r A
+		= SF bytes=3/5
+		+ fin_disbelieved=1
+	EOF
+}
+
 @test "half-closed with data flowing on" {
 	play <<-EOF
 		o S

@@ -41,6 +41,67 @@ load wire/wire
 	EOF
 }
 
+@test "a SYN that is seen twice within milliseconds, as a port that mirrors has it, was sent once" {
+	play veth-in-4 veth-out-6 tun-in-6 <<-EOF
+		o S
+		o again
+		wait 0.3
+		o S
+		o again
+		r SA @synack
+		o A @ack
+		o FA @fin
+		r FA @end
+		= SF syn_retrans=1
+	EOF
+}
+
+@test "two SYN-ACKs with different initial sequence numbers: the one counts that is acknowledged" {
+	play <<-EOF
+		o S
+		r SA @synack
+		r SA isn=2900000000 side
+		o A ack=1 @ack
+		o PA data=100
+		r PA data=300
+		o FA @fin
+		r FA @end
+		o A
+		= SF bytes=100/300
+		+ established=1
+	EOF
+	play <<-EOF
+		o S
+		r SA isn=2900000000 side @synack
+		r SA
+		o A @ack
+		o PA data=100
+		r PA data=300
+		o FA @fin
+		r FA @end
+		o A
+		= SF bytes=100/300
+		+ established=1
+	EOF
+}
+
+@test "a handshake in five segments: the responder acknowledges the SYN and sends its own apart" {
+	play <<-EOF
+		o S
+		r A seq=700000000 side
+		r S
+		o SA seq=0 ack=1
+		r A
+		o PA data=100
+		r PA data=300
+		o FA @fin
+		r FA @end
+		o A
+		= SF bytes=100/300 synack=@none ack=@none
+		+ established=1
+	EOF
+}
+
 @test "S1: the third segment never comes; the time-out counts from the last SYN-ACK" {
 	play <<-EOF
 		o S
@@ -143,6 +204,54 @@ load wire/wire
 		o FA data=3 ack=1 @fin
 		= SH end=@fin bytes=3/0 synack=@none
 		+ expired=1
+	EOF
+}
+
+@test "OTH: an originator that acknowledges was answered, and lives for as long as it sends" {
+	play <<-EOF
+		o S
+		o A ack=1
+		wait 0.7
+		o PA data=100 ack=301
+		wait 0.7
+		o A ack=601 @end
+		= OTH after=1 bytes=100/-1 synack=@none ack=@none
+		+ expired=1
+	EOF
+}
+
+@test "SH: only the originator's direction is seen, up to the end" {
+	play <<-EOF
+		o S
+		o A ack=1
+		o PA data=100 ack=1
+		wait 0.7
+		o A ack=301
+		wait 0.7
+		o FA ack=301 @fin
+		o A ack=302
+		= SH end=@fin bytes=100/-1 synack=@none ack=@none
+		+ expired=1
+	EOF
+}
+
+@test "RSTO: only the originator's direction is seen, and it resets" {
+	play <<-EOF
+		o S
+		o A ack=1
+		o PA data=100 ack=1
+		o RA ack=301 @end
+		= RSTO bytes=100/-1 synack=@none ack=@none
+	EOF
+}
+
+@test "only the responder's direction is seen: no record" {
+	play <<-EOF
+		r SA ack=1
+		r PA data=100 ack=1
+		r FA ack=1
+		r R
+		+ no_record_fin=1 no_record_rst=1
 	EOF
 }
 

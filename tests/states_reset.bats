@@ -153,6 +153,67 @@ load wire/wire
 	EOF
 }
 
+@test "a RST tells of its receiver's FIN if it acknowledges all that came before it" {
+	play <<-EOF
+		o S
+		r SA
+		o A
+		o PA data=3
+		o FA @fin
+		r RA ack=4 @end
+		= RSTR after=1 bytes=3/0
+	EOF
+	play <<-EOF
+		o S
+		r SA
+		o A
+		o PA data=3
+		o FA data=5 @fin
+		r RA ack=4 @end
+		= RSTR after=1 bytes=-1/0
+	EOF
+}
+
+@test "a FIN that nobody acknowledged, where the handshake ended: nothing was sent" {
+	play <<-EOF
+		o S
+		r SA
+		o A
+		o FA @fin
+		r R @end
+		= RSTR after=1 bytes=0/0
+	EOF
+	play <<-EOF
+		o S
+		r SA
+		o A
+		r FA @fin
+		o R @end
+		= RSTO after=1 bytes=0/0
+	EOF
+}
+
+@test "a RST behind its sender's own FIN tells of the other side what it acknowledges" {
+	play <<-EOF
+		o S
+		r SA
+		o A
+		o FA data=3 @fin
+		r PA data=5
+		o RA @end
+		= RSTO bytes=3/5
+	EOF
+	play <<-EOF
+		o S
+		r SA
+		o A
+		r FA data=5 @fin
+		o PA data=3
+		r R @end
+		= RSTR bytes=-1/5
+	EOF
+}
+
 @test "RST after both FINs changes nothing" {
 	play <<-EOF
 		o S

@@ -177,14 +177,113 @@ same_objects() {
 	NT_CGROUPS=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts)
 
 	# Fifteen characters, each of which is six in JSON, are the most that there can be.
-	for name in eth0 'a"\b/c' $'\x01\x1f\x7f\e[2J' $'\x01\x02\x03\x04\x05\x06\x07\x08\x0e\x0f\x10\x11\x12\x13\x14' $'\xc3\xa9'; do
+	for name in eth0 'a"\b/c' $'\x01\x1f\x7f\e[2J' $'\x01\x02\x03\x04\x05\x06\x07\x08\x0e\x0f\x10\x11\x12\x13\x14' $'\xc3\xa9' $'\xff\xc2\x9b\xe2\x82a\xed\xa0' $'abcdefghijklmn\xf0'; do
 		name_iface 1 "$name"
 		cat "$VIEWS/handshake_records.json" "$VIEWS/records.json" >"$BATS_TEST_TMPDIR/objects"
 		assert_equal "lines" "$(wc -l <"$BATS_TEST_TMPDIR/objects")" 5
+		python3 -c 'import sys; sys.stdin.buffer.read().decode()' <"$BATS_TEST_TMPDIR/objects" || fail "no UTF-8"
+		! cat "$VIEWS"/*records* "$VIEWS/handshakes" "$VIEWS/connections" "$VIEWS/metrics" "$VIEWS/hooks" | LC_ALL=C grep --quiet $'[\001-\010\016-\037\177]' ||
+			fail "a control character in a file"
 		awk -f "$lib/address.awk" -f "$lib/owner.awk" -f "$lib/objects.awk" -f "$lib/record.awk" -f "$lib/json.awk" "$BATS_TEST_TMPDIR/objects" | same_objects
 	done
 	assert_equal "families, states, owners" "$(jq --raw-output '[.family, .state, .uid != null, .ts[:10]] | join(" ")' \
 		"$BATS_TEST_TMPDIR/objects" | sort | uniq -c | xargs)" "1 4 S0 true 2026-01-01 2 4 S1 false 2025-12-31 1 4 S1 true 2026-01-01 1 6 S1 true 2026-01-01"
+}
+
+# segment SENDER FLAGS PORT SEQ [ACK [PAYLOAD]]: of the connection from $NET4.3:PORT to $NET4.4:80; SENDER is o, its originator, or r.
+segment() {
+	local -a ends=("$NET4.3" "$3" "$NET4.4" 80)
+	[[ $1 == o ]] || ends=("${ends[@]:2}" "${ends[@]:0:2}")
+	in_netns client python3 "$ROOT/tests/wire/segment.py" --send veth0 "$2" "${ends[@]}" "${@:4}"
+}
+
+# without_time: of the objects on standard input all but what may differ between a live connection and its record.
+without_time() {
+	jq --sort-keys --compact-output 'del(.age_ns, .duration_ns, .ts)' | sort
+}
+
+@test "a list says of a connection what its record says if nothing more comes" {
+	local lib=$ROOT/scripts/lib
+	track server
+	trace_start
+	serve
+	# This host's own socket, which has sent its FIN and has told what it knows; the other side never closes.
+	background peer client serve 8001
+	wait_for listening client 8001
+	kill -STOP -- "-$BACKGROUND_PID"
+	background peer server connect "$CLIENT4" 8001 half
+	wait_for grep -q state=S2 "$VIEWS/handshake_records"
+	# Nobody answers, with data in the SYN; a FIN on the SYN's own place; an answer; FINs on either side of a handshake that is answered;
+	# an answer that nobody has seen.
+	segment o S 1 1000 0 abc
+	segment o S 2 1000
+	segment o FA 2 1000 1
+	segment o S 3 1000
+	segment r SA 3 5000 1001
+	segment o S 4 1000
+	segment r SA 4 5000 1001
+	segment r FA 4 5001 1001 abcd
+	segment o S 5 1000
+	segment r FA 5 5000 1001
+	segment r SA 5 5000 1001
+	segment o S 6 1000
+	segment o A 6 1001 5001 abcd
+	segment o A 6 1005 5301
+	# The clock may still lay something to rest between the looks.
+	wait_for lines handshake_records 7
+	cat "$VIEWS/handshake_records.json" "$VIEWS/records.json" >"$BATS_TEST_TMPDIR/kernel"
+	NT_TABLES=$lib/tables.tsv awk -f "$lib/address.awk" -f "$lib/owner.awk" -f "$lib/record.awk" -f "$lib/json.awk" \
+		"$VIEWS/handshake_records" "$VIEWS/records" | jq --compact-output '.user = null | .owner = null' >"$BATS_TEST_TMPDIR/awk"
+	tail -q -n +2 "$VIEWS/handshakes" "$VIEWS/connections" | awk '{ sub(/.*:/, "", $9); print $9, $1, $7, $8 }' | sort >"$BATS_TEST_TMPDIR/table"
+	in_netns server "$NETRACKER" detach --quiet --all
+	wait_for_records 7
+	records | NT_TABLES=$lib/tables.tsv awk -f "$lib/address.awk" -f "$lib/owner.awk" -f "$lib/record.awk" -f "$lib/json.awk" |
+		jq --compact-output '.user = null | .owner = null' >"$BATS_TEST_TMPDIR/ended"
+
+	assert_equal "states, bytes, whether a socket told" "$(jq --raw-output 'select(.dport == 80) | [.sport, .state, .orig_bytes, .resp_bytes // "-", .mss != null] | join(" ")' \
+		"$BATS_TEST_TMPDIR/ended" | sort | xargs)" "1 S0 3 0 false 2 SH 0 0 false 3 S1 0 0 false 4 S3 0 - false 5 S3 0 - false 6 OTH 4 - false"
+	assert_equal "own socket" "$(jq --raw-output 'select(.dport == 8001) | [.state, .orig_bytes, .resp_bytes, .mss != null] | join(" ")' \
+		"$BATS_TEST_TMPDIR/ended")" "S2 0 0 true"
+	assert_equal "the kernel's objects" "$(without_time <"$BATS_TEST_TMPDIR/kernel")" "$(without_time <"$BATS_TEST_TMPDIR/ended")"
+	assert_equal "awk's objects" "$(without_time <"$BATS_TEST_TMPDIR/awk")" "$(without_time <"$BATS_TEST_TMPDIR/ended")"
+	assert_equal "the table" "$(awk '$1 < 10' "$BATS_TEST_TMPDIR/table")" "$(records '-> .*:80 ' |
+		sed -E 's/.*:([0-9]+) -> .* state=([^ ]+) .* orig_bytes=([^ ]+) resp_bytes=([^ ]+) .*/\1 \2 \3 \4/; s/ -1/ -/' | sort)"
+}
+
+# reset_in_doubt: a RST that no socket can vouch for, of a connection of its own; it is listed as what it will be.
+reset_in_doubt() {
+	port=$((port + 1))
+	segment o S "$port" 1000
+	segment r SA "$port" 5000 1001
+	segment o A "$port" 1001 5001
+	segment o R "$port" 1011
+	grep -q " state=RSTO .* orig_bytes=10 resp_bytes=-1 " "$VIEWS/handshake_records"
+}
+
+@test "a list shows a RST that waits for its confirmation as the end that it will be" {
+	local port=9
+	track server
+	wait_for reset_in_doubt
+}
+
+# assert_now WHAT TIME: it is that of the last minutes, which are enough where days are at stake.
+assert_now() {
+	local second
+	second=$(date --date="$2" +%s)
+	((second > EPOCHSECONDS - 600 && second < EPOCHSECONDS + 60)) || fail "$1: $2 is not now"
+}
+
+@test "times of day are right in a time namespace, whoever attaches and whoever looks there" {
+	local -a ahead=(in_netns server unshare --time --boottime 864000 --fork -- "$NETRACKER")
+	[[ -e /proc/self/timens_offsets ]] || skip "this kernel has no time namespaces"
+	"${ahead[@]}" attach --quiet veth0
+	segment o S 1 1000
+	wait_for lines handshake_records 1
+	assert_now "the file" "$(jq --raw-output .ts "$VIEWS/handshake_records.json")"
+	assert_now "the kernel's objects" "$("${ahead[@]}" list --json | jq --raw-output .ts)"
+	assert_now "awk's objects" "$("${ahead[@]}" list --json --sort age | jq --raw-output .ts)"
+	assert_now "since when it is attached" "$("${ahead[@]}" status --json | jq --raw-output '.interfaces[0].since')"
+	assert_now "the same, seen from outside" "$(in_netns server "$NETRACKER" status --json | jq --raw-output '.interfaces[0].since')"
 }
 
 @test "every line is whole while connections come and go" {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * clock.h - the one timer behind all time-outs. set_clock() is for who gives something a time limit, motion.h and rest.h; the rest
- * for timeout.h. Nobody else sets the timer.
+ * for timeout.h, and silence.h for its times. Nobody else sets the timer.
  */
 #ifndef NETRACKER_CLOCK_H
 #define NETRACKER_CLOCK_H

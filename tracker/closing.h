@@ -19,6 +19,9 @@
 #define REORDER_BYTES (1U << 20)
 #define REORDER_NS 10000000ULL
 
+/* A sender may send again what it sent so far before its FIN: no window is larger (RFC 7323, 2.3). */
+#define FIN_SPAN (1U << 30)
+
 /* So long after the first FIN its socket's counts may have grown beyond what sequence numbers can correct: 2 GiB. */
 #define FACTS_GROW_NS 100000000ULL
 
@@ -29,9 +32,24 @@ static __always_inline __u64 due_at(const struct flow *f, __u64 handshake_timeou
 		return f->last_ns + handshake_timeout;
 	if (f->flags & RST_PENDING)
 		return f->last_ns + RST_SILENCE_NS;
+	if ((f->flags & BOTH_FINS) == BOTH_FINS)
+		return f->last_ns + RST_SILENCE_NS;
 	if (f->flags & BOTH_FINS)
 		return f->last_ns + close_timeout;
 	return f->last_ns + YOUNG_NS;
+}
+
+/*
+ * Does it go to rest when its time is up? Young ones do. So does one that is half-closed if both sides know that and one of them is
+ * a socket of this host, which can be asked later on whether it still is: such a connection may be silent for as long as it likes.
+ */
+static __always_inline bool goes_to_rest(const struct flow *f)
+{
+	__u32 fins = f->flags & BOTH_FINS;
+
+	if (!(f->flags & ESTABLISHED) || f->flags & (MOVING | ENDED | RST_PENDING) || fins == BOTH_FINS)
+		return false;
+	return !fins || (f->flags & (FIN_ACKED | HAS_OWNER)) == (FIN_ACKED | HAS_OWNER);
 }
 
 /*
@@ -50,23 +68,75 @@ static __always_inline void keep_facts_locked(struct slot *slot, const struct fa
 		note_owner(&slot->flow, facts->cgroup, facts->uid);
 }
 
-/* A FIN. facts: of a socket, if known; of_orig: of the originator's. */
+enum verdict {
+	UNJUDGED,
+	GENUINE,
+	DISCARDED,
+};
+
+/*
+ * What this host's own socket says of a FIN: the TCP that sends it means it; the one that receives it takes it where it expects it,
+ * or has taken it, and may keep it for later if it lies within a window.
+ */
+static __always_inline enum verdict judge_fin(const struct facts *facts, const struct segment *s)
+{
+	if (!facts->known)
+		return UNJUDGED;
+	if (s->dir == DIR_OUT || facts->rcv_nxt - s->seq <= s->len + 1)
+		return GENUINE;
+	return s->seq + s->len + 1 - facts->rcv_nxt > FIN_SPAN ? DISCARDED : UNJUDGED;
+}
+
+/*
+ * Does this segment show that its sender's FIN was not the sender's? It does if there is more behind the FIN, or another FIN
+ * elsewhere. Not if the other side has acknowledged that FIN, or a socket vouches for it: then its end is known.
+ */
+static __always_inline bool refutes_fin(const struct flow *f, const struct segment *s, bool by_orig)
+{
+	__u32 fin = by_orig ? ORIG_FIN : RESP_FIN, known = by_orig ? ORIG_END : RESP_END;
+	__u32 place = by_orig ? f->orig_end : f->resp_end, end = s->seq + s->len;
+
+	if ((f->flags & (fin | known)) != fin)
+		return false;
+	return (s->flags & TCP_FIN && end != place) || place + 1 - end > FIN_SPAN;
+}
+
+/*
+ * A FIN. Its place is known, and so the end of what its sender sent, if it acknowledges the other side's FIN or is acknowledged by
+ * it, or if a socket vouches for it; else when the other side acknowledges it. facts: of a socket, if known; of_orig: of the
+ * originator's.
+ */
 static __always_inline void note_fin_locked(struct slot *slot, const struct segment *s, bool by_orig, const struct facts *facts,
                                             bool of_orig)
 {
-	__u32 mine = by_orig ? ORIG_FIN : RESP_FIN;
+	__u32 mine = by_orig ? ORIG_FIN : RESP_FIN, theirs = by_orig ? RESP_FIN : ORIG_FIN;
+	__u32 my_end = by_orig ? ORIG_END : RESP_END, their_end = by_orig ? RESP_END : ORIG_END;
+	__u32 place = s->seq + s->len;
 	struct flow *f = &slot->flow;
+	bool first = !(f->flags & theirs), acks, acked;
 
+	if (f->flags & mine) {
+		if (first)
+			f->last_ns = s->now; /* sent again */
+		return;
+	}
 	f->last_ns = s->now;
-	if (f->flags & mine)
-		return; /* sent again */
+	/* Two CPUs may see them in another order than they were sent in: so the first one leaves where it would have the other. */
+	acks = !first && s->ack == (by_orig ? f->resp_end : f->orig_end) + 1;
+	acked = !first && place + 1 == (by_orig ? f->orig_end : f->resp_end);
+	if (acked)
+		f->flags |= their_end;
+	if (acks || acked || judge_fin(facts, s) == GENUINE)
+		f->flags |= my_end;
+	if (first && !(f->flags & their_end))
+		note_end(f, !by_orig, s->ack);
 	/* Of the first FIN only who sends it is asked: nobody else can be gone before the end. */
-	if (f->flags & BOTH_FINS || of_orig == by_orig)
+	if (!first || of_orig == by_orig)
 		keep_facts_locked(slot, facts, of_orig);
-	note_end(f, by_orig, s->seq + s->len);
+	note_end(f, by_orig, place);
 	if (!f->first_fin_ns)
 		f->first_fin_ns = s->now;
-	f->flags |= by_orig ? ORIG_FIN | ORIG_END : RESP_FIN | RESP_END;
+	f->flags |= mine;
 }
 
 /*
@@ -84,32 +154,40 @@ static __always_inline bool refutes_rst(const struct flow *f, const struct segme
 	return by_orig == !!(f->flags & RST_BY_ORIG) && f->rst_seq - end > REORDER_BYTES;
 }
 
-/* A segment without SYN and RST. Returns whether it refutes a RST that was pending. */
-static __always_inline bool note_closing_locked(struct slot *slot, const struct segment *s, bool by_orig, const struct facts *facts,
-                                                bool of_orig)
+/* What a segment refutes. */
+struct refuted {
+	bool rst; /* one that was pending */
+	bool fin; /* its sender's */
+};
+
+/* A segment without SYN and RST. */
+static __always_inline struct refuted note_closing_locked(struct slot *slot, const struct segment *s, bool by_orig,
+                                                          const struct facts *facts, bool of_orig)
 {
 	struct flow *f = &slot->flow;
-	bool refuted = false;
+	struct refuted refuted = {};
 
 	if (f->flags & RST_PENDING) {
 		if (!refutes_rst(f, s, by_orig))
-			return false;
+			return refuted;
 		f->flags &= ~(RST_PENDING | RST_BY_ORIG | RST_ACKED);
 		f->last_ns = s->now;
-		refuted = true;
+		refuted.rst = true;
+	}
+	note_acked(f, by_orig, s->ack);
+	if (refutes_fin(f, s, by_orig)) {
+		f->flags &= ~(by_orig ? ORIG_FIN : RESP_FIN);
+		if (!(f->flags & BOTH_FINS))
+			f->first_fin_ns = 0;
+		f->last_ns = s->now;
+		refuted.fin = true;
 	}
 	if (s->flags & TCP_FIN)
 		note_fin_locked(slot, s, by_orig, facts, of_orig);
-	else if (f->flags & BOTH_FINS)
+	else if (f->flags & BOTH_FINS && ((f->flags & BOTH_FINS) != BOTH_FINS || s->len))
 		f->last_ns = s->now;
 	return refuted;
 }
-
-enum verdict {
-	RST_UNJUDGED,
-	RST_GENUINE,
-	RST_DISCARDED,
-};
 
 /*
  * What this host's own socket says of a RST: the TCP that sends it means it; the one that receives it takes it only if it is
@@ -121,80 +199,61 @@ static __always_inline enum verdict judge_rst(const struct facts *facts, const s
 	__u32 before;
 
 	if (!facts->known)
-		return RST_UNJUDGED;
+		return UNJUDGED;
 	if (s->dir == DIR_OUT)
-		return RST_GENUINE;
+		return GENUINE;
 	before = facts->rcv_nxt - s->seq;
-	if (before == 1 &&
-	    (facts->tcp_state == BPF_TCP_CLOSE_WAIT || facts->tcp_state == BPF_TCP_LAST_ACK || facts->tcp_state == BPF_TCP_CLOSING))
-		return RST_GENUINE;
-	return before ? RST_DISCARDED : RST_GENUINE;
+	if (before == 1 && has_peers_fin(facts))
+		return GENUINE;
+	return before ? DISCARDED : GENUINE;
 }
 
-/* Notes the end that a RST's acknowledgement tells of the other side's data, if none is known; returns the flag for it. */
+/*
+ * Notes the end that a RST's acknowledgement tells of the other side's data, if none is known; returns the flag for it. A FIN's place
+ * is known then if that is acknowledged, or all before it: who is gone has not taken the FIN itself.
+ */
 static __always_inline __u32 note_acked_end_locked(struct flow *f, const struct segment *s, bool by_orig)
 {
-	__u32 theirs = by_orig ? RESP_END : ORIG_END;
+	__u32 theirs = by_orig ? RESP_END : ORIG_END, fin = by_orig ? RESP_FIN : ORIG_FIN;
 
 	if (!(s->flags & TCP_ACK) || f->flags & theirs)
 		return 0;
+	if (f->flags & fin)
+		return s->ack - (by_orig ? f->resp_end : f->orig_end) <= 1 ? theirs : 0;
 	note_end(f, !by_orig, s->ack);
 	return theirs;
 }
 
-/* A RST. Returns what comes of it; RST_GENUINE: the connection has ended. */
+/* A RST. Returns what comes of it; GENUINE: the connection has ended. */
 static __always_inline enum verdict note_rst_locked(struct slot *slot, const struct segment *s, bool by_orig,
                                                     const struct facts *facts, bool of_orig)
 {
 	enum verdict verdict = judge_rst(facts, s);
 	struct flow *f = &slot->flow;
-	bool closed = f->flags & (by_orig ? ORIG_FIN : RESP_FIN);
 
-	/* Behind its own FIN there is only one place for a sender's RST; Linux also sends it on the FIN's place. */
-	if (closed && s->seq - (by_orig ? f->orig_end : f->resp_end) <= 1)
-		verdict = RST_GENUINE;
-	if (verdict == RST_DISCARDED)
+	/* Both have closed, as far as is known: then it ends by that. */
+	if ((f->flags & BOTH_FINS) == BOTH_FINS)
+		return UNJUDGED;
+	if (is_behind_fin(f, by_orig, s->seq))
+		verdict = GENUINE;
+	if (verdict == DISCARDED)
 		return verdict;
-	if (verdict == RST_GENUINE)
+	if (verdict == GENUINE)
 		keep_facts_locked(slot, facts, of_orig);
 	/* Who is on its way cannot be ended here. */
-	if (verdict == RST_GENUINE && !(f->flags & MOVING)) {
-		if (!closed) {
-			note_end(f, by_orig, s->seq);
-			f->flags |= by_orig ? ORIG_END : RESP_END;
-			f->flags |= note_acked_end_locked(f, s, by_orig);
-		}
+	if (verdict == GENUINE && !(f->flags & MOVING)) {
+		note_reset(f, by_orig, s->seq);
+		f->flags |= note_acked_end_locked(f, s, by_orig);
 		return verdict;
 	}
 	if (f->flags & RST_PENDING)
-		return RST_UNJUDGED;
+		return UNJUDGED;
 	f->last_ns = s->now;
 	f->rst_seq = s->seq;
 	if (note_acked_end_locked(f, s, by_orig))
 		f->flags |= RST_ACKED;
 	f->flags |= by_orig ? RST_PENDING | RST_BY_ORIG : RST_PENDING;
-	return RST_UNJUDGED;
-}
-
-/*
- * How a connection ends that nobody closes: by time-out, by a new connection on its tuple, or at detach. *end_ns: when it did, if
- * it has just ended at that time; of a closing one it becomes the time of the last packet.
- */
-static __always_inline enum conn_state end_unclosed(struct flow *f, __u64 *end_ns)
-{
-	bool by_orig = f->flags & RST_BY_ORIG;
-	enum conn_state state = live_state(f->flags);
-
-	if (state != S1 || f->flags & RST_PENDING)
-		*end_ns = f->last_ns;
-	if (!(f->flags & RST_PENDING))
-		return state;
-	if (!(f->flags & (by_orig ? ORIG_FIN : RESP_FIN)))
-		note_end(f, by_orig, f->rst_seq);
-	f->flags |= by_orig ? ORIG_END : RESP_END;
-	if (f->flags & RST_ACKED)
-		f->flags |= by_orig ? RESP_END : ORIG_END;
-	return by_orig ? RSTO : RSTR;
+	return UNJUDGED;
 }
 
 #endif

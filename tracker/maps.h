@@ -13,16 +13,19 @@
 /* Index in nt_ifaces of the interface this load is attached to; attach writes it, each load has its own. 0: not named. */
 volatile __u32 iface_id;
 
+/* Likewise the number of its network namespace and VRF: scope.h. 0: not known. */
+volatile __u32 scope_id;
+
 /*
- * Connections at rest: established, and nobody has begun to close them. rest.h alone inserts and deletes, bpftool and the iterators
- * read; an element does not change. Of two that delete it, one has it. Full: the new connection
+ * Connections at rest: established, and nobody has begun to close them, or one side has long ago. rest.h alone inserts and deletes,
+ * bpftool and the iterators read; an element does not change. Of two that delete it, one has it. Full: the new connection
  * is lost and counted (conn_full), those inside stay right.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__uint(max_entries, MAX_CONNECTIONS);
-	__type(key, struct flow_key);
+	__type(key, struct conn_key);
 	__type(value, struct conn);
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } conn_map SEC(".maps");
@@ -55,8 +58,50 @@ struct {
 } nt_pool SEC(".maps");
 
 /*
- * Which tuples are opening or closing. Guarded by the sets' locks; read without. sets.h writes: who comes opens, who is the last to
- * go shuts.
+ * When those in conn_map were last known to be alive. rest.h gives each a place before it gets there and takes it back when it has
+ * left; silence.h goes through it bit by bit. Who finds no place stays in conn_map until a packet or detach ends it.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, NO_REST);
+	__type(key, __u32);
+	__type(value, struct rest);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} nt_rest SEC(".maps");
+
+/* Its free places; place n is in part n % POOLS. In parts for the same reason as nt_pool. rest.h alone. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, POOLS);
+	__type(key, __u32);
+	__type(value, struct place_pool);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} nt_places SEC(".maps");
+
+/*
+ * Those in conn_map that are watched: 2 MiB, a place for those whose tuples' hashes begin with the same 18 bits. silence.h puts
+ * them in and takes them out, one after the other if there are several; a packet that passes the gate notes that it has.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, WATCHES);
+	__type(key, __u32);
+	__type(value, struct watch);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} nt_watch SEC(".maps");
+
+/* How far the clock is with those at rest. silence.h; answer_question() answers what it asks. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct silence);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} nt_silence SEC(".maps");
+
+/*
+ * Which tuples are opening or closing, or watched. Guarded by the sets' locks; read without. sets.h writes: who comes opens, who
+ * is the last to go shuts.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -195,6 +240,15 @@ static __always_inline __u64 close_timeout_ns(void)
 	__u32 set = config ? config->close_timeout : 0;
 
 	return (set ? set : CLOSE_TIMEOUT_S) * NSEC_PER_SEC;
+}
+
+/* Likewise, in seconds; IDLE_NEVER: however long, silence ends nothing. */
+static __always_inline __u32 idle_timeout_s(void)
+{
+	const struct config *config = only_value(&nt_config);
+	__u32 set = config ? config->idle_timeout : 0;
+
+	return set ? set : IDLE_TIMEOUT_S;
 }
 
 #endif

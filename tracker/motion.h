@@ -27,12 +27,7 @@ __noinline int end_attempt(struct slot *slot, __u64 state, __u64 end_ns)
 {
 	if (!slot)
 		return 0;
-	/* Nobody sent more than the SYN's data, unless a FIN or RST said so. */
-	if (!(slot->flow.flags & ORIG_END))
-		slot->flow.orig_end = slot->orig_nxt;
-	if (!(slot->flow.flags & RESP_END))
-		slot->flow.resp_end = slot->flow.resp_isn + 1;
-	slot->flow.flags |= ORIG_END | RESP_END;
+	note_nothing_more(&slot->flow);
 	report_slot(slot, state, end_ns);
 	return 0;
 }
@@ -56,6 +51,23 @@ __noinline bool give_up(struct slot *slot)
 	return true;
 }
 
+/* What has come of a segment. */
+enum act {
+	ACT_MINE = 1 << 0, /* it is a connection's in motion */
+	ACT_SYNACK_DISBELIEVED = 1 << 1,
+	ACT_ANSWERED = 1 << 2,    /* a doubtful attempt */
+	ACT_ESTABLISHED = 1 << 3, /* a connection */
+	ACT_ENDED = 1 << 4,       /* a connection, closed by both sides */
+	ACT_RESET = 1 << 5,       /* a connection */
+	ACT_REFUSED = 1 << 6,     /* an attempt */
+	ACT_REFUTED = 1 << 7,     /* a RST that was pending */
+	ACT_UNBELIEVED = 1 << 8,  /* this RST, by an attempt */
+	ACT_DISCARDED = 1 << 9,   /* this RST, by a connection */
+	ACT_REPLACES = 1 << 10,   /* a connection in motion: this one has its tuple now */
+	ACT_OPENED = 1 << 11,     /* a connection by this host's own SYN, on a tuple that had one */
+	ACT_FIN_DISBELIEVED = 1 << 12,
+};
+
 enum syn_outcome {
 	SYN_AGAIN,
 	SYN_NEW,
@@ -65,11 +77,14 @@ enum syn_outcome {
 };
 
 /*
- * Gives a SYN a place in its set, or notes it in the one that it has. doubtful: there is a connection of this tuple at rest. slot:
- * for it, if a place is free. An attempt that has to leave its slot to a newer one is in *out.
+ * Gives a SYN a place in its set, or notes it in the one that it has. doubtful: there is a connection of this tuple at rest.
+ * resting: how many there were in the set when that was looked up; if that is no longer so, the connection may just have gone to
+ * rest. slot: for it, if a place is free. An attempt that has to leave its slot to a newer one is in *out. If this host's own
+ * socket sends the SYN, nothing is doubtful: scratch->outcome says what end_predecessor() has to do then.
  */
 static __always_inline enum syn_outcome take_syn_locked(struct scratch *scratch, const struct parts *parts, const struct segment *s,
-                                                        bool doubtful, const struct owner *owner, __u32 slot, struct slot *out)
+                                                        bool doubtful, __u32 resting, const struct owner *owner, __u32 slot,
+                                                        struct slot *out)
 {
 	enum syn_outcome outcome = SYN_NEW;
 	struct slot *place;
@@ -78,15 +93,35 @@ static __always_inline enum syn_outcome take_syn_locked(struct scratch *scratch,
 
 	find_locked(scratch, parts, s, &found);
 	if (found.connection != NO_PLACE) {
-		if (!found.from_resp && slot_at(parts, found.connection)->flow.orig_isn == s->seq)
-			return SYN_AGAIN; /* the SYN of this very connection, late or seen again */
+		place = slot_at(parts, found.connection);
+		if (!found.from_resp && (place->flow.orig_isn == s->seq || is_passed_on(&place->flow, s))) {
+			/* Late or seen again; or a hop has opened it on its other side only now, where it has other numbers. */
+			if (!is_at_first(&place->flow, s))
+				place->flow.flags |= ONE_PLACE;
+			return SYN_AGAIN;
+		}
 		doubtful = true;
+	}
+	if (owner->opens) {
+		scratch->outcome.acts = doubtful || parts->set->resting != resting ? ACT_OPENED : 0;
+		scratch->outcome.predecessor = found.connection;
+		scratch->outcome.start_ns = s->now;
+		scratch->outcome.scopes = scopes_of(s->scope);
+		if (found.connection != NO_PLACE && replace_locked(parts, found.connection, s->now))
+			scratch->outcome.acts |= ACT_REPLACES;
+		doubtful = false;
 	}
 	i = found.attempt;
 	if (i != NO_PLACE) {
 		place = slot_at(parts, i);
+		if (!found.reply && place->flow.orig_isn != s->seq && is_passed_on(&place->flow, s)) {
+			place->flow.flags |= ONE_PLACE;
+			return SYN_AGAIN;
+		}
 		if (found.reply || place->flow.orig_isn == s->seq) {
 			note_syn_again_locked(&place->flow, s, found.reply);
+			if (owner->opens)
+				place->flow.flags &= ~DOUBTFUL;
 			return SYN_AGAIN;
 		}
 		*out = *place;
@@ -117,33 +152,35 @@ static __always_inline enum syn_outcome take_syn_locked(struct scratch *scratch,
 
 /*
  * A SYN without ACK: a new attempt, the old one sent again, seen again on its way through this host, or a SYN that crosses
- * the peer's (RFC 9293, figure 7). On the tuple of a live connection it is doubtful until it is answered.
+ * the peer's (RFC 9293, figure 7). On the tuple of a live connection it is doubtful until it is answered, unless this host's own
+ * socket sends it: then that connection is over, and scratch->outcome says which, for end_predecessor().
  * Returns whether it replaces an older attempt on its tuple, which is to be given up then: scratch->slot.
  */
 __noinline bool on_syn(struct __sk_buff *skb, const struct segment *s)
 {
 	struct scratch *scratch = only_value(&nt_scratch);
-	bool reversed, doubtful = false;
+	bool doubtful = false;
 	enum syn_outcome outcome;
 	struct owner owner = {};
 	struct parts parts;
-	struct conn *c;
-	__u32 slot;
+	__u32 slot, resting, rests;
 
 	if (!s || !scratch)
 		return false;
+	scratch->outcome.acts = 0;
 	if (!find_parts(set_index(s->hash), &parts))
 		return false;
+	resting = *(volatile __u32 *)&parts.set->resting;
 	if (may_rest(parts.set, s->hash)) {
-		c = find_resting(&s->key, &scratch->fresh_key, &reversed);
-		doubtful = c;
-		if (c && !reversed && c->flow.orig_isn == s->seq)
+		rests = find_resting(s, scopes_of(s->scope), parts.set->twins);
+		doubtful = rests;
+		if (rests == RESTS && scratch->fresh.flow.orig_isn == s->seq)
 			return false; /* the SYN of this very connection, late or seen again */
 	}
 	find_owner(skb, s, &owner);
 	slot = take_slot(parts.pool);
 	bpf_spin_lock(&parts.set->lock);
-	outcome = take_syn_locked(scratch, &parts, s, doubtful, &owner, slot, &scratch->slot);
+	outcome = take_syn_locked(scratch, &parts, s, doubtful, resting, &owner, slot, &scratch->slot);
 	bpf_spin_unlock(&parts.set->lock);
 	if (outcome != SYN_NEW && slot != NO_SLOT)
 		give_slot(parts.pool, slot);
@@ -156,27 +193,13 @@ __noinline bool on_syn(struct __sk_buff *skb, const struct segment *s)
 	return outcome == SYN_REPLACED;
 }
 
-/* What has come of a segment. */
-enum act {
-	ACT_MINE = 1 << 0, /* it is a connection's in motion */
-	ACT_SYNACK_DISBELIEVED = 1 << 1,
-	ACT_ANSWERED = 1 << 2,    /* a doubtful attempt */
-	ACT_ESTABLISHED = 1 << 3, /* a connection */
-	ACT_ENDED = 1 << 4,       /* a connection, closed by both sides */
-	ACT_RESET = 1 << 5,       /* a connection */
-	ACT_REFUSED = 1 << 6,     /* an attempt */
-	ACT_REFUTED = 1 << 7,     /* a RST that was pending */
-	ACT_UNBELIEVED = 1 << 8,  /* this RST, by an attempt */
-	ACT_DISCARDED = 1 << 9,   /* this RST, by a connection */
-	ACT_REPLACES = 1 << 10,   /* a connection in motion: this one has its tuple now */
-};
-
 /* Notes a segment of an attempt in place i. */
 static __always_inline __u32 note_attempt_locked(const struct parts *parts, __u32 i, const struct segment *s, bool reply,
-                                                 const struct owner *owner, __u64 close_timeout)
+                                                 const struct owner *owner, const struct facts *facts, __u64 close_timeout)
 {
 	struct slot *slot = slot_at(parts, i);
-	struct noted noted = note_locked(slot, s, reply, owner);
+	bool proved = !(s->flags & TCP_SYN) && proves_answer(slot, facts, (s->dir == DIR_OUT) == !reply);
+	struct noted noted = note_locked(slot, s, reply, owner, proved);
 	__u32 acts = 0;
 
 	if (!noted.believed)
@@ -204,6 +227,8 @@ static __always_inline __u32 reset_attempt_locked(const struct parts *parts, __u
 	*state = judge_rst_locked(slot, s, reply);
 	if (*state == S0)
 		return ACT_UNBELIEVED;
+	if (s->flags & TCP_ACK && is_one_sided(&slot->flow))
+		slot->flow.resp_end = s->ack;
 	end_locked(parts, i);
 	return ACT_REFUSED | ACT_MINE;
 }
@@ -215,10 +240,10 @@ static __always_inline __u32 reset_connection_locked(const struct parts *parts, 
 	struct slot *slot = slot_at(parts, i);
 
 	switch (note_rst_locked(slot, s, by_orig, facts, of_orig)) {
-	case RST_GENUINE:
+	case GENUINE:
 		end_locked(parts, i);
 		return ACT_RESET | ACT_MINE;
-	case RST_DISCARDED:
+	case DISCARDED:
 		return ACT_DISCARDED | ACT_MINE;
 	default:
 		settle_locked(parts, i, s->hash, close_timeout);
@@ -231,11 +256,17 @@ static __always_inline __u32 note_connection_locked(const struct parts *parts, _
                                                     const struct facts *facts, bool of_orig, __u64 close_timeout)
 {
 	__u32 acts = ACT_MINE;
+	struct refuted refuted;
 
 	if (s->flags & TCP_SYN)
 		return acts; /* its SYN-ACK, sent again */
-	if (note_closing_locked(slot_at(parts, i), s, by_orig, facts, of_orig))
+	if (s->flags & TCP_FIN && judge_fin(facts, s) == DISCARDED)
+		return acts | ACT_FIN_DISBELIEVED;
+	refuted = note_closing_locked(slot_at(parts, i), s, by_orig, facts, of_orig);
+	if (refuted.rst)
 		acts |= ACT_REFUTED;
+	if (refuted.fin)
+		acts |= ACT_FIN_DISBELIEVED;
 	if (settle_locked(parts, i, s->hash, close_timeout))
 		acts |= ACT_ENDED;
 	return acts;
@@ -252,32 +283,57 @@ static __always_inline bool ask(struct __sk_buff *skb, const struct segment *s, 
 	return true;
 }
 
+/*
+ * Is this a FIN of a connection that has carried less than a first window each way, as most have? Nobody guesses both numbers. To
+ * look up the socket that receives it costs a third of all that a short connection does, and that socket's ACK, which comes next,
+ * says as much.
+ */
+static __always_inline bool is_early_fin(const struct flow *f, const struct segment *s, bool by_orig)
+{
+	return s->seq - (by_orig ? f->orig_isn : f->resp_isn) <= FIRST_WINDOW &&
+	       s->ack - (by_orig ? f->resp_isn : f->orig_isn) <= FIRST_WINDOW;
+}
+
 static __always_inline bool wants_socket(const struct slot *slot, const struct segment *s)
 {
+	/* Of an attempt that nobody was seen to answer: has somebody? */
+	if (!(slot->flow.flags & ESTABLISHED))
+		return !(slot->flow.flags & RESP_SEEN) && !(s->flags & (TCP_SYN | TCP_RST));
 	if (s->flags & TCP_RST)
 		return true;
 	if (!(s->flags & TCP_FIN))
 		return false;
-	/*
-	 * Of the first FIN only its sender: who closes last is asked when it does, and at ingress the look-up costs as much as all
-	 * else.
-	 */
 	if (!(slot->flow.flags & BOTH_FINS))
-		return s->dir == DIR_OUT;
+		return s->dir == DIR_OUT || !is_early_fin(&slot->flow, s, same_key(&slot->key, &s->key));
 	return !slot->facts.known || s->now - slot->flow.first_fin_ns > FACTS_GROW_NS;
 }
 
-/* A place with this tag, of an established connection if there is one; NO_PLACE. Without the lock, so it is a guess. */
-static __always_inline __u32 guess_place(struct scratch *scratch, const struct parts *parts, __u16 tag)
+/*
+ * A place with the segment's tag, rather of its scope, and rather of an established connection; NO_PLACE. Without the lock, so it
+ * is a guess.
+ */
+static __always_inline __u32 guess_place(struct scratch *scratch, const struct parts *parts, const struct segment *s)
 {
-	volatile __u32 *place = &scratch->index;
+	volatile __u32 *place = &scratch->index, *best = &scratch->connection_at;
+	__u16 tag = tag_of(s->hash);
 	__u32 i;
 
 	*place = NO_PLACE;
+	*best = 0;
 	NOT_UNROLLED
-	for (i = 0; i < SYN_WAYS; i++)
-		if (parts->set->tag[i] == tag && (*place == NO_PLACE || slot_at(parts, i)->flow.flags & ESTABLISHED))
+	for (i = 0; i < SYN_WAYS; i++) {
+		const struct slot *slot;
+		__u32 fits;
+
+		if (parts->set->tag[i] != tag)
+			continue;
+		slot = slot_at(parts, i);
+		fits = 1 + 2 * meet(scopes_in(slot->scope), scopes_of(s->scope)) + !!(slot->flow.flags & ESTABLISHED);
+		if (fits > *best) {
+			*best = fits;
 			*place = i;
+		}
+	}
 	return *place;
 }
 
@@ -304,13 +360,13 @@ __noinline bool on_motion(struct __sk_buff *skb, const struct segment *s, bool a
 	outcome->acts = 0;
 	if (!find_parts(set_index(s->hash), &parts))
 		return false;
-	at = guess_place(scratch, &parts, tag_of(s->hash));
+	at = guess_place(scratch, &parts, s);
 	if (at == NO_PLACE)
 		return false;
 	slot = slot_at(&parts, at);
 	if (!asked) {
 		scratch->facts.known = false;
-		if (slot->flow.flags & ESTABLISHED && wants_socket(slot, s))
+		if (wants_socket(slot, s))
 			asked = ask(skb, s, &scratch->facts);
 	}
 	if (s->flags & TCP_SYN)
@@ -321,10 +377,12 @@ __noinline bool on_motion(struct __sk_buff *skb, const struct segment *s, bool a
 	find_locked(scratch, &parts, s, &found);
 	at = found.attempt;
 	outcome->reply = found.reply;
-	if (at != NO_PLACE && s->flags & TCP_RST)
+	if (at != NO_PLACE && is_elsewhere(&slot_at(&parts, at)->flow, s))
+		outcome->acts = ACT_MINE;
+	else if (at != NO_PLACE && s->flags & TCP_RST)
 		outcome->acts = reset_attempt_locked(&parts, at, s, found.reply, &state);
 	else if (at != NO_PLACE)
-		outcome->acts = note_attempt_locked(&parts, at, s, found.reply, &owner, close_timeout);
+		outcome->acts = note_attempt_locked(&parts, at, s, found.reply, &owner, &scratch->facts, close_timeout);
 	outcome->predecessor = found.connection;
 	/* Not all are doubtful that should be: when their SYN came, the other one may have been on its way to conn_map. */
 	if (outcome->acts & (ACT_ANSWERED | ACT_ESTABLISHED) && found.connection != NO_PLACE &&
@@ -334,7 +392,9 @@ __noinline bool on_motion(struct __sk_buff *skb, const struct segment *s, bool a
 		at = found.connection;
 		outcome->reply = found.from_resp;
 		of_orig = (s->dir == DIR_OUT) == !found.from_resp;
-		if (s->flags & TCP_RST)
+		if (is_elsewhere(&slot_at(&parts, at)->flow, s))
+			outcome->acts |= ACT_MINE;
+		else if (s->flags & TCP_RST)
 			outcome->acts |=
 				reset_connection_locked(&parts, at, s, !found.from_resp, &scratch->facts, of_orig, close_timeout);
 		else
@@ -346,25 +406,25 @@ __noinline bool on_motion(struct __sk_buff *skb, const struct segment *s, bool a
 	outcome->place = bounded(at, SYN_WAYS);
 	outcome->flags = slot_at(&parts, at)->flow.flags;
 	outcome->start_ns = slot_at(&parts, at)->flow.start_ns;
+	outcome->scopes = scopes_in(slot_at(&parts, at)->scope);
 	bpf_spin_unlock(&parts.set->lock);
 	return outcome->acts & ACT_MINE;
 }
 
 /*
- * A SYN on a live connection's tuple was answered: it was no forgery, the old connection has been over since that SYN. It is in
- * motion, in the place outcome->predecessor and ours with ACT_REPLACES; or at rest. Returns 0.
+ * A SYN on a live connection's tuple was answered, or this host's own socket sent it: it was no forgery, the old connection has
+ * been over since that SYN. It is in motion, in the place outcome->predecessor and ours with ACT_REPLACES; or at rest. Returns 0.
  */
 __noinline int end_predecessor(const struct segment *s)
 {
 	struct scratch *scratch = only_value(&nt_scratch);
 	struct parts parts;
-	bool reversed;
 
 	if (!s || !scratch || !find_parts(set_index(s->hash), &parts))
 		return 0;
 	if (scratch->outcome.acts & ACT_REPLACES)
 		end_replaced(&parts, bounded(scratch->outcome.predecessor, SYN_WAYS));
-	else if (may_rest(parts.set, s->hash) && find_resting(&s->key, &scratch->fresh_key, &reversed) &&
+	else if (may_rest(parts.set, s->hash) && find_resting(s, scratch->outcome.scopes, parts.set->twins) &&
 	         end_resting(scratch, parts.set, scratch->outcome.start_ns))
 		COUNT(replaced);
 	return 0;
@@ -391,14 +451,16 @@ __noinline int carry_out(struct __sk_buff *skb, const struct segment *s)
 		COUNT(synack_disbelieved);
 	if (acts & (ACT_REFUTED | ACT_DISCARDED))
 		COUNT(rst_disbelieved);
+	if (acts & ACT_FIN_DISBELIEVED)
+		COUNT(fin_disbelieved);
 	if (acts & ACT_ESTABLISHED)
 		count_established(outcome->reply ? s->key.sport : s->key.dport, outcome->flags & IS_OUTBOUND ? DIR_OUT : DIR_IN,
-		                  s->now - outcome->start_ns);
+		                  passed_ns(outcome->start_ns, s->now));
 	if (acts & ACT_ENDED) {
 		/* It looked like the first FIN, until the other side's was there before it. */
 		if (!outcome->asked && !slot->facts.known && ask(skb, s, &scratch->facts))
 			keep_facts_locked(slot, &scratch->facts, (s->dir == DIR_OUT) == !outcome->reply);
-		report_slot(slot, SF, s->now);
+		report_slot(slot, SF, slot->flow.last_ns);
 	} else if (acts & ACT_RESET) {
 		report_slot(slot, outcome->reply ? RSTR : RSTO, outcome->flags & RST_PENDING ? slot->flow.last_ns : s->now);
 	} else if (acts & ACT_REFUSED) {

@@ -14,6 +14,7 @@
 #include <stddef.h>
 
 #include "maps.h"
+#include "scope.h"
 #include "segment.h"
 #include "sets.h"
 #include "tuple.h"
@@ -322,6 +323,7 @@ __noinline bool read_segment(struct __sk_buff *skb, __u32 ip_off, __u32 tcp_off,
 	s->len = end - payload;
 	s->now = bpf_ktime_get_boot_ns();
 	s->ifindex = skb->ifindex;
+	s->scope = scope_here(&s->key, skb->ifindex);
 	return true;
 }
 

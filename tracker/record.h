@@ -7,7 +7,9 @@
 #define NETRACKER_RECORD_H
 
 #include "../NeTracker.h"
+#include "flow.h"
 #include "text.h"
+#include "verifier.h"
 
 #include <stdbool.h>
 
@@ -16,7 +18,8 @@
 #define FIELD_DONE(t)
 #endif
 
-static const char state_name[CONN_STATES][8] = {
+/* As many as bounded() wants. */
+static const char state_name[16][8] = {
 #define STATE(name, kind, meaning) [name] = #name,
 	STATES(STATE)
 #undef STATE
@@ -66,24 +69,28 @@ static __always_inline __s64 sent(__u32 end, __u32 isn)
 /*
  * Payload bytes that one side sent; -1 if nobody knows. The sequence numbers tell it modulo 2^32, where both the beginning and
  * the end were seen. facts, if known: this host's socket, which counts in 64 bits, but only what was acknowledged or has
- * arrived so far: its count decides which multiple of 2^32 it is.
+ * arrived so far: its count decides which multiple of 2^32 it is. What comes out below 0 is of another connection's socket.
+ * A FIN that nobody has acknowledged tells nothing, unless it is where the handshake was acknowledged: nothing was sent then.
  */
 static __always_inline __s64 exact_bytes(const struct flow *f, const struct facts *facts, bool orig)
 {
 	__u32 isn = orig ? f->orig_isn : f->resp_isn, end = orig ? f->orig_end : f->resp_end, low;
+	__u32 closed = orig ? ORIG_FIN | RESP_SEEN : RESP_FIN | RESP_SYN | ORIG_ACKED;
 	bool end_known = f->flags & (orig ? ORIG_END : RESP_END);
 	__u64 count;
+	__s64 bytes;
 
 	if (!facts->known)
-		return end_known ? sent(end, isn) : -1;
+		return end_known || ((f->flags & closed) == closed && end - isn <= 1) ? sent(end, isn) : -1;
 	if (orig == facts->of_orig) {
 		count = facts->bytes_acked;
 		low = sent(end_known ? end : facts->snd_una, isn);
 	} else {
 		count = facts->bytes_received;
-		low = sent(end_known ? end : facts->rcv_nxt, isn);
+		low = sent(end_known ? end : facts->rcv_nxt - has_peers_fin(facts), isn);
 	}
-	return count + (__s32)(low - (__u32)count);
+	bytes = count + (__s32)(low - (__u32)count);
+	return bytes < 0 ? -1 : bytes;
 }
 
 /* Whose a field is, and what stands for a value that nobody knows: columns `of` and `unknown` of FIELDS. */
@@ -123,6 +130,15 @@ static __always_inline __s64 exact_bytes(const struct flow *f, const struct fact
 		FIELD_DONE(t);                                              \
 	}
 
+/* A text from outside. */
+#define PUT_NAME(key, json, of, unit, unknown, heading, width, value) \
+	if (SHOWS_##of(r)) {                                          \
+		put_literal(t, " " #key "=");                         \
+		__builtin_memcpy(t->name, value, sizeof(t->name));    \
+		put_name(t);                                          \
+		FIELD_DONE(t);                                        \
+	}
+
 #define PUT_FACT(key, json, of, unit, unknown, heading, width, value) \
 	if (r->facts->known && !IS_##unknown(r->facts->key)) {        \
 		put_literal(t, " " #key "=");                         \
@@ -143,7 +159,7 @@ static __always_inline void put_record(struct text *t, const struct shown *r)
 {
 	put_endpoints(t, r->key);
 	FIELD_DONE(t);
-	FIELDS(PUT_NUMBER, PUT_SIZE, PUT_TEXT_FIELD, PUT_FACT)
+	FIELDS(PUT_NUMBER, PUT_SIZE, PUT_TEXT_FIELD, PUT_NAME, PUT_FACT)
 }
 
 #endif

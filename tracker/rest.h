@@ -1,28 +1,45 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * rest.h - connections at rest, in conn_map: how they get there, lay_to_rest(), and from there into a slot again, wake(). For
- * motion.h and timeout.h, and for NeTracker.bpf.c, as they begin long call chains. Nobody else inserts into conn_map or deletes.
+ * motion.h, silence.h and timeout.h, and for NeTracker.bpf.c, as they begin long call chains. Nobody else inserts into conn_map or
+ * deletes.
  *
- * A connection on its way is in both places, its slot marked MOVING. What other CPUs see of it meanwhile they note in the slot; who
- * moves it acts on that. So a segment's connection is found by looking into the set first and into conn_map behind it.
+ * A connection on its way is in both places, its slot marked MOVING. What other CPUs see of it meanwhile they note in the slot;
+ * who moves it acts on that. So a segment's connection is found by looking into the set first and into conn_map behind it.
  */
 #ifndef NETRACKER_REST_H
 #define NETRACKER_REST_H
+
+#include <stddef.h>
 
 #include "clock.h"
 #include "closing.h"
 #include "flow.h"
 #include "maps.h"
 #include "report.h"
+#include "scope.h"
 #include "scratch.h"
 #include "segment.h"
 #include "sets.h"
 #include "socket.h"
 #include "tuple.h"
+#include "verifier.h"
 
 /* What map updates fail with, negated: include/uapi/asm-generic/errno-base.h. */
 #define E2BIG 7
 #define EEXIST 17
+
+/* The four-tuple in a key of conn_map, which begins with it. */
+static __always_inline struct flow_key *tuple_of(struct conn_key *key)
+{
+	_Static_assert(offsetof(struct conn_key, twin) == sizeof(struct flow_key), "the rest of the key is the four-tuple");
+	return (struct flow_key *)key;
+}
+
+static __always_inline bool same_conn_key(const struct conn_key *a, const struct conn_key *b)
+{
+	return a->twin == b->twin && same_key((const struct flow_key *)a, (const struct flow_key *)b);
+}
 
 /* Reports the connection of a slot that is nobody else's any more. */
 static __always_inline void report_slot(const struct slot *slot, enum conn_state state, __u64 end_ns)
@@ -47,7 +64,7 @@ static __always_inline bool settle_locked(const struct parts *parts, __u32 i, __
 
 	if (f->flags & MOVING)
 		return false;
-	if ((f->flags & BOTH_FINS) == BOTH_FINS) {
+	if ((f->flags & BOTH_KNOWN) == BOTH_KNOWN) {
 		end_locked(parts, i);
 		return true;
 	}
@@ -66,41 +83,153 @@ static __always_inline void end_closed(const struct parts *parts, __u32 i)
 	free_ended(parts, i);
 }
 
-/* Takes a connection out of conn_map. Returns whether it was there: *flow. */
-static __always_inline bool take_resting(const struct flow_key *key, struct flow *flow)
+/*
+ * Takes a place in nt_rest, of the part with this number or, if that has none left, of another one. Returns NO_REST if there is
+ * none at all: then as many connections are at rest as there may be, or on their way.
+ */
+__noinline __u32 take_rest(__u32 first)
 {
-	struct conn *c = bpf_map_lookup_elem(&conn_map, key);
+	__u32 n;
 
-	if (!c)
-		return false;
-	/* Memory of a deleted element is used again at once. So this is its own only if it can still be deleted. */
-	*flow = c->flow;
-	return !bpf_map_delete_elem(&conn_map, key);
+	NOT_UNROLLED
+	for (n = 0; n < POOLS; n++) {
+		__u32 part = bounded(first + n, POOLS);
+		struct place_pool *pool = bpf_map_lookup_elem(&nt_places, &part);
+		__u64 at = REST_POOL;
+
+		if (!pool)
+			return NO_REST;
+		bpf_spin_lock(&pool->lock);
+		if (pool->free) {
+			at = pool->free - 1;
+			forget_range(at);
+			pool->free = at;
+			if (at < REST_POOL)
+				at = pool->free_place[at];
+		} else if (pool->fresh < REST_POOL) {
+			at = pool->fresh++;
+		}
+		bpf_spin_unlock(&pool->lock);
+		if (at < REST_POOL)
+			return at * POOLS + part;
+	}
+	return NO_REST;
+}
+
+/* Gives back a place in nt_rest that nobody is at rest in any more. Returns 0. */
+__noinline int give_rest(__u32 place)
+{
+	__u32 part = bounded(place, POOLS);
+	struct place_pool *pool;
+	__u64 at;
+
+	if (place >= NO_REST)
+		return 0;
+	pool = bpf_map_lookup_elem(&nt_places, &part);
+	if (!pool)
+		return 0;
+	bpf_spin_lock(&pool->lock);
+	at = pool->free;
+	forget_range(at);
+	if (at < REST_POOL) {
+		pool->free_place[at] = place / POOLS;
+		pool->free = at + 1;
+	}
+	bpf_spin_unlock(&pool->lock);
+	return 0;
 }
 
 /*
- * Takes out of conn_map the connection in scratch->fresh. Returns whether it was there: another CPU may have ended it, and another
- * one have got its memory, or its key.
+ * A connection at rest is taken out of conn_map by whoever makes its alive_s in nt_rest 0, and by nobody else: what conn_map has
+ * under its key stays until then, and no other connection can get there. One without a place there is his who can delete it.
+ *
+ * Takes out the connection whose key is scratch->fresh_key, if it has this place. same: if it is the one in scratch->fresh. Returns
+ * whether it was there: scratch->slot.flow.
  */
-static __always_inline bool take_same(struct scratch *scratch)
+__noinline bool take_resting(__u32 place, bool same)
 {
-	const struct conn *c = bpf_map_lookup_elem(&conn_map, &scratch->fresh_key);
+	struct rest *rest = bpf_map_lookup_elem(&nt_rest, &place);
+	struct scratch *scratch = only_value(&nt_scratch);
+	const struct conn *c;
+	__u32 alive_s = 1;
+	bool mine;
 
-	if (!c || c->flow.start_ns != scratch->fresh.flow.start_ns || c->flow.orig_isn != scratch->fresh.flow.orig_isn)
+	if (!scratch)
 		return false;
-	return !bpf_map_delete_elem(&conn_map, &scratch->fresh_key);
+	if (rest) {
+		alive_s = rest->alive_s;
+		if (!alive_s || !same_conn_key(&rest->key, &scratch->fresh_key) ||
+		    __sync_val_compare_and_swap(&rest->alive_s, alive_s, 0) != alive_s)
+			return false;
+	}
+	c = bpf_map_lookup_elem(&conn_map, &scratch->fresh_key);
+	mine = c && c->place == place &&
+	       (!same || (c->flow.start_ns == scratch->fresh.flow.start_ns && c->flow.orig_isn == scratch->fresh.flow.orig_isn));
+	if (!mine) {
+		/* It had gone before, and another one has got its key and its place. */
+		if (rest)
+			rest->alive_s = alive_s;
+		return false;
+	}
+	scratch->slot.flow = c->flow;
+	if (bpf_map_delete_elem(&conn_map, &scratch->fresh_key))
+		return false;
+	give_rest(place);
+	return true;
+}
+
+/* Notes that a connection has left conn_map. */
+static __always_inline void leave_rest(struct syn_set *set)
+{
+	bpf_spin_lock(&set->lock);
+	note_leave_locked(set);
+	bpf_spin_unlock(&set->lock);
+}
+
+/* Reports a connection that was at rest and that nobody has closed, or one side alone: scratch->fresh_key, scratch->slot.flow. */
+static __always_inline void report_resting(struct scratch *scratch, __u64 end_ns)
+{
+	enum conn_state state = end_unclosed(&scratch->slot.flow, &end_ns);
+
+	scratch->slot.facts.known = false;
+	report(tuple_of(&scratch->fresh_key), &scratch->slot.flow, &scratch->slot.facts, state, end_ns);
 }
 
 /* Ends a connection at rest whose key is scratch->fresh_key. Returns whether there was one. */
 static __always_inline bool end_resting(struct scratch *scratch, struct syn_set *set, __u64 now)
 {
-	if (!take_resting(&scratch->fresh_key, &scratch->slot.flow))
+	const struct conn *c = bpf_map_lookup_elem(&conn_map, &scratch->fresh_key);
+
+	if (!c || !take_resting(c->place, false))
 		return false;
-	bpf_spin_lock(&set->lock);
-	note_leave_locked(set);
-	bpf_spin_unlock(&set->lock);
-	scratch->slot.facts.known = false;
-	report(&scratch->fresh_key, &scratch->slot.flow, &scratch->slot.facts, S1, now);
+	leave_rest(set);
+	report_resting(scratch, now);
+	return true;
+}
+
+/*
+ * Ends the connection at rest that has this place in nt_rest, if it is still the one that was last heard of in this second. Returns
+ * whether it was.
+ */
+__noinline bool end_silent(__u32 place, __u32 alive_s)
+{
+	struct rest *rest = bpf_map_lookup_elem(&nt_rest, &place);
+	struct scratch *scratch = only_value(&nt_scratch);
+	struct syn_set *set;
+	__u64 end_ns;
+
+	if (!rest || !scratch || !alive_s || rest->alive_s != alive_s)
+		return false;
+	scratch->fresh_key = rest->key;
+	set = set_of(hash_key(tuple_of(&scratch->fresh_key)));
+	if (!set || !take_resting(place, false))
+		return false;
+	leave_rest(set);
+	end_ns = alive_s * NSEC_PER_SEC;
+	if (end_ns < scratch->slot.flow.last_ns)
+		end_ns = scratch->slot.flow.last_ns;
+	report_resting(scratch, end_ns);
+	COUNT(expired);
 	return true;
 }
 
@@ -134,99 +263,6 @@ static __always_inline void end_replaced(const struct parts *parts, __u32 i)
 	COUNT(replaced);
 }
 
-/*
- * Lays the connection in place i of this set to rest, if it is young and still there. If conn_map is full, it is lost.
- */
-__noinline int lay_to_rest(__u32 index, __u32 i, __u64 now)
-{
-	struct scratch *scratch = only_value(&nt_scratch);
-	struct parts parts;
-	struct slot *slot;
-	bool wanted, lost, gone, ended = false, replaced;
-	__u32 freed;
-	__u64 hash = 0, close_timeout;
-	long err;
-
-	if (!scratch || !find_parts(index, &parts))
-		return 0;
-	i = bounded(i, SYN_WAYS);
-	bpf_spin_lock(&parts.set->lock);
-	slot = slot_at(&parts, i);
-	wanted = parts.set->tag[i] && rank_of(&slot->flow) == RANK_YOUNG;
-	if (wanted) {
-		scratch->fresh_key = slot->key;
-		scratch->fresh.flow = slot->flow;
-		slot->flow.flags |= MOVING;
-		hash = hash_key(&slot->key);
-		note_rest_locked(parts.set, hash);
-	}
-	bpf_spin_unlock(&parts.set->lock);
-	if (!wanted)
-		return 0;
-	err = bpf_map_update_elem(&conn_map, &scratch->fresh_key, &scratch->fresh, BPF_NOEXIST);
-	if (err == -EEXIST && end_resting(scratch, parts.set, scratch->fresh.flow.start_ns)) {
-		COUNT(replaced);
-		err = bpf_map_update_elem(&conn_map, &scratch->fresh_key, &scratch->fresh, BPF_NOEXIST);
-	}
-
-	lost = err == -E2BIG;
-	bpf_spin_lock(&parts.set->lock);
-	/* It stays if somebody has begun to close it, or if the kernel has no memory at hand: then it is young for longer. */
-	wanted = !(slot->flow.flags & (BOTH_FINS | RST_PENDING | REPLACED)) && (!err || lost);
-	if (wanted) {
-		freed = free_place_locked(&parts, i);
-		if (lost)
-			note_leave_locked(parts.set);
-	} else if (!(slot->flow.flags & (BOTH_FINS | RST_PENDING | REPLACED))) {
-		slot->flow.last_ns = now;
-	}
-	bpf_spin_unlock(&parts.set->lock);
-	if (wanted) {
-		give_slot(parts.pool, freed);
-		if (lost)
-			COUNT(conn_full);
-		return 0;
-	}
-	/* Who has taken it out of there meanwhile has ended it. */
-	gone = !err && !take_same(scratch);
-	close_timeout = close_timeout_ns();
-	bpf_spin_lock(&parts.set->lock);
-	if (!gone)
-		note_leave_locked(parts.set);
-	replaced = !gone && slot->flow.flags & REPLACED;
-	slot->flow.flags &= ~MOVING;
-	if (gone || replaced)
-		end_locked(&parts, i);
-	else
-		ended = settle_locked(&parts, i, hash, close_timeout);
-	bpf_spin_unlock(&parts.set->lock);
-	if (gone)
-		free_ended(&parts, i);
-	else if (replaced)
-		end_replaced(&parts, i);
-	else if (ended)
-		end_closed(&parts, i);
-	return 0;
-}
-
-/*
- * Looks the tuple up in both orientations; first in the one in which the responder has the smaller port, as it mostly has.
- * *key: as it is stored. *reversed: the tuple was turned round for that.
- */
-static __always_inline struct conn *find_resting(const struct flow_key *tuple, struct flow_key *key, bool *reversed)
-{
-	struct conn *c;
-
-	*reversed = tuple->sport < tuple->dport;
-	put_key(key, tuple, *reversed);
-	c = bpf_map_lookup_elem(&conn_map, key);
-	if (c)
-		return c;
-	*reversed = !*reversed;
-	put_key(key, tuple, *reversed);
-	return bpf_map_lookup_elem(&conn_map, key);
-}
-
 /* Ends an established connection that nobody closes, taken out of its slot into this one. Returns 0. */
 __noinline int end_taken(struct slot *slot, __u64 now)
 {
@@ -237,6 +273,207 @@ __noinline int end_taken(struct slot *slot, __u64 now)
 		return 0;
 	state = end_unclosed(&slot->flow, &end_ns);
 	report_slot(slot, state, end_ns);
+	return 0;
+}
+
+/* Begins to lay the connection in place i to rest: its copy is in scratch. Returns whether it goes there. */
+static __always_inline bool begin_rest_locked(struct scratch *scratch, const struct parts *parts, __u32 i)
+{
+	struct slot *slot = slot_at(parts, i);
+
+	if (!parts->set->tag[bounded(i, SYN_WAYS)] || !goes_to_rest(&slot->flow))
+		return false;
+	*tuple_of(&scratch->fresh_key) = slot->key;
+	scratch->fresh.flow = slot->flow;
+	*(__u32 *)scratch->fresh.scope = scopes_in(slot->scope);
+	slot->flow.flags |= MOVING;
+	note_rest_locked(parts->set, hash_key(&slot->key));
+	return true;
+}
+
+/*
+ * Puts the copy in scratch into conn_map. If its key is there already, that is a connection before it, which is over then, or
+ * another scope's, beside which it stays. rest: its place in nt_rest. Returns what the kernel does; its key is scratch->fresh_key.
+ */
+static __always_inline long insert_resting(struct scratch *scratch, struct syn_set *set, struct rest *rest)
+{
+	long err = -EEXIST;
+	__u32 twin;
+
+	NOT_UNROLLED
+	for (twin = 0; twin < TWINS; twin++) {
+		const struct conn *c;
+
+		if (twin > set->twins) {
+			bpf_spin_lock(&set->lock);
+			if (twin > set->twins)
+				set->twins = twin;
+			bpf_spin_unlock(&set->lock);
+		}
+		scratch->fresh_key.twin = twin;
+		if (rest)
+			rest->key = scratch->fresh_key;
+		err = bpf_map_update_elem(&conn_map, &scratch->fresh_key, &scratch->fresh, BPF_NOEXIST);
+		if (err != -EEXIST)
+			break;
+		c = bpf_map_lookup_elem(&conn_map, &scratch->fresh_key);
+		if (!c || !meet(scopes_in(c->scope), scopes_in(scratch->fresh.scope)))
+			continue;
+		if (end_resting(scratch, set, scratch->fresh.flow.start_ns))
+			COUNT(replaced);
+		return bpf_map_update_elem(&conn_map, &scratch->fresh_key, &scratch->fresh, BPF_NOEXIST);
+	}
+	return twin < TWINS ? err : -E2BIG;
+}
+
+/* Has the connection in scratch come to rest, with a place in nt_rest. Returns 0, or why it has not. */
+static __always_inline long put_resting(struct scratch *scratch, struct syn_set *set, __u32 index, __u64 now)
+{
+	__u32 place = take_rest(index / (SYN_SETS / POOLS));
+	struct rest *rest = bpf_map_lookup_elem(&nt_rest, &place);
+	long err;
+
+	scratch->fresh.place = place;
+	scratch->fresh_key.twin = 0;
+	if (rest) {
+		rest->key = scratch->fresh_key;
+		rest->half_closed = scratch->fresh.flow.flags & BOTH_FINS;
+		rest->unasked = false;
+		rest->alive_s = now / NSEC_PER_SEC;
+	}
+	err = insert_resting(scratch, set, rest);
+	if (err) {
+		if (rest)
+			rest->alive_s = 0;
+		give_rest(place);
+	}
+	return err;
+}
+
+/* Nothing that matters has happened to a connection while it was put into conn_map. */
+static __always_inline bool is_unmoved(const struct flow *f, const struct flow *copy)
+{
+	return !(f->flags & (RST_PENDING | REPLACED)) && !((f->flags ^ copy->flags) & BOTH_FINS);
+}
+
+/*
+ * A connection that was to be laid to rest stays in motion: somebody has begun to close it meanwhile, or it has not come into
+ * conn_map. rested: it has. silent: its time is up.
+ */
+static __always_inline void stay(struct scratch *scratch, const struct parts *parts, __u32 i, bool rested, bool silent, __u64 now)
+{
+	/* Who has taken it out of there meanwhile has ended it. */
+	bool gone = rested && !take_resting(scratch->fresh.place, true), ended = false, replaced;
+	__u64 hash = hash_key(tuple_of(&scratch->fresh_key)), close_timeout = close_timeout_ns();
+	struct slot *slot;
+
+	bpf_spin_lock(&parts->set->lock);
+	slot = slot_at(parts, i);
+	if (!gone)
+		note_leave_locked(parts->set);
+	replaced = !gone && slot->flow.flags & REPLACED;
+	slot->flow.flags &= ~MOVING;
+	silent = silent && is_unmoved(&slot->flow, &scratch->fresh.flow);
+	if (gone || replaced || silent)
+		end_locked(parts, i);
+	else
+		ended = settle_locked(parts, i, hash, close_timeout);
+	bpf_spin_unlock(&parts->set->lock);
+	if (replaced) {
+		end_replaced(parts, i);
+	} else if (ended) {
+		end_closed(parts, i);
+	} else if (gone) {
+		free_ended(parts, i);
+	} else if (silent) {
+		end_taken(slot, now);
+		free_ended(parts, i);
+		COUNT(expired);
+	}
+}
+
+/*
+ * Lays the connection in place i of this set to rest, if it is one that goes there, and is still there. If conn_map is full, a
+ * young one is lost; one that is half-closed has waited for its time, and ends. Returns 0.
+ */
+__noinline int lay_to_rest(__u32 index, __u32 i, __u64 now)
+{
+	struct scratch *scratch = only_value(&nt_scratch);
+	bool begins, rests, full, half_closed;
+	struct parts parts;
+	struct slot *slot;
+	__u32 freed;
+	long err;
+
+	if (!scratch || !find_parts(index, &parts))
+		return 0;
+	i = bounded(i, SYN_WAYS);
+	bpf_spin_lock(&parts.set->lock);
+	begins = begin_rest_locked(scratch, &parts, i);
+	bpf_spin_unlock(&parts.set->lock);
+	if (!begins)
+		return 0;
+	err = put_resting(scratch, parts.set, index, now);
+	full = err == -E2BIG;
+	half_closed = scratch->fresh.flow.flags & BOTH_FINS;
+
+	bpf_spin_lock(&parts.set->lock);
+	slot = slot_at(&parts, i);
+	rests = is_unmoved(&slot->flow, &scratch->fresh.flow);
+	/* If the kernel has no memory at hand, it stays where it is for once more. */
+	if (rests && err && !full)
+		slot->flow.last_ns = now;
+	rests = rests && (!err || (full && !half_closed));
+	if (rests) {
+		freed = free_place_locked(&parts, i);
+		if (full)
+			note_leave_locked(parts.set);
+	}
+	bpf_spin_unlock(&parts.set->lock);
+	if (!rests) {
+		stay(scratch, &parts, i, !err, full && half_closed, now);
+		return 0;
+	}
+	give_slot(parts.pool, freed);
+	if (full)
+		COUNT(conn_full);
+	return 0;
+}
+
+/* What find_resting() has found. */
+enum rests {
+	RESTS = 1 << 0,
+	RESTS_REVERSED = 1 << 1, /* its responder sends the segment */
+};
+
+/*
+ * Finds the connection at rest that a segment belongs to, as far as one of these scopes has seen it, or its SYN. Looks the tuple up
+ * in both orientations; first in the one in which the responder has the smaller port, as it mostly has. twins: the set's. Returns
+ * enum rests; 0: there is none. It is in scratch->fresh then, and its key in scratch->fresh_key.
+ */
+__noinline __u32 find_resting(const struct segment *s, __u32 scopes, __u32 twins)
+{
+	struct scratch *scratch = only_value(&nt_scratch);
+	__u32 i;
+
+	if (!s || !scratch)
+		return 0;
+	NOT_UNROLLED
+	for (i = 0; i < 2 * TWINS; i++) {
+		bool reversed = (i & 1) != (s->key.sport < s->key.dport);
+		const struct conn *c;
+
+		if (i / 2 > twins)
+			break;
+		put_key(tuple_of(&scratch->fresh_key), &s->key, reversed);
+		scratch->fresh_key.twin = i / 2;
+		c = bpf_map_lookup_elem(&conn_map, &scratch->fresh_key);
+		if (!c)
+			continue;
+		scratch->fresh = *c;
+		if (meet(scopes_in(scratch->fresh.scope), scopes) || names(s, &scratch->fresh.flow, reversed))
+			return reversed ? RESTS | RESTS_REVERSED : RESTS;
+	}
 	return 0;
 }
 
@@ -293,7 +530,8 @@ static __always_inline __u32 take_place_locked(struct scratch *scratch, const st
 		parts->set->at[i] = slot;
 	}
 	place = slot_at(parts, i);
-	place->key = scratch->fresh_key;
+	place->key = *tuple_of(&scratch->fresh_key);
+	*(__u32 *)place->scope = scopes_in(scratch->fresh.scope);
 	place->flow = scratch->fresh.flow;
 	place->flow.flags |= MOVING;
 	place->facts.known = false;
@@ -305,38 +543,71 @@ static __always_inline __u32 take_place_locked(struct scratch *scratch, const st
 enum woken {
 	NOT_AT_REST, /* or another CPU has just given it a slot: look there */
 	AWAKE,       /* it has a slot now */
-	UNTOUCHED,   /* this RST is not one that its receiver would take */
+	UNTOUCHED,   /* this FIN or RST is not one that its receiver would take */
+	ELSEWHERE,   /* it has nothing to tell: is_elsewhere() */
 };
 
 /*
- * A FIN or RST of a tuple that has no connection in motion: if there is one at rest, gives it a slot. scratch->facts: of a RST,
- * what its socket says, unless NOT_AT_REST. Returns enum woken.
+ * What has become of a connection in place i that was taken out of conn_map for this segment. rested: it was still there; if not,
+ * another CPU has ended it.
+ */
+static __always_inline void arrive(const struct parts *parts, __u32 i, const struct segment *s, bool rested)
+{
+	__u64 close_timeout = close_timeout_ns();
+	bool replaced = false, ended = false;
+	__u32 slot = NO_SLOT;
+	struct flow *f;
+
+	bpf_spin_lock(&parts->set->lock);
+	f = &slot_at(parts, i)->flow;
+	if (rested) {
+		note_leave_locked(parts->set);
+		f->flags &= ~MOVING;
+		if (!(f->flags & (BOTH_FINS | RST_PENDING | REPLACED)))
+			f->last_ns = s->now;
+		replaced = f->flags & REPLACED;
+		if (replaced)
+			end_locked(parts, i);
+		else
+			ended = settle_locked(parts, i, s->hash, close_timeout);
+	} else {
+		slot = free_place_locked(parts, i);
+	}
+	bpf_spin_unlock(&parts->set->lock);
+	if (slot != NO_SLOT)
+		give_slot(parts->pool, slot);
+	else if (replaced)
+		end_replaced(parts, i);
+	else if (ended)
+		end_closed(parts, i);
+	else
+		set_clock(s->now + YOUNG_NS, s->now);
+}
+
+/*
+ * A FIN or RST of a tuple that has no connection in motion: if there is one at rest, gives it a slot. scratch->facts: what its
+ * socket says, unless NOT_AT_REST. Returns enum woken.
  */
 __noinline int wake(struct __sk_buff *skb, const struct segment *s)
 {
 	struct scratch *scratch = only_value(&nt_scratch);
-	bool reversed, rested, replaced = false, ended = false, evicts = false;
-	const struct conn *c;
+	bool rested, evicts = false;
 	struct parts parts;
 	struct places found;
-	struct slot *place;
-	__u64 close_timeout;
 	__u32 slot, i;
 
 	if (!s || !scratch)
 		return NOT_AT_REST;
 	if (!find_parts(set_index(s->hash), &parts) || !may_rest(parts.set, s->hash))
 		return NOT_AT_REST;
-	c = find_resting(&s->key, &scratch->fresh_key, &reversed);
-	if (!c)
+	if (!find_resting(s, scopes_of(s->scope), parts.set->twins))
 		return NOT_AT_REST;
-	scratch->fresh = *c;
-	if (s->flags & TCP_RST) {
-		if (!ask_socket(skb, s, &scratch->facts))
-			scratch->facts.known = false;
-		if (judge_rst(&scratch->facts, s) == RST_DISCARDED)
-			return UNTOUCHED;
-	}
+	if (is_elsewhere(&scratch->fresh.flow, s))
+		return ELSEWHERE;
+	if (!ask_socket(skb, s, &scratch->facts))
+		scratch->facts.known = false;
+	if ((s->flags & TCP_RST ? judge_rst(&scratch->facts, s) : judge_fin(&scratch->facts, s)) == DISCARDED)
+		return UNTOUCHED;
 
 	slot = take_slot(parts.pool);
 	bpf_spin_lock(&parts.set->lock);
@@ -353,32 +624,8 @@ __noinline int wake(struct __sk_buff *skb, const struct segment *s)
 		COUNT(syn_evicted);
 
 	i = bounded(i, SYN_WAYS);
-	rested = take_same(scratch);
-	close_timeout = close_timeout_ns();
-	bpf_spin_lock(&parts.set->lock);
-	place = slot_at(&parts, i);
-	if (rested) {
-		note_leave_locked(parts.set);
-		place->flow.flags &= ~MOVING;
-		if (!(place->flow.flags & (BOTH_FINS | RST_PENDING | REPLACED)))
-			place->flow.last_ns = s->now;
-		replaced = place->flow.flags & REPLACED;
-		if (replaced)
-			end_locked(&parts, i);
-		else
-			ended = settle_locked(&parts, i, s->hash, close_timeout);
-	} else {
-		slot = free_place_locked(&parts, i);
-	}
-	bpf_spin_unlock(&parts.set->lock);
-	if (!rested)
-		give_slot(parts.pool, slot);
-	else if (replaced)
-		end_replaced(&parts, i);
-	else if (ended)
-		end_closed(&parts, i);
-	else
-		set_clock(s->now + YOUNG_NS, s->now);
+	rested = take_resting(scratch->fresh.place, true);
+	arrive(&parts, i, s, rested);
 	return AWAKE;
 }
 

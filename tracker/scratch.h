@@ -18,6 +18,7 @@ struct outcome {
 	__u32 flags;       /* of the flow, with this segment */
 	__u32 state;       /* of an attempt that was refused */
 	__u64 start_ns;    /* of the flow */
+	__u32 scopes;      /* of the connection */
 	bool reply;        /* the responder sends this segment */
 	bool asked;        /* a socket was */
 };
@@ -31,7 +32,7 @@ struct scratch {
 	struct where where;        /* of a packet on the slow path */
 	struct segment segment;    /* the one at work */
 	struct slot slot;          /* a connection taken out of its slot */
-	struct flow_key fresh_key; /* a connection on its way to conn_map or from there */
+	struct conn_key fresh_key; /* a connection on its way to conn_map or from there */
 	struct conn fresh;
 	struct facts facts;     /* what the socket of this segment says */
 	struct service service; /* stays zero: what a new entry of nt_services starts with */
@@ -41,6 +42,9 @@ struct scratch {
 	bool flushing;          /* it is at work, and the clock waits for it: see flush() */
 	__u32 ended;            /* by the clock in one go */
 	__u32 row;              /* where it had done enough */
+	__u64 until_ns;         /* so long it may look at connections at rest, in one go */
+	bool late;              /* that is over */
+	bool acted;             /* something has come of one */
 	__u64 next_ns;          /* when it has to go off again; 0: nothing is due */
 	__u32 index;            /* see forget() */
 	__u32 attempt_at;

@@ -24,7 +24,8 @@ struct segment {
 	__u64 now;
 	__u32 ifindex;
 	__u8 flags;
-	__u8 dir; /* enum direction */
+	__u8 dir;   /* enum direction */
+	__u8 scope; /* in which it was seen: scope.h */
 };
 
 /* Where a packet has its TCP segment. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * sets.h - the sets of connections in motion: their gate, places, slots, and when one of them is due. For parse.h, which asks the
- * gate, and for NeTracker.bpf.c, closing.h, motion.h, rest.h and timeout.h. What ends in _locked is for who holds the lock of the
- * set.
+ * gate, and for NeTracker.bpf.c, closing.h, motion.h, rest.h, silence.h and timeout.h. What ends in _locked is for who holds the
+ * lock of the set.
  *
  * No map can be looked up under a lock, so whoever takes one has found all that belongs to the set before: struct parts.
  */
@@ -10,12 +10,15 @@
 #define NETRACKER_SETS_H
 
 #include "maps.h"
+#include "scope.h"
 #include "scratch.h"
 #include "segment.h"
 #include "tuple.h"
 #include "verifier.h"
 
 #define BOTH_FINS (ORIG_FIN | RESP_FIN)
+/* Both sides have closed it, and that is sure: note_fin_locked(). */
+#define BOTH_KNOWN (BOTH_FINS | ORIG_END | RESP_END)
 
 /* A connection is young for so long after its handshake. Then it goes to rest, if nobody has begun to close it. */
 #define YOUNG_NS (NSEC_PER_SEC / 2)
@@ -64,8 +67,27 @@ static __always_inline __u16 *gate_of(__u32 index)
 	return gate ? &gate->open[bounded(index, SYN_SETS)] : NULL;
 }
 
+/* The place in nt_watch of connections of such a tuple. Its set and its bit in the gate follow from it. */
+static __always_inline __u32 watch_index(__u64 hash)
+{
+	_Static_assert(WATCHES == 1 << (64 - 46), "18 bits of the hash choose the place");
+	return hash >> 46;
+}
+
+/* Notes that there was a packet of this tuple, if it is watched. */
+static __always_inline void note_life(__u64 hash)
+{
+	__u32 index = watch_index(hash);
+	struct watch *watch = bpf_map_lookup_elem(&nt_watch, &index);
+
+	/* The place may be another one's by now, who is then taken to be alive for once. */
+	if (watch && watch->since_s && watch->tag == tag_of(hash))
+		watch->since_s = 0;
+}
+
 /*
- * The gate: does a packet without SYN, FIN and RST go by? If the connection of its tuple is opening or closing, it is looked at.
+ * The gate: does a packet without SYN, FIN and RST go by? If the connection of its tuple is opening or closing, it is looked at. If
+ * it is watched, that there was one is all there is to know.
  */
 static __always_inline bool goes_by(__u64 hash)
 {
@@ -79,6 +101,8 @@ static __always_inline bool goes_by(__u64 hash)
 	set = set_of(hash);
 	if (!set)
 		return true;
+	if (set->watched)
+		note_life(hash);
 	tag = tag_of(hash);
 #pragma unroll
 	for (i = 0; i < SYN_WAYS; i++)
@@ -158,12 +182,29 @@ static __always_inline void open_gate_locked(const struct parts *parts, __u32 i,
 	*parts->gate |= gate_bit(hash);
 }
 
-/* The gate shuts when nothing in the set is open; until then more is looked at than need be. */
+/* The gate shuts when nothing in the set is open, but for those that are watched; until then more is looked at than need be. */
 static __always_inline void shut_gate_locked(const struct parts *parts, __u32 i)
 {
 	parts->set->open &= ~(1U << bounded(i, SYN_WAYS));
 	if (!parts->set->open)
-		*parts->gate = 0;
+		*parts->gate = parts->set->watch_gate;
+}
+
+/* The connections at rest of this place in nt_watch are watched from now on. */
+static __always_inline void note_watch_locked(const struct parts *parts, __u32 watch)
+{
+	parts->set->watched++;
+	parts->set->watch_gate |= 1U << (watch >> 1 & 15);
+	*parts->gate |= parts->set->watch_gate;
+}
+
+/* No longer. */
+static __always_inline void note_unwatch_locked(const struct parts *parts)
+{
+	if (!--parts->set->watched)
+		parts->set->watch_gate = 0;
+	if (!parts->set->open)
+		*parts->gate = parts->set->watch_gate;
 }
 
 /* Notes that one connection more is in conn_map, or on its way there. */
@@ -176,8 +217,10 @@ static __always_inline void note_rest_locked(struct syn_set *set, __u64 hash)
 /* One less. */
 static __always_inline void note_leave_locked(struct syn_set *set)
 {
-	if (set->resting && !--set->resting)
+	if (set->resting && !--set->resting) {
 		set->filter = 0;
+		set->twins = 0;
+	}
 }
 
 /* Where a connection was found. NO_PLACE: nowhere. */
@@ -188,7 +231,21 @@ struct places {
 	bool from_resp;   /* the responder of the connection */
 };
 
-/* Finds what there is of the segment's tuple in its set, except what has ended or will as soon as it has moved. */
+/*
+ * Is the segment, which has the tuple of the connection in this slot, one of that connection's? One that has its number is,
+ * wherever it was seen: then others from there are, too.
+ */
+static __always_inline bool is_of_locked(struct slot *slot, const struct segment *s, bool reply)
+{
+	if (meet(scopes_in(slot->scope), scopes_of(s->scope)))
+		return true;
+	if (!names(s, &slot->flow, reply))
+		return false;
+	add_scope(slot->scope, s->scope);
+	return true;
+}
+
+/* Finds what there is of the segment's connection in its set, except what has ended or will as soon as it has moved. */
 static __always_inline void find_locked(struct scratch *scratch, const struct parts *parts, const struct segment *s,
                                         struct places *found)
 {
@@ -200,7 +257,7 @@ static __always_inline void find_locked(struct scratch *scratch, const struct pa
 	*connection = NO_PLACE;
 	NOT_UNROLLED
 	for (i = 0; i < SYN_WAYS; i++) {
-		const struct slot *slot;
+		struct slot *slot;
 		__u32 at = i;
 
 		if (parts->set->tag[i] != tag)
@@ -214,6 +271,8 @@ static __always_inline void find_locked(struct scratch *scratch, const struct pa
 				continue;
 			at |= SYN_WAYS;
 		}
+		if (!is_of_locked(slot, s, at & SYN_WAYS))
+			continue;
 		if (slot->flow.flags & ESTABLISHED)
 			*connection = at;
 		else

@@ -15,7 +15,7 @@
 
 /*
  * STATE(name, kind, meaning): how a connection ended, by Zeek's names for it (conn_state). kind: FAILED if it
- * did, else OTHER. While a connection lives, S0, S1, S2, S3 and SH say how far it got.
+ * did, else OTHER. A live connection has the one that it would have if nothing more came.
  */
 #define STATES(STATE)                                                                                                             \
 	STATE(S0,     FAILED, "no answer at all")                                                                                 \
@@ -23,11 +23,12 @@
 	STATE(S2,     OTHER,  "closed by the originator alone")                                                                   \
 	STATE(S3,     OTHER,  "closed by the responder alone")                                                                    \
 	STATE(SF,     OTHER,  "closed by both")                                                                                   \
-	STATE(SH,     FAILED, "closed by the originator before an answer")                                                        \
+	STATE(SH,     OTHER,  "closed by the originator; the responder was never seen")                                           \
 	STATE(REJ,    FAILED, "refused: RST in answer to the SYN")                                                                \
 	STATE(RSTO,   FAILED, "reset by the originator")                                                                          \
 	STATE(RSTR,   FAILED, "reset by the responder")                                                                           \
-	STATE(RSTOS0, FAILED, "given up by the originator before an answer")
+	STATE(RSTOS0, FAILED, "given up by the originator before an answer")                                                      \
+	STATE(OTH,    OTHER,  "answered, as its originator says; the responder was never seen")
 
 /*
  * The fields of a record, in the order of the line, behind the two ends. The first columns of each row:
@@ -35,7 +36,7 @@
  *	key      in the line
  *	json     in JSON; "": not there
  *	of       whose: ENDED, LIVE connections, ANY; OWNER: if the owner of this host's socket is known; SOCKET: if its facts are
- *	unit     NS, US, BYTES, SEGMENTS, COUNT; TEXT
+ *	unit     NS, US, BYTES, SEGMENTS, COUNT; TEXT; NAME, a text from outside, which may hold anything but white space
  *	unknown  what stands for a value that nobody knows: ZERO, MINUS (-1), DASH (-), ONES (all bits), NEVER
  *	heading  of its column in tables for people, where times are in milliseconds; "": it has none
  *	width    of that column; below 0: text, on the left
@@ -45,15 +46,16 @@
  *	NUMBER(…, value)        an unsigned number; value is an expression with the struct shown *r of record.h
  *	SIZE(…, value)          a signed one
  *	TEXT_FIELD(…, value)    a string; ends with a NUL, or where its array does
+ *	NAME_FIELD(…, value)    likewise, of IFACE_NAME_LEN bytes, from outside
  *	FACT(…, value)          a number of 32 bits that the socket tells at the close: this row alone measures, keeps and shows it;
  *	                        value: an expression with the struct bpf_tcp_sock *tcp of socket.h. Unknown: left out of the line
  *
  * A line of the trace has 511 characters at most; fields that do not fit are left out there.
  */
-#define FIELDS(NUMBER, SIZE, TEXT_FIELD, FACT)                                                                                    \
+#define FIELDS(NUMBER, SIZE, TEXT_FIELD, NAME_FIELD, FACT)                                                                        \
 	NUMBER(dur_ns,       "duration_ns",  ENDED,  NS,       NEVER, "MS",         10, r->lifetime_ns)                           \
 	NUMBER(age_ns,       "age_ns",       LIVE,   NS,       NEVER, "",           0,  r->lifetime_ns)                           \
-	TEXT_FIELD(state,    "state",        ANY,    TEXT,     NEVER, "STATE",      -6, state_name[r->state])                     \
+	TEXT_FIELD(state,    "state",        ANY,    TEXT,     NEVER, "STATE",      -6, state_name[bounded(r->state, 16)])        \
 	TEXT_FIELD(dir,      "dir",          ANY,    TEXT,     NEVER, "DIR",        -3, dir_name[dir_of(r->flow)])                \
 	NUMBER(first_fin_ns, "first_fin_ns", ANY,    NS,       ZERO,  "",           0,  first_fin_after(r->flow))                 \
 	NUMBER(syn_rtt_ns,   "syn_rtt_ns",   ANY,    NS,       ZERO,  "SYN_MS",     9,  r->flow->syn_rtt_ns)                      \
@@ -63,7 +65,7 @@
 	NUMBER(syn_retrans,  "syn_retrans",  ANY,    COUNT,    NEVER, "SYN_RETR",   8,  r->flow->syn_retrans)                     \
 	NUMBER(start_ns,     "",             ANY,    NS,       NEVER, "",           0,  r->flow->start_ns)                        \
 	NUMBER(ifindex,      "",             ANY,    COUNT,    NEVER, "",           0,  r->flow->ifindex)                         \
-	TEXT_FIELD(ifname,   "ifname",       ANY,    TEXT,     DASH,  "IFACE",      -8, *r->ifname)                               \
+	NAME_FIELD(ifname,   "ifname",       ANY,    NAME,     DASH,  "IFACE",      -8, *r->ifname)                               \
 	NUMBER(uid,          "uid",          OWNER,  COUNT,    NEVER, "",           0,  r->flow->uid)                             \
 	NUMBER(cgroup,       "cgroup",       OWNER,  COUNT,    ZERO,  "",           0,  r->flow->cgroup)                          \
 	FACT(srtt_us,        "srtt_us",      SOCKET, US,       ZERO,  "SRTT_MS",    8,  tcp->srtt_us >> 3)                        \
@@ -101,16 +103,16 @@
 		"handshakes pushed out of a full table: a SYN flood?")                                                            \
 	/* SYNs on the tuple of a live connection that were never answered: no attempt after all */                               \
 	COUNTER(syn_disbelieved,    "disbelieved.syn",          DISBELIEVED, "syn",                                               \
-		"SYN, SYN-ACK or RST that a receiver discards")                                                                   \
+		"SYN, SYN-ACK, FIN or RST that a receiver discards")                                                                   \
 	/* loss: handshakes completed while conn_map was full */                                                                  \
 	COUNTER(conn_full,          "losses.conn_full",         LOST,        "conn_map",                                          \
 		"connections not recorded, the table is full: build with a larger MAX_CONNECTIONS")                               \
 	/* RSTs that a receiver discards, or that later traffic refuted */                                                        \
 	COUNTER(rst_disbelieved,    "disbelieved.rst",          DISBELIEVED, "rst",                                               \
-		"SYN, SYN-ACK or RST that a receiver discards")                                                                   \
+		"SYN, SYN-ACK, FIN or RST that a receiver discards")                                                                   \
 	/* SYN-ACKs that do not acknowledge the SYN */                                                                            \
 	COUNTER(synack_disbelieved, "disbelieved.synack",       DISBELIEVED, "synack",                                            \
-		"SYN, SYN-ACK or RST that a receiver discards")                                                                   \
+		"SYN, SYN-ACK, FIN or RST that a receiver discards")                                                                   \
 	/* FINs of no connection in the maps: attached too late, or seen again after the end */                                   \
 	COUNTER(no_record_fin,      "no_record.fin",            UNMATCHED,   "fin",                                               \
 		"FIN or RST of no connection known: older than the tracker, or seen again")                                       \
@@ -118,7 +120,7 @@
 	COUNTER(no_record_rst,      "no_record.rst",            UNMATCHED,   "rst",                                               \
 		"FIN or RST of no connection known: older than the tracker, or seen again")                                       \
 	/* of the records: half-closed connections ended before their time, as their set had no room */                           \
-	COUNTER(close_evicted,      "",                         NONE,        "",         "")                                      \
+	COUNTER(close_evicted,      "close_evicted",            EVICTED,     "",         "")                                      \
 	/* times that the kernel refused to set the timer: the next SYN or FIN tries again */                                     \
 	COUNTER(timer_failed,       "losses.timer_failed",      UNTIMED,     "",                                                  \
 		"time-outs that the kernel refused: such entries stay until a packet ends them")                                  \
@@ -129,7 +131,10 @@
 	/* data offset below 5 or beyond the packet */                                                                            \
 	COUNTER(malformed_offset,   "skipped.malformed_offset", MALFORMED,   "offset",   "malformed TCP headers")                 \
 	/* SYN with FIN or RST, FIN without ACK, no flag at all */                                                                \
-	COUNTER(malformed_flags,    "skipped.malformed_flags",  MALFORMED,   "flags",    "malformed TCP headers")
+	COUNTER(malformed_flags,    "skipped.malformed_flags",  MALFORMED,   "flags",    "malformed TCP headers")                 \
+	/* FINs that a receiver discards, or that later traffic refuted */                                                        \
+	COUNTER(fin_disbelieved,    "disbelieved.fin",          DISBELIEVED, "fin",                                               \
+		"SYN, SYN-ACK, FIN or RST that a receiver discards")
 
 /*
  * METRIC(id, name, type, label, help): in Prometheus' terms, in the order of the text. name without the netracker_ that all have;
@@ -146,6 +151,8 @@
 	METRIC(EXPIRED,       "connections_expired_total",     "counter",   "",      "Connections ended by a time-out.")          \
 	METRIC(REPLACED,      "connections_replaced_total",    "counter",   "",                                                   \
 		"Connections ended by a new one with the same addresses and ports.")                                              \
+	METRIC(EVICTED,       "connections_evicted_total",     "counter",   "",                                                   \
+		"Half-closed connections ended before their time, because their set was full.")                                   \
 	METRIC(LOGGED,        "records_logged_total",          "counter",   "",      "Ended connections written to the log.")     \
 	METRIC(LOST,          "connections_lost_total",        "counter",   "table",                                              \
 		"Connections that will have no record, because a table was full.")                                                \

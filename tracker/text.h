@@ -28,7 +28,8 @@
 
 struct text {
 	volatile __u32 len;
-	volatile __u32 whole; /* for who writes it: how much of it makes a text */
+	volatile __u32 whole;      /* for who writes it: how much of it makes a text */
+	char name[IFACE_NAME_LEN]; /* to be written next */
 	char c[TEXT_LEN + LITERAL_LEN];
 };
 
@@ -66,6 +67,36 @@ static __always_inline void put_string(struct text *t, const char *s, __u32 max)
 
 	for (i = 0; i < max && s[i]; i++)
 		put_char(t, s[i]);
+}
+
+/*
+ * How many of the n bytes at s, one at least, make a character of UTF-8; *whole: they do. If not, they are what begins one and is
+ * cut off there, or one byte that begins none: what Unicode recommends to replace by one U+FFFD.
+ */
+static __always_inline __u32 utf8_length(const char *s, __u32 n, bool *whole)
+{
+	__u8 first = s[0], low = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80, high = first == 0xed ? 0x9f : 0xbf;
+	__u32 wanted = 1 + (first >= 0xc2) + (first >= 0xe0) + (first >= 0xf0), i;
+
+	if (first == 0xf4)
+		high = 0x8f;
+	*whole = first < 0x80;
+	if (first < 0xc2 || first > 0xf4)
+		return 1;
+	for (i = 1; i < 4 && i < wanted; i++) {
+		if (i >= n || (__u8)s[i] < low || (__u8)s[i] > high)
+			return i;
+		low = 0x80;
+		high = 0xbf;
+	}
+	*whole = true;
+	return wanted;
+}
+
+/* Is the character a control character? Those from 0x80 on have two bytes. */
+static __always_inline bool is_control(const char *s, __u32 length)
+{
+	return length == 1 ? (__u8)s[0] < ' ' || s[0] == 0x7f : length == 2 && (__u8)s[0] == 0xc2 && (__u8)s[1] < 0xa0;
 }
 
 /*
@@ -118,6 +149,34 @@ static __always_inline char hex_digit(__u32 value)
 {
 	value &= 15;
 	return '0' + value + (value + 6) / 16 * ('a' - '0' - 10);
+}
+
+/*
+ * Writes t->name, a text from outside. What would do harm to a terminal or is no UTF-8 goes as \xHH, byte by byte, and so does the
+ * backslash.
+ */
+__noinline int put_name(struct text *t)
+{
+	__u32 i, length, end;
+	bool plain;
+
+	if (!t)
+		return 0;
+	for (i = 0; i < IFACE_NAME_LEN && t->name[i];) {
+		length = utf8_length(t->name + i, IFACE_NAME_LEN - i, &plain);
+		if (t->name[i] == '\\' || is_control(t->name + i, length))
+			plain = false;
+		for (end = i + length; i < end && i < IFACE_NAME_LEN; i++) {
+			if (plain) {
+				put_char(t, t->name[i]);
+				continue;
+			}
+			put_literal(t, "\\x");
+			put_char(t, hex_digit(t->name[i] >> 4));
+			put_char(t, hex_digit(t->name[i]));
+		}
+	}
+	return 0;
 }
 
 /*

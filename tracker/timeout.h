@@ -13,6 +13,7 @@
 #include "rest.h"
 #include "scratch.h"
 #include "sets.h"
+#include "silence.h"
 #include "verifier.h"
 
 /* Connections that one run of flush() ends at most: bounds the time with bottom halves off. */
@@ -27,12 +28,12 @@ enum expired {
 	NOTHING_EXPIRED,
 	ATTEMPT_EXPIRED,
 	CLOSING_EXPIRED,
-	YOUNG_EXPIRED,
+	REST_EXPIRED, /* it goes to rest */
 };
 
 /*
- * Takes one out of the set whose time is up, into *out; a young one is left in scratch->index, its place. If there is none, notes
- * when the next one's is. everything: the time of all is up, young ones too.
+ * Takes one out of the set whose time is up, into *out; one that goes to rest is left where it is, its place in scratch->index. If
+ * there is none, notes when the next one's is. everything: the time of all is up, and nobody goes to rest.
  */
 __noinline int take_expired(__u32 index, __u64 now, bool everything, struct slot *out)
 {
@@ -66,12 +67,10 @@ __noinline int take_expired(__u32 index, __u64 now, bool everything, struct slot
 	if (place < SYN_WAYS) {
 		struct slot *found = slot_at(&parts, place);
 
-		expired = !(found->flow.flags & ESTABLISHED)    ? ATTEMPT_EXPIRED
-		          : rank_of(&found->flow) == RANK_YOUNG ? YOUNG_EXPIRED
-		                                                : CLOSING_EXPIRED;
-		if (everything && expired == YOUNG_EXPIRED)
-			expired = CLOSING_EXPIRED;
-		if (expired != YOUNG_EXPIRED) {
+		expired = !(found->flow.flags & ESTABLISHED)          ? ATTEMPT_EXPIRED
+		          : !everything && goes_to_rest(&found->flow) ? REST_EXPIRED
+		                                                      : CLOSING_EXPIRED;
+		if (expired != REST_EXPIRED) {
 			*out = *found;
 			slot = free_place_locked(&parts, place);
 		}
@@ -98,12 +97,12 @@ __noinline int on_due(__u32 index, __u64 now)
 				COUNT(expired);
 			break;
 		case CLOSING_EXPIRED:
-			by_silence = scratch->slot.flow.flags & RST_PENDING;
+			by_silence = scratch->slot.flow.flags & RST_PENDING || (scratch->slot.flow.flags & BOTH_FINS) == BOTH_FINS;
 			end_taken(&scratch->slot, now);
 			if (!by_silence)
 				COUNT(expired);
 			break;
-		case YOUNG_EXPIRED:
+		case REST_EXPIRED:
 			lay_to_rest(index, scratch->index, now);
 			break;
 		default:
@@ -156,13 +155,17 @@ static int on_clock(void *map __unused, __u32 *key __unused, struct clock *clock
 	}
 	scratch->ended = 0;
 	scratch->next_ns = 0;
+	scratch->acted = false;
 	clock->armed_ns = 0;
 	first = clock->row;
 	NOT_UNROLLED
 	for (n = 0; n < DUE_ROWS; n++)
 		on_row_due(bounded(first + n, DUE_ROWS), now);
 	clock->row = scratch->row;
+	note_due(&scratch->next_ns, listen(now));
 	delay_ns = scratch->next_ns ? clock_delay(clock, scratch->next_ns, now) : 0;
+	if (scratch->acted)
+		delay_ns = LISTEN_STEP_NS;
 	if (delay_ns)
 		start_clock(clock, delay_ns, now);
 	return 0;
@@ -202,7 +205,7 @@ static long flush_set(void *map __unused, const __u32 *index, struct syn_set *se
 	return is_flushed_enough(scratch);
 }
 
-static long flush_connection(void *map __unused, const struct flow_key *key, struct conn *c __unused, void *context __unused)
+static long flush_connection(void *map __unused, const struct conn_key *key, struct conn *c __unused, void *context __unused)
 {
 	struct scratch *scratch = only_value(&nt_scratch);
 	struct syn_set *set;
@@ -210,7 +213,7 @@ static long flush_connection(void *map __unused, const struct flow_key *key, str
 	if (!scratch)
 		return 1;
 	scratch->fresh_key = *key;
-	set = set_of(hash_key(&scratch->fresh_key));
+	set = set_of(hash_key(tuple_of(&scratch->fresh_key)));
 	if (set)
 		end_resting(scratch, set, bpf_ktime_get_boot_ns());
 	scratch->flushed++;

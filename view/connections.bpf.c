@@ -18,7 +18,7 @@ int connections(struct bpf_iter__bpf_map_elem *ctx)
 		struct flow_key tuple = *key;
 		struct flow flow = conn->flow;
 
-		print_table_row(ctx->meta->seq, line, &tuple, &flow, live_state(flow.flags));
+		print_table_row(ctx->meta->seq, line, &tuple, &flow, &no_facts, live_state(flow.flags));
 	}
 	return 0;
 }

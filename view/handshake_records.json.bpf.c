@@ -8,13 +8,17 @@ int handshake_records_json(struct bpf_iter__bpf_map_elem *ctx)
 	const struct syn_set *set = ctx->value;
 	struct text *line = new_line();
 	const __u32 *index = ctx->key;
+	enum conn_state state;
 	struct slot slot;
 	__u32 i;
 
 	if (!line)
 		return AGAIN;
-	for (i = 0; set && index && i < SYN_WAYS; i++)
-		if (copy_moving(*index, set, i, &slot))
-			print_object(ctx->meta->seq, line, &slot.key, &slot.flow, moving_state(&slot.flow));
+	for (i = 0; set && index && i < SYN_WAYS; i++) {
+		if (!copy_moving(*index, set, i, &slot))
+			continue;
+		state = conclude(&slot);
+		print_object(ctx->meta->seq, line, &slot.key, &slot.flow, &slot.facts, state);
+	}
 	return 0;
 }

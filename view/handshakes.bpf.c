@@ -8,6 +8,7 @@ int handshakes(struct bpf_iter__bpf_map_elem *ctx)
 	const struct syn_set *set = ctx->value;
 	struct text *line = new_line();
 	const __u32 *index = ctx->key;
+	enum conn_state state;
 	struct slot slot;
 	__u32 i;
 
@@ -15,8 +16,11 @@ int handshakes(struct bpf_iter__bpf_map_elem *ctx)
 		return AGAIN;
 	if (ctx->meta->seq_num == 0)
 		print_table_head(ctx->meta->seq);
-	for (i = 0; set && index && i < SYN_WAYS; i++)
-		if (copy_moving(*index, set, i, &slot))
-			print_table_row(ctx->meta->seq, line, &slot.key, &slot.flow, moving_state(&slot.flow));
+	for (i = 0; set && index && i < SYN_WAYS; i++) {
+		if (!copy_moving(*index, set, i, &slot))
+			continue;
+		state = conclude(&slot);
+		print_table_row(ctx->meta->seq, line, &slot.key, &slot.flow, &slot.facts, state);
+	}
 	return 0;
 }

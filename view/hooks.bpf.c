@@ -5,7 +5,8 @@
  *	hooks 1 MAP                                  1: this kernel can be asked, 0: it cannot, and nothing follows
  *	NETNS IFINDEX HOOK PROGRAM NAME              a line for each filter: inode of the namespace, number of the interface in it,
  *	…                                            ingress or egress (tcx_ingress or tcx_egress: no filter, but a program of TCX),
- *	                                             id of the program, name of the interface
+ *	                                             id of the program, name of the interface with ? for control characters and for
+ *	                                             what is no UTF-8
  *	incomplete                                   only if there may be more than was printed
  *
  * MAP is the id of the map that makes a program ours, nt_ifaces: whoever has reason to doubt compares it with the pinned one's.
@@ -14,6 +15,9 @@
  * step is enough for as many interfaces as attach can take on. What changes between two steps can be missing or there twice.
  */
 #include "hooks.h"
+
+#define NAME_WRONG "?"
+#include "name.h"
 
 /* So many lines, of 64 bytes at the most, fit a step. */
 #define SHARE 512
@@ -49,7 +53,7 @@ static __always_inline void found(struct walk *walk)
 		return;
 	bpf_probe_read_kernel_str(name, sizeof(name), MEMBER(dev, name));
 	BPF_SEQ_PRINTF(step->seq, "%u %d %s %u %s\n", walk->netns, BPF_CORE_READ(dev, ifindex), hook_names[walk->hook & 3],
-	               BPF_CORE_READ(prog, aux, id), name);
+	               BPF_CORE_READ(prog, aux, id), shown_name(name));
 }
 
 SEC("iter/bpf_map_elem")

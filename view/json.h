@@ -7,28 +7,45 @@
 
 #include "../tracker/record.h"
 
-/* Writes a string between quotes, with what RFC 8259 (section 7) wants escaped; "-" is no name. */
-static __always_inline void put_json_name(struct text *t, const char *s, __u32 max)
+/*
+ * Writes t->name, a text from outside, between quotes, with what RFC 8259 (section 7) wants escaped, and the other control
+ * characters. What is no UTF-8 is replaced by U+FFFD. "-" is no name.
+ */
+__noinline int put_json_name(struct text *t)
 {
-	__u32 i;
+	__u32 i, length, end;
+	bool whole, control;
 
-	if (s[0] == '-' && !s[1]) {
+	if (!t)
+		return 0;
+	if (t->name[0] == '-' && !t->name[1]) {
 		put_literal(t, "null");
-		return;
+		return 0;
 	}
 	put_char(t, '"');
-	for (i = 0; i < max && s[i]; i++) {
-		if ((unsigned char)s[i] < ' ' || s[i] == 0x7f) {
-			put_literal(t, "\\u00");
-			put_char(t, hex_digit(s[i] >> 4));
-			put_char(t, hex_digit(s[i]));
+	for (i = 0; i < IFACE_NAME_LEN && t->name[i]; i = end) {
+		length = utf8_length(t->name + i, IFACE_NAME_LEN - i, &whole);
+		control = is_control(t->name + i, length);
+		end = i + length;
+		if (!whole) {
+			put_literal(t, "\xef\xbf\xbd");
 			continue;
 		}
-		if (s[i] == '"' || s[i] == '\\')
+		if (control) {
+			/* Of two bytes, the second one is the character's number. */
+			i += length - 1;
+			put_literal(t, "\\u00");
+			put_char(t, hex_digit(t->name[i & (IFACE_NAME_LEN - 1)] >> 4));
+			put_char(t, hex_digit(t->name[i & (IFACE_NAME_LEN - 1)]));
+			continue;
+		}
+		if (t->name[i] == '"' || t->name[i] == '\\')
 			put_char(t, '\\');
-		put_char(t, s[i]);
+		for (; i < end && i < IFACE_NAME_LEN; i++)
+			put_char(t, t->name[i]);
 	}
 	put_char(t, '"');
+	return 0;
 }
 
 /* Writes value as n digits. */
@@ -128,7 +145,16 @@ __noinline int put_json_address(struct text *t, const struct address *a)
 #define JSON_TEXT_FIELD(key, json, of, unit, unknown, heading, width, value) \
 	if (json[0] && IN_OBJECT_##of(r)) {                                  \
 		put_literal(t, ",\"" json "\":");                            \
-		put_json_name(t, value, sizeof(value));                      \
+		put_char(t, '"');                                            \
+		put_string(t, value, sizeof(value));                         \
+		put_char(t, '"');                                            \
+	}
+
+#define JSON_NAME(key, json, of, unit, unknown, heading, width, value) \
+	if (json[0] && IN_OBJECT_##of(r)) {                            \
+		put_literal(t, ",\"" json "\":");                      \
+		__builtin_memcpy(t->name, value, sizeof(t->name));     \
+		put_json_name(t);                                      \
 	}
 
 #define JSON_FACT(key, json, of, unit, unknown, heading, width, value) \
@@ -160,8 +186,8 @@ static __always_inline void put_object(struct text *t, const struct shown *r, __
 		put_literal(t, ",\"family\":4");
 	else
 		put_literal(t, ",\"family\":6");
-	FIELDS(JSON_NUMBER, JSON_SIZE, JSON_TEXT_FIELD, JSON_FACT)
-	FIELDS(JSON_OWNER, JSON_NO_OWNER, JSON_NO_OWNER, JSON_NO_OWNER)
+	FIELDS(JSON_NUMBER, JSON_SIZE, JSON_TEXT_FIELD, JSON_NAME, JSON_FACT)
+	FIELDS(JSON_OWNER, JSON_NO_OWNER, JSON_NO_OWNER, JSON_NO_OWNER, JSON_NO_OWNER)
 	put_literal(t, ",\"user\":null,\"owner\":null");
 }
 

@@ -12,6 +12,10 @@
 #include "hooks.h"
 #include "view.h"
 
+#define NAME_WRONG "\xef\xbf\xbd" /* U+FFFD */
+#define NAME_ESCAPED true
+#include "name.h"
+
 #ifndef VERSION
 #define VERSION "unknown"
 #endif
@@ -276,19 +280,6 @@ static __always_inline void print_service(struct seq_file *seq, enum service_met
 
 /* -------------------------------------------------------------------------------------------------- of an interface */
 
-/* An interface's name may hold any character but white space, '/' and ':'. In a label, '"' and '\' need a '\' before them. */
-static __always_inline void escape(char to[2 * IFACE_NAME_LEN], const char from[IFACE_NAME_LEN])
-{
-	__u64 n = UNTOLD(0); /* or the verifier goes through all names that there can be */
-	int i;
-
-	for (i = 0; i < IFACE_NAME_LEN && from[i]; i++) {
-		if (from[i] == '"' || from[i] == '\\')
-			to[n++ & (2 * IFACE_NAME_LEN - 1)] = '\\';
-		to[n++ & (2 * IFACE_NAME_LEN - 1)] = from[i];
-	}
-}
-
 /*
  * As many as attach can take on are printed of those that were attached by hand: no step may print more than 32 KiB. The
  * view hooks has all of them.
@@ -309,10 +300,7 @@ struct interfaces {
 
 static __always_inline void print_info(struct seq_file *seq, const char device[IFACE_NAME_LEN], __u64 netns)
 {
-	char name[2 * IFACE_NAME_LEN] = {};
-
-	escape(name, device);
-	BPF_SEQ_PRINTF(seq, "netracker_interface_info{device=\"%s\",netns=\"%llu\"} 1\n", name, netns);
+	BPF_SEQ_PRINTF(seq, "netracker_interface_info{device=\"%s\",netns=\"%llu\"} 1\n", shown_name(device), netns);
 }
 
 static long find_entry(struct bpf_map *map, const __u32 *key, const struct iface *iface, struct interfaces *all)
@@ -352,7 +340,6 @@ static __always_inline __u32 hooks_of_entry(const struct interfaces *all, __u32 
 
 static long print_entry(struct bpf_map *map, const __u32 *key, const struct iface *iface, struct interfaces *all)
 {
-	char name[2 * IFACE_NAME_LEN] = {};
 	__u32 hooks = hooks_of_entry(all, *key);
 
 	if (!iface->ifindex)
@@ -361,8 +348,8 @@ static long print_entry(struct bpf_map *map, const __u32 *key, const struct ifac
 		if (hooks)
 			print_info(all->seq, iface->name, iface->netns);
 	} else if (hooks || has_namespace(&all->walk, iface->netns)) {
-		escape(name, iface->name);
-		BPF_SEQ_PRINTF(all->seq, "netracker_interface_hooks{device=\"%s\",netns=\"%llu\"} %u\n", name, iface->netns, hooks);
+		BPF_SEQ_PRINTF(all->seq, "netracker_interface_hooks{device=\"%s\",netns=\"%llu\"} %u\n", shown_name(iface->name),
+		               iface->netns, hooks);
 	}
 	return 0;
 }

@@ -15,10 +15,12 @@ struct {
 } nt_boot SEC(".maps");
 
 /*
- * Writes the object. A global function, which the verifier checks once, not for each of the eight handshakes of a set.
+ * Writes the object. A global function, which the verifier checks once, not for each of the eight connections of a set.
+ * facts: of its socket; NULL: none was asked.
  * state: enum conn_state, as wide as verifier.h wants it.
  */
-__noinline int put_live_object(struct text *t, const struct flow_key *key, const struct flow *flow, __u64 state)
+__noinline int put_live_object(struct text *t, const struct flow_key *key, const struct flow *flow, const struct facts *facts,
+                               __u64 state)
 {
 	const __u64 *boot_us;
 	struct shown shown;
@@ -29,7 +31,7 @@ __noinline int put_live_object(struct text *t, const struct flow_key *key, const
 	shown = (struct shown){
 		.key = key,
 		.flow = flow,
-		.facts = &no_facts,
+		.facts = facts ? facts : &no_facts,
 		.ifname = iface_name(flow),
 		.lifetime_ns = age_of(flow),
 		.state = state,
@@ -42,10 +44,10 @@ __noinline int put_live_object(struct text *t, const struct flow_key *key, const
 }
 
 static __always_inline void print_object(struct seq_file *seq, struct text *t, const struct flow_key *key, const struct flow *flow,
-                                         enum conn_state state)
+                                         const struct facts *facts, enum conn_state state)
 {
 	t->len = 0;
-	put_live_object(t, key, flow, state);
+	put_live_object(t, key, flow, facts, state);
 	print_line(seq, t);
 }
 

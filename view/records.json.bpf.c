@@ -15,7 +15,7 @@ int records_json(struct bpf_iter__bpf_map_elem *ctx)
 		struct flow_key tuple = *key;
 		struct flow flow = conn->flow;
 
-		print_object(ctx->meta->seq, line, &tuple, &flow, live_state(flow.flags));
+		print_object(ctx->meta->seq, line, &tuple, &flow, NULL, live_state(flow.flags));
 	}
 	return 0;
 }

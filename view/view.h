@@ -13,6 +13,7 @@
 #define LITERAL_LEN 32
 #include "../tracker/flow.h"
 #include "../tracker/record.h"
+#include "../tracker/verifier.h"
 
 #include <bpf/bpf_endian.h>
 
@@ -76,22 +77,37 @@ static __always_inline const char (*iface_name(const struct flow *flow))[IFACE_N
 	return iface && iface->name[0] ? &iface->name : NO_NAME;
 }
 
-/* For programs: the trace's line without its first word, with age_ns in place of dur_ns. */
-static __always_inline void print_record(struct seq_file *seq, struct text *t, const struct flow_key *key, const struct flow *flow,
-                                         enum conn_state state)
+/*
+ * For programs: writes the trace's line without its first word, with age_ns in place of dur_ns. A global function, which the
+ * verifier checks once, not for each of the eight connections of a set. Returns 0.
+ * facts: of its socket; NULL: none was asked.
+ * state: enum conn_state, as wide as verifier.h wants it.
+ */
+__noinline int put_live_record(struct text *t, const struct flow_key *key, const struct flow *flow, const struct facts *facts,
+                               __u64 state)
 {
-	struct shown shown = {
+	struct shown shown;
+
+	if (!t || !key || !flow || state >= CONN_STATES)
+		return 0;
+	shown = (struct shown){
 		.key = key,
 		.flow = flow,
-		.facts = &no_facts,
+		.facts = facts ? facts : &no_facts,
 		.ifname = iface_name(flow),
 		.lifetime_ns = age_of(flow),
 		.state = state,
 		.live = true,
 	};
-
-	t->len = 0;
 	put_record(t, &shown);
+	return 0;
+}
+
+static __always_inline void print_record(struct seq_file *seq, struct text *t, const struct flow_key *key, const struct flow *flow,
+                                         const struct facts *facts, enum conn_state state)
+{
+	t->len = 0;
+	put_live_record(t, key, flow, facts, state);
 	print_line(seq, t);
 }
 
@@ -119,16 +135,20 @@ static __always_inline void print_bytes(struct seq_file *seq, __s64 bytes)
 }
 
 static __always_inline void print_table_row(struct seq_file *seq, struct text *t, const struct flow_key *key,
-                                            const struct flow *flow, enum conn_state state)
+                                            const struct flow *flow, const struct facts *facts, enum conn_state state)
 {
 	__u64 age_ms = age_of(flow) / 1000000;
 
-	BPF_SEQ_PRINTF(seq, "%-5s %-3s %-15s %6llu.%03llu", state_name[state], dir_name[dir_of(flow)], *iface_name(flow),
-	               age_ms / 1000, age_ms % 1000);
+	t->len = 0;
+	__builtin_memcpy(t->name, *iface_name(flow), sizeof(t->name));
+	put_name(t);
+	put_char(t, '\0');
+	BPF_SEQ_PRINTF(seq, "%-5s %-3s %-15s %6llu.%03llu", state_name[state], dir_name[dir_of(flow)], t->c, age_ms / 1000,
+	               age_ms % 1000);
 	print_thousandths(seq, flow->syn_rtt_ns / 1000);
 	print_thousandths(seq, flow->ack_rtt_ns / 1000);
-	print_bytes(seq, exact_bytes(flow, &no_facts, true));
-	print_bytes(seq, exact_bytes(flow, &no_facts, false));
+	print_bytes(seq, exact_bytes(flow, facts, true));
+	print_bytes(seq, exact_bytes(flow, facts, false));
 	t->len = 0;
 	put_char(t, ' ');
 	put_endpoints(t, key);
@@ -156,9 +176,29 @@ static __always_inline bool copy_moving(__u32 index, const struct syn_set *set, 
 	return *(volatile const __u16 *)&set->tag[i] == tag && !(copy->flow.flags & (MOVING | ENDED));
 }
 
-static __always_inline enum conn_state moving_state(const struct flow *flow)
+/*
+ * Does what conclude() says. The verifier goes on behind a global function with a connection of which it knows nothing, and not
+ * with each that can come out of here.
+ */
+__noinline __u64 conclusion(struct slot *copy)
 {
-	return flow->flags & ESTABLISHED ? live_state(flow->flags) : handshake_state(flow->flags);
+	__u64 end_ns = 0;
+
+	if (!copy)
+		return S0;
+	if (copy->flow.flags & ESTABLISHED)
+		return end_unclosed(&copy->flow, &end_ns);
+	note_nothing_more(&copy->flow);
+	return handshake_state(copy->flow.flags);
+}
+
+/* Makes of such a copy what would be reported of the connection if nothing more came. Returns the state. */
+static __always_inline enum conn_state conclude(struct slot *copy)
+{
+	__u64 state = conclusion(copy);
+
+	forget_range(state);
+	return state < CONN_STATES ? state : S0;
 }
 
 #endif

@@ -6,7 +6,7 @@
 _netracker() {
 	local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} verb=${COMP_WORDS[1]-} words=
 	local verbs='attach detach status list log stats metrics config check version help'
-	local states='S0 S1 S2 S3 SF SH REJ RSTO RSTR RSTOS0'
+	local states='S0 S1 S2 S3 SF SH REJ RSTO RSTR RSTOS0 OTH'
 	local filters='-4 -6 --addr --port --state --iface --owner --max-rows --no-header --wide --numeric --json'
 
 	if ((COMP_CWORD == 1)); then
@@ -32,7 +32,7 @@ _netracker() {
 					stats) words='--json --reset' ;;
 					metrics) words='--textfile' ;;
 					config)
-						words='handshake_timeout= close_timeout= log=on log=off trace=auto trace=on trace=off'
+						words='handshake_timeout= close_timeout= idle_timeout= log=on log=off trace=auto trace=on trace=off'
 						[[ $word == *= ]] || compopt -o nospace
 						;;
 					help) words=$verbs ;;
@@ -45,7 +45,7 @@ _netracker() {
 }
 
 _netracker_interfaces() {
-	command ip -json link 2>/dev/null | jq --raw-output '.[].ifname' 2>/dev/null
+	command ip -json link 2>/dev/null | tr -d '[:cntrl:]' | jq --raw-output '.[].ifname' 2>/dev/null
 }
 
 _netracker_consumers() {

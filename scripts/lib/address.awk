@@ -36,6 +36,30 @@ function address_digits(address,   part, n, i, halves, left, right, digits)
 	return left right
 }
 
+# parse_prefix(TEXT): of an address or a prefix set prefix_digits, prefix_bits, and prefix_zone, the interface behind %, "" without one. An IPv6
+# address may stand in brackets. False if it is neither.
+function parse_prefix(text_,   at, bits, digits)
+{
+	bits = prefix_zone = ""
+	if (at = index(text_, "/")) {
+		bits = substr(text_, at + 1)
+		text_ = substr(text_, 1, at - 1)
+		if (bits !~ /^[0-9]+$/)
+			return 0
+	}
+	if (text_ ~ /^\[.*:.*\]$/)
+		text_ = substr(text_, 2, length(text_) - 2)
+	if (text_ ~ /:.*%./) {
+		at = index(text_, "%")
+		prefix_zone = substr(text_, at + 1)
+		text_ = substr(text_, 1, at - 1)
+	}
+	prefix_digits = address_digits(text_)
+	digits = text_ ~ /:/ ? 128 : 32
+	prefix_bits = 128 - digits + (bits == "" ? digits : bits)
+	return prefix_digits != "" && bits + 0 <= digits
+}
+
 # group_digits(GROUPS): groups between colons, each padded to four digits; "!" if one of them is none.
 function group_digits(groups,   part, n, i, digits)
 {

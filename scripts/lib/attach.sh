@@ -3,8 +3,11 @@
 #
 # attach: all or nothing. When it fails or is interrupted, it takes back what it has done.
 
-# What attach has to know of each of its interfaces to take its changes back.
+IFACES=() # the own names of the interfaces to attach to
+
+# What attach has to know of each of them to take its changes back.
 declare -A IFINDEX=()   # its number
+declare -A VRF=()       # that of the VRF that it is in, 0 if it is in none
 declare -A QDISC=()     # clsact, if it was there before
 declare -A FILTERS=()   # all filters that were there before, as `filters` prints them
 declare -A BEFORE=()    # our filters that were there before, as our_filters prints them
@@ -16,21 +19,20 @@ WAS_ATTACHED=           # what tracked_interfaces printed before: if there is `o
 
 cmd_attach() {
 	local group=${GIVEN[group]-} netns=${GIVEN[netns]-} iface
-	local -a ifaces=("$@")
 	obey_options "$@"
-	((${#ifaces[@]})) || die_usage "which interface? 'ip -brief link' lists them"
+	(($#)) || die_usage "which interface? 'ip -brief link' lists them"
 	require root net_admin sys_admin tc bpftool jq util_linux awk object
 	enter_netns ${netns:+"$netns"}
 	[[ ! $group ]] || getent group -- "$group" >/dev/null || die "$EXIT_FAILED" "no group '$group'; 'getent group' lists them"
 	take_lock
 	mount_bpffs
 	find_maps
-	for iface in "${ifaces[@]}"; do
+	for iface in "$@"; do
 		check_interface "$iface"
 	done
 	check_names
 	check_layout
-	for iface in "${ifaces[@]}"; do
+	for iface in "${IFACES[@]}"; do
 		FILTERS[$iface]=$(filters "$iface")
 		BEFORE[$iface]=$(our_filters <<<"${FILTERS[$iface]}")
 		[[ ${FILTERS[$iface]} != *' theirs '* ]] ||
@@ -42,7 +44,7 @@ cmd_attach() {
 	((DRY_RUN)) || undo_on_failure
 	unpin_remains "${CONNECTION_TABLES[@]}"
 	unpin_remains "${LOG_TABLES[@]}"
-	for iface in "${ifaces[@]}"; do
+	for iface in "${IFACES[@]}"; do
 		attach_interface "$iface"
 	done
 	limit_trace
@@ -51,13 +53,18 @@ cmd_attach() {
 	pin_views "$group"
 }
 
-# check_interface DEV: it is there, and there is a place for our filters. A notice where they will see less than one thinks.
+# check_interface NAME: there is such an interface, and there is a place for our filters. It goes to IFACES by its own name, if it is not there.
+# A notice where the filters will see less than one thinks.
 check_interface() {
-	local found index kind
-	found=$(interface_index "$1")
-	[[ $found ]] || die "$EXIT_FAILED" "$1: no such interface; 'ip link' lists them"
-	read -r index kind <<<"$found"
+	local found index kind master name
+	found=$(find_interface "$1")
+	[[ $found ]] || die_of_interface "$1" "$EXIT_FAILED" 'no such interface' "'ip link' lists them"
+	read -r index kind master name <<<"$found"
+	[[ ! ${IFINDEX[$name]-} ]] || return 0
+	set -- "$name"
+	IFACES+=("$1")
 	IFINDEX[$1]=$index
+	VRF[$1]=$(vrf_above "$master")
 	QDISC[$1]=$(qdisc "$1")
 	[[ ${QDISC[$1]} != ingress ]] ||
 		die "$EXIT_FAILED" "$1: somebody's ingress qdisc is in the place of clsact; 'tc qdisc show dev $(quoted "$1")' shows it, its owner has to give way"
@@ -70,7 +77,7 @@ check_interface() {
 
 # attach_interface DEV
 attach_interface() {
-	local dev=$1 hook index owns since entry keep known
+	local dev=$1 hook index owns since entry keep known scope
 	if [[ ! ${QDISC[$dev]} ]]; then
 		NEW_QDISC[$dev]=1
 		run "${IN_NETNS[@]}" tc qdisc add dev "$dev" clsact
@@ -80,6 +87,7 @@ attach_interface() {
 	read -r index _ owns _ since _ <<<"$entry" || true
 	[[ $entry ]] || index=$(free_entry "$known" "$WAS_ATTACHED")
 	[[ $index ]] || die "$EXIT_FAILED" "$dev: the table of interfaces is full; detach one of them"
+	scope=$(find_scope "$NETNS" "${VRF[$dev]}")
 	[[ ${BEFORE[$dev]} ]] || since=$(now_ns) owns=0
 	for hook in "${HOOKS[@]}"; do
 		keep=$(up_to_date_filter "$dev" "$hook")
@@ -91,9 +99,10 @@ attach_interface() {
 		# The maps are there at the latest with the first filter.
 		if [[ $hook == "${HOOKS[0]}" ]]; then
 			[[ $entry ]] || NEW_ENTRY[$dev]=$index
-			write_entry "$index" "$dev" "${IFINDEX[$dev]}" "${NEW_QDISC[$dev]:-${owns:-0}}" "$NETNS" "${since:-$(now_ns)}"
+			write_entry "$index" "$dev" "${IFINDEX[$dev]}" "${NEW_QDISC[$dev]:-${owns:-0}}" "$NETNS" "${since:-$(now_ns)}" \
+				"$scope" "${VRF[$dev]}"
 		fi
-		name_load "${keep##* }" "$index"
+		name_load "${keep##* }" "$index" "$scope"
 		mapfile -t -O "${#SUPERSEDED[@]}" SUPERSEDED < <(
 			awk -v dev="$dev" -v hook="$hook" -v keep="$keep" '$1 == hook && $1 " " $2 " " $3 " " $4 != keep { print dev, $1, $2, $3 }' \
 				<<<"${BEFORE[$dev]}"
@@ -107,7 +116,7 @@ up_to_date_filter() {
 	filter=$(grep "^$2 " <<<"${BEFORE[$1]}") || return 0
 	tags=$(object_tags)
 	while read -r hook pref handle program tag; do
-		if [[ $'\n'$tags$'\n' == *$'\n'"$hook $tag"$'\n'* ]] && uses_pinned_maps "$program"; then
+		if [[ $'\n'$tags$'\n' == *$'\n'"$hook $tag"$'\n'* ]] && uses_pinned_maps "$program" "${TABLES[@]}"; then
 			printf '%s\n' "$hook $pref $handle $program"
 			return 0
 		fi

@@ -3,23 +3,37 @@
 #
 # The kernel's clock, which counts from boot, and how it becomes the time of day.
 
+UPTIME_CS= # what read_uptime has read
+
+# read_uptime: set UPTIME_CS to CLOCK_BOOTTIME in hundredths of a second, as the tracker's records have it. In a time namespace /proc/uptime is
+# ahead of that; by how much, the kernel says of the namespace of our children, which may not be ours yet.
+read_uptime() {
+	local up clock seconds nanoseconds
+	read -r up _ </proc/uptime
+	UPTIME_CS=$((10#${up/./}))
+	if [[ /proc/self/ns/time -ef /proc/self/ns/time_for_children ]]; then
+		while read -r clock seconds nanoseconds; do
+			[[ $clock != boottime ]] || UPTIME_CS=$((UPTIME_CS - seconds * 100 - nanoseconds / 10000000))
+		done </proc/self/timens_offsets
+	fi
+}
+
 # Print CLOCK_BOOTTIME in nanoseconds, as the tracker's records have it, in steps of 10 ms.
 now_ns() {
-	local uptime
-	read -r uptime _ </proc/uptime
-	printf '%s0000000\n' "${uptime/./}"
+	read_uptime
+	printf '%s\n' "${UPTIME_CS}0000000"
 }
 
 # Print the wall clock's time at boot, in microseconds. /proc/uptime has CLOCK_BOOTTIME in steps of 10 ms: catch it as it steps.
 boot_us() {
-	local before now wall
-	read -r before _ </proc/uptime
-	now=$before
-	while [[ $now == "$before" ]]; do
-		read -r now _ </proc/uptime
+	local before wall
+	read_uptime
+	before=$UPTIME_CS
+	while [[ $UPTIME_CS == "$before" ]]; do
+		read_uptime
 	done
 	wall=${EPOCHREALTIME/[^0-9]/}
-	printf '%s\n' "$((wall - 10#${now/./} * 10000))"
+	printf '%s\n' "$((wall - UPTIME_CS * 10000))"
 }
 
 # set_boot: let the views that tell times of day know when the machine was booted, by the wall clock as it is now.

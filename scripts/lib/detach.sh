@@ -9,6 +9,9 @@ LAST= # non-empty if nobody uses the maps once the targets are gone
 # The pin of a program that ends the connections still alive, when no filter is left to see their ends.
 readonly FLUSHER=$VIEWS/flush
 
+# The maps that it has to use: where the connections are, and where it is told to. Every version has them.
+readonly FLUSHED=(conn_map syn_map nt_config)
+
 # Each run of it ends 1,024 connections; so many runs are one command, and so many commands empty the largest table one can build.
 readonly FLUSH_RUNS=16 FLUSH_ROUNDS=256
 
@@ -95,7 +98,7 @@ pin_flusher() {
 	[[ ! -e $FLUSHER ]] && is_pinned nt_config || return 0
 	loaded=$(programs)
 	while read -r program whose; do
-		if [[ $whose == ours ]] && uses_pinned_maps "$program"; then
+		if [[ $whose == ours ]] && uses_pinned_maps "$program" "${FLUSHED[@]}"; then
 			run mkdir -p -- "$VIEWS"
 			run bpftool prog pin id "$program" "$FLUSHER"
 			return 0

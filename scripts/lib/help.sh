@@ -92,7 +92,7 @@ help_detach() {
 		       netracker detach [--quiet] [--dry-run] --all
 
 		Remove the tracker's filters from the interfaces, nobody else's. After the last one, what is still alive gets its record (S1, S2,
-		S3; a handshake S0, S1, SH), and the maps and the log are removed.
+		S3; a handshake S0, S1, SH, OTH), and the maps and the log are removed.
 
 		  --all                  wherever the tracker is attached, in any network namespace
 		  -q, --quiet            do not print the privileged commands
@@ -119,11 +119,12 @@ help_status() {
 help_filters() {
 	cat <<-'EOF'
 		  -4, -6                 IPv4, IPv6 alone
-		  --addr PREFIX          originator or responder in PREFIX: 192.0.2.7, 192.0.2.0/24, 2001:db8::/32
+		  --addr PREFIX          originator or responder in PREFIX: 192.0.2.7, 192.0.2.0/24, 2001:db8::/32; fe80::1%eth0, there
 		  --port N               of the responder
 		  --state S[,S…]         in one of these states
 		  --iface IFACE          first seen on this interface
-		  --owner NAME           of a local socket: a systemd unit (nginx or nginx.service), a container's id, a cgroup's path (/user.slice)
+		  --owner NAME           of a local socket: a systemd unit (nginx or nginx.service, its socket unit too), a container's id,
+		                         a cgroup's path (/user.slice)
 	EOF
 }
 
@@ -140,7 +141,7 @@ help_list() {
 	cat <<-'EOF'
 		usage: netracker list [OPTION…]
 
-		Connections that are alive, with the handshakes under way.
+		Connections that are alive: open, and those in motion, which are being opened or closed.
 
 	EOF
 	help_filters
@@ -151,7 +152,8 @@ help_list() {
 	help_output
 	cat <<-'EOF'
 
-		States: S0 no answer yet, S1 open, S2 the originator has closed, S3 the responder has closed, SH closed before any answer.
+		States: S0 no answer yet, S1 open, S2 the originator has closed, S3 the responder has closed, SH, OTH: the
+		responder has not been seen, and the originator has closed, or acknowledges what it has got.
 		ORIGINATOR sent the first SYN; DIR in: it came in by the interface. SYN_MS: SYN to SYN-ACK, ACK_MS: SYN-ACK to ACK.
 		OWNER and USER: of this host's own socket; OWNER is the systemd unit, the container or the cgroup, #ID if that is gone.
 	EOF
@@ -169,7 +171,7 @@ help_log() {
 		  --consumer NAME        read as NAME, who at first sees all that the log holds, and then what is new to NAME
 		  --forget               with --consumer: there is no such consumer any more
 		  --wait                 while there is no log to read, wait for it: not attached yet, or another reader
-		  --failed               those that failed: all states but SF, S1, S2, S3
+		  --failed               those that failed: REJ, S0, RSTO, RSTR, RSTOS0
 		  --quality              another table: round-trip times, retransmissions, throughput, owner
 	EOF
 	help_filters
@@ -183,7 +185,8 @@ help_log() {
 	cat <<-'EOF'
 
 		States (Zeek's): SF both closed; RSTO, RSTR reset by originator, responder; REJ refused; S0 no answer; RSTOS0 given up before an
-		answer; SH closed before any answer; S1 handshake or connection never completed; S2, S3 only originator, responder closed.
+		answer; S1 handshake or connection never completed; S2, S3 only originator, responder closed; SH, OTH the responder was never seen,
+		and the originator closed, or did not.
 		STARTED: first SYN. MS: first SYN to the packet that ended it. SYN_MS: SYN to SYN-ACK. SRTT_MS, MIN_MS, RETR, OWNER, USER: what this
 		host's own socket knew at the end: smoothed and least round-trip time, segments sent again, systemd unit or container (#ID: its
 		cgroup is gone), user. ORIG_MBIT, RESP_MBIT: payload over the duration in Mbit/s. -: unknown. Where records were lost because
@@ -222,6 +225,8 @@ help_config() {
 
 		  handshake_timeout=S    seconds from the last SYN until a handshake is given up (75)
 		  close_timeout=S        seconds from the last packet until a half-closed connection is given up (120)
+		  idle_timeout=S         seconds without a packet until an open connection is watched, and as many again until it is given
+		                         up (8100; 0: never). One that has a socket on this host lives as long as that
 		  log=on|off             off: write no records, count all the same
 		  trace=auto|on|off      which records are written to the kernel's trace (trace_pipe) as well: 300 a second and how many
 		                         more there were (auto), all, none. The log has all of them

@@ -76,21 +76,41 @@ is_interface_name() {
 	[[ $1 =~ ^[^/:[:space:]]{1,15}$ && $1 != . && $1 != .. ]]
 }
 
-# interface_index NAME: print it, and behind it what `ip link add … type` calls its kind if it is no hardware; nothing if there is no
-# such interface.
-interface_index() {
+# is_alternative_name WORD: … or one that has this name beside its own, as `ip link property add … altname` gives it?
+is_alternative_name() {
+	[[ $1 =~ ^[^/[:space:]]{1,127}$ && $1 != . && $1 != .. ]]
+}
+
+# find_interface NAME: print INDEX KIND MASTER NAME of the interface that has this name or has it beside its own; nothing if there is none.
+# KIND is what `ip link add … type` calls it, - if it is hardware; MASTER the interface that it belongs to, - if there is none.
+find_interface() {
 	local link
 	if ! link=$("${IN_NETNS[@]}" ip -json -details link show dev "$1" 2>/dev/null); then
 		# No interface, or no way to ask? Only the first goes by in silence.
 		"${IN_NETNS[@]}" ip -json link >/dev/null
 		return 0
 	fi
-	jq --raw-output '.[0] | "\(.ifindex) \(.linkinfo.info_kind // "")"' <<<"$link"
+	awk -f "$LIBDIR/links.awk" <<<"$link"
 }
 
-# interface_name INDEX: likewise.
+# vrf_above MASTER: print the index of the VRF that an interface with this master is in, at whatever remove; 0 if it is in none.
+vrf_above() {
+	local found index=0 kind='' master=$1
+	while [[ $master && $master != - && $kind != vrf ]]; do
+		found=$(find_interface "$master")
+		read -r index kind master _ <<<"$found" || break
+	done
+	[[ $kind == vrf ]] || index=0
+	printf '%s\n' "$index"
+}
+
+# interface_name INDEX: print it; nothing if there is no such interface.
 interface_name() {
-	"${IN_NETNS[@]}" ip -json link | jq --raw-output --argjson index "$1" '.[] | select(.ifindex == $index) | .ifname'
+	local links index name
+	links=$("${IN_NETNS[@]}" ip -json link)
+	while read -r index _ _ name; do
+		[[ $index != "$1" ]] || printf '%s\n' "$name"
+	done < <(awk -f "$LIBDIR/links.awk" <<<"$links")
 }
 
 # qdisc DEV: print clsact or ingress, whichever holds the place where filters hang; nothing if none does.
@@ -252,12 +272,12 @@ object_tags() {
 	{ unshare --net bash "$LIBDIR/load.bash" "$OBJECT" '' "${SECTIONS[@]}" 2>/dev/null || true; } | cut -d ' ' -f 1,3
 }
 
-# name_load PROGRAM INDEX: tell this load of the object, in its own .bss, which entry of nt_ifaces is its interface's.
+# name_load PROGRAM INDEX SCOPE: tell this load of the object, in its own .bss, which entry of nt_ifaces is its interface's, and its scope.
 name_load() {
 	local map=ID
 	((DRY_RUN)) || map=$(own_map "$1")
 	# shellcheck disable=SC2046 # bytes are words
-	run bpftool map update id "$map" key hex 00 00 00 00 value hex $(bytes 4 "$2")
+	run bpftool map update id "$map" key hex 00 00 00 00 value hex $(bytes 4 "$2") $(bytes 4 "$3")
 }
 
 # own_map PROGRAM: print the id of its .bss.
@@ -283,18 +303,18 @@ remove_qdisc() {
 	fi
 }
 
-# uses_pinned_maps PROGRAM: not so if somebody has removed pins since it was loaded.
+# uses_pinned_maps PROGRAM MAP…: not so if somebody has removed pins since it was loaded.
 uses_pinned_maps() {
 	local unused
 	((${#OUR_MAPS[@]})) || return
-	unused=$(bpftool --json prog show id "$1" | jq --compact-output --argjson ours "$(table_ids)" '$ours - .map_ids')
+	unused=$(bpftool --json prog show id "$1" | jq --compact-output --argjson ours "$(map_ids "${@:2}")" '$ours - .map_ids')
 	[[ $unused == '[]' ]]
 }
 
-# Print the numbers of the maps that every program of the tracker uses, null for one that is not pinned: a JSON array.
-table_ids() {
+# map_ids MAP…: print the numbers of these, null for one that is not pinned: a JSON array.
+map_ids() {
 	local name ids=()
-	for name in "${TABLES[@]}"; do
+	for name in "$@"; do
 		ids+=("${OUR_MAPS[$name]:-null}")
 	done
 	printf '[%s]\n' "$(join , "${ids[@]}")"
@@ -328,7 +348,8 @@ tracked_interfaces() {
 walk_namespaces() {
 	local netns file hooks
 	while read -r netns file; do
-		hooks=$(command nsenter --net="$file" bpftool --json net show 2>/dev/null) || continue
+		# It escapes no control characters in names, whose bytes are not wanted here.
+		hooks=$(command nsenter --net="$file" bpftool --json net show 2>/dev/null | tr -d '[:cntrl:]') || continue
 		[[ $hooks == *netracker_* || $hooks == *"$OBJECT_NAME"* ]] || continue
 		jq --raw-output --arg netns "$netns" --arg programs "$1" --from-file "$LIBDIR/tracked.jq" <<<"$hooks"
 	done < <(namespaces)

@@ -21,7 +21,7 @@ function choose_members(whose,   key, n, i, json, seen)
 		member_prefix[members] = key[i] "="
 		member_skip[members] = length(key[i]) + 2
 		member_unknown[members] = field_unknown[key[i]] == "ZERO" ? "0" : "-1"
-		is_number[members] = key[i] in field_unit && field_unit[key[i]] != "TEXT"
+		is_number[members] = key[i] in field_unit && !(key[i] in is_text)
 	}
 }
 

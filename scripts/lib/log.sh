@@ -362,15 +362,15 @@ leave_log() {
 # whether it has been set; only then it is asked for exactly. Where this shell has to wait for a CPU in between, the answer comes out too late, so
 # the earliest of some is taken.
 keep_time() {
-	local up wall ahead
+	local wall ahead
 	if [[ ! $CHECKED_AT ]]; then
 		BOOT_US=$(read_boot)
 	fi
 	CHECKED_AT=$EPOCHSECONDS
 	[[ $BOOT_US ]] || return 0
-	read -r up _ </proc/uptime
+	read_uptime
 	wall=${EPOCHREALTIME/[^0-9]/}
-	ahead=$((wall - 10#${up/./} * 10000 - BOOT_US))
+	ahead=$((wall - UPTIME_CS * 10000 - BOOT_US))
 	((ahead < -1000 || ahead > 11000)) || return 0
 	wall=$(printf '%s\n' "$(boot_us)" "$(boot_us)" "$(boot_us)" | sort --numeric-sort | head -n 1)
 	((wall - BOOT_US < -5000 || wall - BOOT_US > 5000)) || return 0

@@ -9,19 +9,22 @@ readonly IFACE_NAME_LEN=16 MAX_IFACES=256
 # The maps of this tracker: NAME to the kernel's number, once find_maps has looked. Another program may have pinned maps of the same
 # names where tc pins everybody's; ours are known by what they are. Nobody else's is ever read, written or removed.
 declare -A OUR_MAPS=()
-declare -A OUR_BTFS=() # the numbers of the BTF that they came with
+declare -A VALUE_BYTES=() # NAME to the size of its values
+declare -A OUR_BTFS=()    # the numbers of the BTF that they came with
+OUR_NAMES=                # of all maps that came with those
 
 # The maps that the verbs read; all of them are pinned by the first load of the object.
-readonly TABLES=(conn_map syn_map nt_pool nt_counters nt_config nt_ifaces nt_services nt_log nt_log_head)
+readonly TABLES=(conn_map syn_map nt_pool nt_rest nt_places nt_watch nt_silence nt_counters nt_config nt_ifaces nt_services nt_log nt_log_head)
 
 # find_maps: see which of the pinned maps are ours: those that came with an object of the tracker's, of whatever version. The kernel
 # keeps an object's BTF with its maps; in ours are the tracker's two entries and a variable of the map's name.
 find_maps() {
-	local pinned id btf name names
+	local pinned id btf size name names
 	local -A names_in=()
-	OUR_MAPS=() OUR_BTFS=()
-	pinned=$(show_pinned | jq --raw-output '.[] | select(.output.btf_id) | "\(.output.id) \(.output.btf_id) \(.command[-1] | split("/")[-1])"')
-	while read -r id btf name; do
+	OUR_MAPS=() VALUE_BYTES=() OUR_BTFS=() OUR_NAMES=
+	pinned=$(show_pinned | jq --raw-output '
+		.[] | select(.output.btf_id) | "\(.output.id) \(.output.btf_id) \(.output.bytes_value) \(.command[-1] | split("/")[-1])"')
+	while read -r id btf size name; do
 		[[ $id ]] || continue
 		if [[ ! -v names_in[$btf] ]]; then
 			names=$(bpftool btf dump id "$btf" | awk -F "'" '
@@ -32,6 +35,8 @@ find_maps() {
 		fi
 		[[ ${names_in[$btf]} == *" $name "* ]] || continue
 		OUR_MAPS[$name]=$id
+		VALUE_BYTES[$name]=$size
+		[[ -v OUR_BTFS[$btf] ]] || OUR_NAMES+=${names_in[$btf]}
 		OUR_BTFS[$btf]=1
 	done <<<"$pinned"
 }
@@ -77,8 +82,18 @@ has_all_tables() {
 	done
 }
 
+# are_of_other_version: did our maps come with an object that has not all that the verbs read?
+are_of_other_version() {
+	local name
+	((${#OUR_MAPS[@]})) || return
+	for name in "${TABLES[@]}"; do
+		[[ $OUR_NAMES == *" $name "* ]] || return 0
+	done
+	return 1
+}
+
 # The maps of which each tells of the others what is where: one of them alone is worth nothing.
-readonly CONNECTION_TABLES=(conn_map syn_map nt_pool) LOG_TABLES=(nt_log nt_log_head)
+readonly CONNECTION_TABLES=(conn_map syn_map nt_pool nt_rest nt_places nt_watch nt_silence) LOG_TABLES=(nt_log nt_log_head)
 
 # unpin_remains MAP…: if one of these has been taken away, take the others away as well, so that the next load makes all of them anew.
 unpin_remains() {
@@ -161,9 +176,10 @@ require_attached() {
 	require_tables
 }
 
-# require_tables: none of the pins has been taken away.
+# require_tables: they are of this version, and none of the pins has been taken away.
 require_tables() {
 	local name
+	! are_of_other_version || die "$EXIT_FAILED" "what is attached is another version, and so are its tables; 'netracker detach --all' ends and reports what is in them, then attach again"
 	for name in "${TABLES[@]}"; do
 		is_pinned "$name" || die "$EXIT_FAILED" "the pin $PINS/$name is gone, somebody has removed it; 'netracker attach' on the same interfaces makes it anew"
 	done
@@ -199,6 +215,14 @@ update() {
 	run bpftool map update pinned "$1" key hex $2 value hex $3
 }
 
+# write_struct MAP KEY VALUE: likewise. Of a version that has fewer fields the map may be, for detach: those are missing at the end.
+write_struct() {
+	local -a value
+	read -r -a value <<<"$3"
+	value=("${value[@]:0:${VALUE_BYTES[$1]-${#value[@]}}}")
+	update "$PINS/$1" "$2" "${value[*]}"
+}
+
 #
 # nt_ifaces: the interfaces that attach has taken on
 #
@@ -230,31 +254,58 @@ free_entry() {
 	TRACKED=$2 awk -v max="$MAX_IFACES" -f "$LIBDIR/free_entry.awk" <<<"$1"
 }
 
-# write_entry INDEX NAME IFINDEX OWNS_QDISC NETNS ATTACHED_NS
+# scopes: print a line each, of entries that are no longer in use as well: INDEX IFINDEX SCOPE NETNS VRF.
+scopes() {
+	is_pinned nt_ifaces || return 0
+	dump nt_ifaces | jq --raw-output '.[].formatted | select((.value.scope // 0) != 0) | "\(.key) \(.value | "\(.ifindex) \(.scope) \(.netns) \(.vrf)")"'
+}
+
+# find_scope NETNS VRF: print the scope of this namespace and VRF. If it has none yet, the lowest that nobody has or had; else the lowest
+# that nobody has, of which there is one, as there are as many as entries.
+find_scope() {
+	scopes | awk -v netns="$1" -v vrf="$2" -v max="$((MAX_IFACES - 1))" '
+		{ known[$3] }
+		$2 { taken[$3] }
+		$4 == netns && $5 == vrf { scope = $3 }
+		END {
+			for (i = 1; i <= max && !scope; i++) if (!(i in known)) scope = i
+			for (i = 1; i <= max && !scope; i++) if (!(i in taken)) scope = i
+			print scope
+		}'
+}
+
+# write_entry INDEX NAME IFINDEX OWNS_QDISC NETNS ATTACHED_NS SCOPE VRF
 write_entry() {
 	local name i
 	name=$(printf %s "$2" | od -An -v -tx1)
 	for ((i = ${#2}; i < IFACE_NAME_LEN; i++)); do
 		name+=' 00'
 	done
-	update "$PINS/nt_ifaces" "$(bytes 4 "$1")" "$name $(bytes 4 "$3") $(bytes 4 "$4") $(bytes 8 "$5") $(bytes 8 "$6")"
+	write_struct nt_ifaces "$(bytes 4 "$1")" "$name $(bytes 4 "$3") $(bytes 4 "$4") $(bytes 8 "$5") $(bytes 8 "$6") $(bytes 4 "$7") $(bytes 4 "$8")"
 }
 
-# clear_entry INDEX NAME. The name stays: connections that live on have their record under it.
+# clear_entry INDEX NAME. The name stays: connections that live on have their record under it. So does the scope: if the interface comes
+# back, they are its.
 clear_entry() {
-	write_entry "$1" "$2" 0 0 0 0
+	local index scope=0 netns=0 vrf=0 line
+	# Once for all that one command clears.
+	[[ -v SCOPES ]] || SCOPES=$(scopes)
+	while read -r index _ line; do
+		[[ $index != "$1" ]] || read -r scope netns vrf <<<"$line"
+	done <<<"$SCOPES"
+	write_entry "$1" "$2" 0 0 "$netns" 0 "$scope" "$vrf"
 }
 
 #
 # nt_config
 #
 
-# Print handshake_timeout, close_timeout, quiet and trace.
+# Print handshake_timeout, close_timeout, quiet, trace and idle_timeout, which old ones do not have.
 read_config() {
-	dump nt_config | jq --raw-output '.[0].formatted.value | "\(.handshake_timeout) \(.close_timeout) \(.quiet) \(.trace)"'
+	dump nt_config | jq --raw-output '.[0].formatted.value | "\(.handshake_timeout) \(.close_timeout) \(.quiet) \(.trace) \(.idle_timeout // 0)"'
 }
 
-# write_config HANDSHAKE_TIMEOUT CLOSE_TIMEOUT QUIET TRACE FLUSH
+# write_config HANDSHAKE_TIMEOUT CLOSE_TIMEOUT QUIET TRACE IDLE_TIMEOUT FLUSH
 write_config() {
-	update "$PINS/nt_config" "$(bytes 4 0)" "$(bytes 4 "$1") $(bytes 4 "$2") $(bytes 4 "$3") $(bytes 4 "$4") $(bytes 4 "$5")"
+	write_struct nt_config "$(bytes 4 0)" "$(bytes 4 "$1") $(bytes 4 "$2") $(bytes 4 "$3") $(bytes 4 "$4") $(bytes 4 "$6") $(bytes 4 "$5")"
 }

@@ -70,14 +70,20 @@ function container_id(name)
 	return length(name) == 64 && name !~ /[^0-9a-f]/ ? name : ""
 }
 
-# is_owned_by(WHOM): WHOM is what owner() says; a unit without its suffix; a container's id, cut off anywhere behind the twelfth
-# digit or not at all; or a path: of the cgroup itself or one above it.
-function is_owned_by(whom,   name, path)
+# is_owned_by(WHOM): WHOM is what owner() says; a unit without its suffix, or without its instance either (postgresql of postgresql@15-main.service);
+# a service that its socket listens for (ssh.service of ssh.socket), as an accepted socket is in the cgroup of who made the listener; a container's
+# id, cut off anywhere behind the twelfth digit or not at all; or a path: of the cgroup itself or one above it. NT_UNITS: other units that are
+# meant by it.
+function is_owned_by(whom,   name, stem, path)
 {
 	name = owner()
 	if (name == "")
 		return 0
-	if (name == whom || name == whom ".service" || name == whom ".scope" || name == whom ".slice")
+	if (name == whom || index(" " ENVIRON["NT_UNITS"] " ", " " name " "))
+		return 1
+	stem = name
+	if (sub(/\.(service|scope|slice|socket|mount|swap)$/, "", stem) &&
+		(stem == whom || index(stem, whom "@") == 1 || (name == stem ".socket" && whom == stem ".service")))
 		return 1
 	path = cgroup_path[field("cgroup")]
 	if (length(whom) > 12 && whom !~ /[^0-9a-f]/)
@@ -105,29 +111,68 @@ function user_of(uid,   lookup, line, part)
 	return user_name[uid]
 }
 
-# text(VALUE): between quotes, with what RFC 8259 wants escaped; null if it is empty.
-function text(value,   i, c, escaped)
+# text(VALUE): between quotes, with what RFC 8259 wants escaped, and the other control characters; what is no UTF-8 is replaced by U+FFFD;
+# null if it is empty.
+function text(value)
 {
 	if (value == "")
 		return "null"
-	if (value !~ /["\\[:cntrl:]]/)
-		return "\"" value "\""
-	for (i = 1; i <= length(value); i++) {
-		c = substr(value, i, 1)
-		if (c == "\"" || c == "\\")
-			c = "\\" c
-		else if (c ~ /[[:cntrl:]]/)
-			c = sprintf("\\u%04x", index(controls(), c))
-		escaped = escaped c
-	}
-	return "\"" escaped "\""
+	if (!is_plain(value) || index(value, "\"") || index(value, "\\"))
+		value = with_replaced(value, "\357\277\275", "")
+	return "\"" value "\""
 }
 
-# The control characters in their order: awk cannot tell a character's number.
-function controls(   i)
+# is_plain(TEXT): it has nothing but the characters of ASCII that can be printed.
+function is_plain(text_)
 {
-	if (!control_characters)
-		for (i = 1; i < 128; i++)
-			control_characters = control_characters sprintf("%c", i)
-	return control_characters
+	return text_ !~ /[^ -~]/
+}
+
+# with_replaced(TEXT, WRONG, CONTROL): with WRONG in place of what is no UTF-8, a character that is cut off or a byte that begins none, and
+# with CONTROL in place of each control character; without CONTROL they are escaped as JSON has them, and so are quotes and backslashes.
+function with_replaced(text_, wrong, control,   i, n, c, number, done)
+{
+	for (i = 1; i <= length(text_); i += n) {
+		n = length_at(text_, i)
+		c = substr(text_, i, n)
+		number = byte_value(c)
+		if (!is_whole)
+			c = wrong
+		else if (number < 32 || number == 127 || (number == 194 && byte_value(substr(c, 2)) < 160))
+			c = control != "" ? control : sprintf("\\u%04x", byte_value(substr(c, n)))
+		else if (control == "" && (c == "\"" || c == "\\"))
+			c = "\\" c
+		done = done c
+	}
+	return done
+}
+
+# length_at(TEXT, I): how many bytes from there on make a character of UTF-8, or what of one is there; is_whole: it is one.
+function length_at(text_, i,   first, wanted, n, low, high, next_)
+{
+	first = byte_value(substr(text_, i, 1))
+	is_whole = first < 128
+	if (first < 194 || first > 244)
+		return 1
+	wanted = 2 + (first >= 224) + (first >= 240)
+	low = first == 224 ? 160 : first == 240 ? 144 : 128
+	high = first == 237 ? 159 : first == 244 ? 143 : 191
+	for (n = 1; n < wanted; n++) {
+		next_ = byte_value(substr(text_, i + n, 1))
+		if (next_ < low || next_ > high)
+			return n
+		low = 128
+		high = 191
+	}
+	is_whole = 1
+	return n
+}
+
+# byte_value(TEXT): of its first byte; 0 if there is none. awk cannot tell a character's number.
+function byte_value(text_,   i)
+{
+	if (!bytes_known++)
+		for (i = 1; i < 256; i++)
+			value_of_byte[sprintf("%c", i)] = i
+	return text_ == "" ? 0 : value_of_byte[substr(text_, 1, 1)] + 0
 }

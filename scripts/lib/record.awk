@@ -37,10 +37,10 @@ BEGIN {
 	numeric = ENVIRON["NT_NUMERIC"] == 1
 	read_tables(ENVIRON["NT_TABLES"])
 	boot_us = ENVIRON["NT_BOOT_US"] + 0
-	if (ENVIRON["NT_ADDR"] != "") {
-		n = split(ENVIRON["NT_ADDR"], part, "/")
-		want_prefix = address_digits(part[1])
-		want_bits = n < 2 ? 128 : part[2] + (part[1] ~ /:/ ? 0 : 96)
+	if (ENVIRON["NT_ADDR"] != "" && parse_prefix(ENVIRON["NT_ADDR"])) {
+		want_prefix = prefix_digits
+		want_bits = prefix_bits
+		want_zone = prefix_zone
 	}
 	picky = (want_family want_port want_states want_iface want_owner want_prefix) != "" || min_ns || since_us
 	rows = rows_before = held = bytes = 0
@@ -224,7 +224,9 @@ function is_wanted()
 		return 0
 	if (want_states != "" && !index("," want_states ",", "," field("state") ","))
 		return 0
-	if (want_iface != "" && field("ifname") != want_iface)
+	if (want_iface != "" && known("ifname") != want_iface)
+		return 0
+	if (want_zone != "" && known("ifname") != want_zone && field("ifindex") != want_zone)
 		return 0
 	if (min_ns && lifetime_ns() + 0 < min_ns)
 		return 0
@@ -266,6 +268,8 @@ function read_tables(file,   line, column)
 		field_json[column[2]] = column[3]
 		field_of[column[2]] = column[4]
 		field_unit[column[2]] = column[5]
+		if (column[5] == "TEXT" || column[5] == "NAME")
+			is_text[column[2]]
 		field_unknown[column[2]] = column[6]
 		field_heading[column[2]] = column[7]
 		field_width[column[2]] = column[8]
@@ -273,12 +277,22 @@ function read_tables(file,   line, column)
 	close(file)
 }
 
+# unescaped(NAME): in a name, the line has \xHH for bytes that would do harm or are no UTF-8, and for the backslash.
+function unescaped(name,   at, plain)
+{
+	while (at = index(name, "\\x")) {
+		plain = plain substr(name, 1, at - 1) sprintf("%c", 16 * digit_value(substr(name, at + 2, 1)) + digit_value(substr(name, at + 3, 1)))
+		name = substr(name, at + 4)
+	}
+	return plain name
+}
+
 # known(KEY): the value, "" if the tracker does not know it. It says so in several ways: no key, 0 where that cannot be, -1, -.
 function known(key,   found)
 {
 	found = field(key)
-	if (field_unit[key] == "TEXT")
-		return found == "-" && field_unknown[key] == "DASH" ? "" : found
+	if (key in is_text)
+		return found == "-" && field_unknown[key] == "DASH" ? "" : index(found, "\\") ? unescaped(found) : found
 	if (found == "" || found ~ /[^0-9]/)
 		return ""
 	return found == "0" && field_unknown[key] == "ZERO" ? "" : found

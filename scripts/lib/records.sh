@@ -82,11 +82,21 @@ obey_record_options() {
 	[[ ! $addr ]] || check_prefix "$addr"
 	[[ ! $iface ]] || is_interface_name "$iface" || die_usage "--iface: '$iface' cannot be the name of an interface"
 	export NT_FAMILY=${GIVEN[4]+4}${GIVEN[6]+6} NT_ADDR=$addr NT_PORT=${GIVEN[port]-} NT_STATES=${states^^} NT_IFACE=$iface
-	export NT_OWNER=${GIVEN[owner]-} NT_SINCE_US=$since NT_MAX_ROWS=${GIVEN[max_rows]-}
+	export NT_OWNER=${GIVEN[owner]-} NT_UNITS NT_SINCE_US=$since NT_MAX_ROWS=${GIVEN[max_rows]-}
 	export NT_HEADER=1 NT_WIDE=${GIVEN[wide]-0} NT_UTC=${GIVEN[utc]-0} NT_NUMERIC=${GIVEN[numeric]-0}
 	[[ ! -v GIVEN[no_header] ]] || NT_HEADER=0
+	NT_UNITS=$(units_of "$NT_OWNER")
 	NT_MIN_NS=$(awk -v ms="${GIVEN[min_ms]-0}" 'BEGIN { printf "%.0f", ms * 1e6 }')
 	export NT_MIN_NS
+}
+
+# units_of NAME: print the units that systemd knows by this name, and those that listen for them, with spaces between; nothing where it is not
+# there or does not answer.
+units_of() {
+	local units
+	[[ $1 && $1 != /* ]] || return 0
+	units=$(command timeout 2 systemctl show --property=Names,TriggeredBy --value -- "$1" 2>/dev/null) || return 0
+	printf '%s\n' "${units//$'\n'/ }"
 }
 
 # read_states: set STATES to all final states there are, and FAILED_STATES to those of connections that failed, with commas between.
@@ -113,7 +123,7 @@ check_states() {
 # check_prefix PREFIX
 check_prefix() {
 	NT_ADDR=$1 awk -f "$LIBDIR/address.awk" -f "$LIBDIR/prefix.awk" </dev/null ||
-		die_usage "--addr wants an address or a prefix such as 192.0.2.0/24 or 2001:db8::/32, not '$1'"
+		die_usage "--addr wants an address or a prefix such as 192.0.2.0/24, 2001:db8::/32 or fe80::1%eth0, not '$1'"
 }
 
 # since_us TIME: print it in microseconds since 1970.

@@ -111,16 +111,19 @@ log_lost() {
 # with `on`.
 readonly TRACE_ALL=0 TRACE_ON=1 TRACE_AUTO=2 TRACE_OFF=3 TRACE_WORDS=(on on auto off)
 
+# What stands in nt_config for an idle_timeout of 0: IDLE_NEVER in NeTracker.h, where 0 is the default.
+readonly IDLE_NEVER=4294967295
+
 # limit_trace: for attach, whose log has all records: unless somebody has set it otherwise, the trace gets no more than a person can read.
 limit_trace() {
-	local settings='0 0 0 0' handshake close quiet trace
+	local settings='0 0 0 0 0' handshake close quiet trace idle
 	! is_pinned nt_config || settings=$(read_config)
-	read -r handshake close quiet trace <<<"$settings"
-	((trace != TRACE_ALL)) || write_config "$handshake" "$close" "$quiet" "$TRACE_AUTO" 0
+	read -r handshake close quiet trace idle <<<"$settings"
+	((trace != TRACE_ALL)) || write_config "$handshake" "$close" "$quiet" "$TRACE_AUTO" "$idle" 0
 }
 
 cmd_config() {
-	local word settings handshake close quiet trace
+	local word settings handshake close quiet trace idle
 	for word in "$@"; do
 		check_setting "$word"
 	done
@@ -129,11 +132,12 @@ cmd_config() {
 		take_lock
 	fi
 	settings=$(read_config)
-	read -r handshake close quiet trace <<<"$settings"
+	read -r handshake close quiet trace idle <<<"$settings"
 	for word in "$@"; do
 		case $word in
 			handshake_timeout=*) handshake=${word#*=} ;;
 			close_timeout=*) close=${word#*=} ;;
+			idle_timeout=*) idle=${word#*=} && ((idle)) || idle=$IDLE_NEVER ;;
 			log=on) quiet=0 ;;
 			log=off) quiet=1 ;;
 			trace=auto) trace=$TRACE_AUTO ;;
@@ -142,10 +146,11 @@ cmd_config() {
 		esac
 	done
 	if (($#)); then
-		write_config "$handshake" "$close" "$quiet" "$trace" 0
+		write_config "$handshake" "$close" "$quiet" "$trace" "$idle" 0
 	else
 		# 0 is what a fresh map holds: the defaults of NeTracker.h.
 		printf '%s\n' "handshake_timeout=$((handshake ? handshake : 75))" "close_timeout=$((close ? close : 120))" \
+			"idle_timeout=$((idle == IDLE_NEVER ? 0 : idle ? idle : 8100))" \
 			"log=$( ((quiet)) && echo off || echo on)" "trace=${TRACE_WORDS[trace]}"
 	fi
 }
@@ -154,6 +159,7 @@ cmd_config() {
 check_setting() {
 	case $1 in
 		handshake_timeout=* | close_timeout=*) need_number "${1%%=*}" "${1#*=}" 1 86400 ;;
+		idle_timeout=*) need_number "${1%%=*}" "${1#*=}" 0 31536000 ;;
 		log=on | log=off | trace=auto | trace=on | trace=off) ;;
 		log=*) die_usage "log is on or off, not '${1#*=}'" ;;
 		trace=*) die_usage "trace is auto, on or off, not '${1#*=}'" ;;

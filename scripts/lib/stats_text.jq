@@ -39,7 +39,7 @@ def losses:
 	(if .carried_over > 0 then "; \(.carried_over) more were alive at the reset" else "" end),
 "",
 "FAILED",
-(.ended | states("FAILED"; ["REJ", "S0", "RSTO", "RSTR", "RSTOS0", "SH"])),
+(.ended | states("FAILED"; ["REJ", "S0", "RSTO", "RSTR", "RSTOS0"])),
 (losses | select(length > 0) | "", "LOST - connections that are not in the figures, not in the log, or end late", .[]),
 "",
 "ENDED OTHERWISE",

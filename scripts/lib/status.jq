@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 #
-# The interfaces of interface.jq, to all that status tells. $tables: of tables.jq, or null; $gone: pins that should be there; $log: of
-# consumers.jq, or null.
+# The interfaces of interface.jq, to all that status tells. $tables: of tables.jq, or null; $gone: pins that should be there; $other:
+# what is attached is another version; $log: of consumers.jq, or null.
 
 {
 	interfaces: .,
@@ -10,3 +10,4 @@
 	$log
 }
 + if $gone != [] then {pins_gone: $gone} else {} end
++ if $other then {other_version: true} else {} end

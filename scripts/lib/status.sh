@@ -28,15 +28,19 @@ cmd_status() {
 
 # Print everything as one JSON object. What the maps would tell is null while one of them is not pinned.
 status() {
-	local name tables=null log
+	local name tables=null log other=false
 	local -a gone=()
 	log=$(log_json)
-	for name in "${TABLES[@]}"; do
-		is_pinned "$name" || gone+=("\"$PINS/$name\"")
-	done
-	((${#gone[@]})) || tables=$(tables_json)
+	if are_of_other_version; then
+		other=true
+	else
+		for name in "${TABLES[@]}"; do
+			is_pinned "$name" || gone+=("\"$PINS/$name\"")
+		done
+		((${#gone[@]})) || tables=$(tables_json)
+	fi
 	interfaces_json | jq --compact-output --slurp --argjson tables "$tables" --argjson gone "[$(join , "${gone[@]}")]" \
-		--argjson log "$log" --from-file "$LIBDIR/status.jq"
+		--argjson other "$other" --argjson log "$log" --from-file "$LIBDIR/status.jq"
 }
 
 # Print how full the tables are, and what was lost.

@@ -5,9 +5,10 @@
 def hook($name): .[$name] | "  \($name)\(if $name == "egress" then " " else "" end)  program \(.program // "-")",
 	(.others[] | "           \(.place) it: \(.kind) \(.name), pref \(.pref) handle \(.handle)" +
 		(if .place == "before" and .can_hide then " - can hide packets from the tracker" else "" end));
+def printable: explode | map(if . < 32 or (. > 126 and . < 160) or . == 65533 then 63 else . end) | implode; # terminals obey control characters; jq has U+FFFD for what is no UTF-8
 def percent($of): if $of > 0 then "\(. * 1000 / $of | floor / 10)%" else "-" end;
 
-(.interfaces[]
+(.interfaces[] | .ifname |= printable
 	| "\(.ifname): \(.state)" + (if .state == "gone" then if .since then ", attached \(.since)" else "" end elif .since then " since \(.since)" else " by hand" end)
 		+ (if .netns_file then ", in the network namespace \(.netns_file)" else "" end),
 	(if .state == "gone" then
@@ -18,6 +19,7 @@ def percent($of): if $of > 0 then "\(. * 1000 / $of | floor / 10)%" else "-" end
 	(if .state == "gone" then empty else hook("ingress"), hook("egress") end)),
 "",
 (.pins_gone // [] | if . == [] then empty else "tables     not known, as somebody has removed \(join(" ")); 'netracker attach' on the same interfaces makes them anew" end),
+(if .other_version then "tables     not known, as what is attached is another version; 'netracker detach --all' ends and reports what is in them, then attach again" else empty end),
 (.tables | select(.) | "alive      \(.live) connections and handshakes; room for \(.max_connections) and \(.max_handshakes): \(.max_connections as $max | .live | percent($max)) full"),
 (if .log then .log.max_records as $room
 		| "log        \(.log.records) records unread; room for \($room) in \(.log.size / 1048576 | ceil) MiB: \(.log.records | percent($room)) full",

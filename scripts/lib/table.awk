@@ -142,7 +142,7 @@ function figure_of_field(key,   value)
 		return thousandths(value, 1000)
 	if (key == "ifname" && value == "")
 		return "#" field("ifindex")
-	if (field_unit[key] != "TEXT")
+	if (!(key in is_text))
 		return or_dash(value)
 	if (!(value in text_shown))
 		text_shown[value] = or_dash(printable(value))
@@ -203,9 +203,8 @@ function age(seconds)
 	return sprintf("%dd%02dh", seconds / 86400, seconds % 86400 / 3600)
 }
 
-# Interfaces and cgroups may have control characters in their names; terminals obey them.
+# Interfaces and cgroups may have control characters in their names, which terminals obey, and what is no UTF-8.
 function printable(name)
 {
-	gsub(/[[:cntrl:]]/, "?", name)
-	return name
+	return is_plain(name) ? name : with_replaced(name, "?", "?")
 }

@@ -5,30 +5,37 @@
 
 TARGETS=() # NETNS IFINDEX ENTRY OWNS_QDISC ATTACHED_NS NAME; ENTRY 0: attached by hand
 
-# obey_options IFACE…: what attach and detach have in common. Ends if one of the words cannot be an interface.
+# obey_options IFACE…: what attach and detach have in common. Ends if one of the words cannot stand for an interface.
 obey_options() {
 	local iface
 	[[ ! -v GIVEN[quiet] ]] || ECHO=0
 	[[ ! -v GIVEN[dry_run] ]] || DRY_RUN=1
 	for iface in "$@"; do
-		is_interface_name "$iface" || die_usage "'$iface' cannot be the name of an interface; 'ip -brief link' lists them"
+		is_alternative_name "$iface" || die_of_interface "$iface"
 	done
+}
+
+# die_of_interface WORD [STATUS CAUSE REMEDY]: no interface has this name, nor has one it beside its own. Could one have it as its own?
+die_of_interface() {
+	! is_interface_name "$1" || die "$2" "$1: $3; $4"
+	die_usage "'$1' cannot be the name of an interface; 'ip -brief link' lists them"
 }
 
 # find_target DEV: in the namespace at hand, by a filter on it or by its entry.
 find_target() {
-	local ifindex entry owns since found=
-	ifindex=$(interface_index "$1")
-	ifindex=${ifindex%% *}
-	entry=$(find_entry "$(interfaces)" "$NETNS" "${ifindex:-0}" "$1")
-	[[ ! $ifindex ]] || found=$(filters "$1")
+	local ifindex='' name=$1 interface entry owns since found=
+	interface=$(find_interface "$1")
+	[[ ! $interface ]] || read -r ifindex _ _ name <<<"$interface"
+	entry=$(find_entry "$(interfaces)" "$NETNS" "${ifindex:-0}" "$name")
+	[[ ! $ifindex ]] || found=$(filters "$name")
 	if [[ ! $entry && $found != *' ours '* && $found != *' stray '* ]]; then
 		[[ $found != *' theirs '* ]] ||
 			die "$EXIT_NOT_ATTACHED" "$1: the tracker there is another one, which has a BPF file system of its own (a container's?); detach it from where it was attached"
-		die "$EXIT_NOT_ATTACHED" "$1: not attached; 'netracker status' lists what is"
+		[[ ! $ifindex ]] || set -- "$name"
+		die_of_interface "$1" "$EXIT_NOT_ATTACHED" 'not attached' "'netracker status' lists what is"
 	fi
 	read -r entry _ owns _ since _ <<<"$entry" || true
-	TARGETS+=("$NETNS ${ifindex:-0} ${entry:-0} ${owns:-0} ${since:-0} $1")
+	TARGETS+=("$NETNS ${ifindex:-0} ${entry:-0} ${owns:-0} ${since:-0} $name")
 }
 
 # Those of nt_ifaces, and those that were attached by hand, wherever they are.

@@ -215,14 +215,18 @@ matches() {
 	assert_equal v6/128 "$(matches NT_ADDR=2001:DB8:0:0:0:0:0:9)" 1
 	assert_equal mapped "$(matches NT_ADDR=::ffff:192.0.2.0/120)" 2
 	assert_equal v6/0 "$(matches NT_ADDR=::/0)" 4
+	assert_equal brackets "$(matches 'NT_ADDR=[fe80::1]') $(matches 'NT_ADDR=[2001:db8::]/32')" "1 1"
+	assert_equal "zone by name" "$(matches NT_ADDR=fe80::1%eth0) $(matches 'NT_ADDR=[fe80::1%eth0]') $(matches NT_ADDR=fe80::%eth0/64)" "1 1 1"
+	assert_equal "zone by number" "$(matches NT_ADDR=fe80::1%3)" 1
+	assert_equal "another zone" "$(matches NT_ADDR=fe80::1%eth1) $(matches NT_ADDR=fe80::1%4) $(matches NT_ADDR=::%eth1/0)" "0 0 1"
 }
 
 @test "prefixes that are none" {
 	local prefix
-	for prefix in 192.0.2 192.0.2.256 192.0.2.0/33 1.2.3.4/ 1.2.3.4/x ::/129 1::2::3 :::1 2001:db8 12345::1 g::1 a 1.2.3.4/1/1; do
+	for prefix in 192.0.2 192.0.2.256 192.0.2.0/33 1.2.3.4/ 1.2.3.4/x ::/129 1::2::3 :::1 2001:db8 12345::1 g::1 a 1.2.3.4/1/1 '[::1' '::1]' '[1.2.3.4]' '[]' ::1% %eth0 1.2.3.4%eth0; do
 		! NT_ADDR=$prefix awk -f "$LIB/address.awk" -f "$LIB/prefix.awk" || fail "'$prefix' was taken for a prefix"
 	done
-	for prefix in 192.0.2.0/0 :: ::1 1:2:3:4:5:6:7:8 1::8/127 ::ffff:1.2.3.4; do
+	for prefix in 192.0.2.0/0 :: ::1 1:2:3:4:5:6:7:8 1::8/127 ::ffff:1.2.3.4 '[::1]/128' fe80::1%eth0; do
 		NT_ADDR=$prefix awk -f "$LIB/address.awk" -f "$LIB/prefix.awk" || fail "'$prefix' was not"
 	done
 }

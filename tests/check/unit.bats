@@ -5,31 +5,10 @@
 # brings about, or only by luck. A failure says the file and line of what is not so, and the values.
 
 load ../helpers
+load ../unit/unit
 
-# With what finds memory errors and undefined behaviour, where the compiler has it. Packets are read where they lie, as BPF may: at any
-# address. A callback is called as the kernel does, with pointers of its own. Bad pointers are found by `address` alone: it takes half as
-# long to compile.
 setup_file() {
-	local wanted='-fsanitize=address,undefined -fno-sanitize=alignment,function,null,object-size,pointer-overflow'
-	wanted+=' -fno-sanitize-recover=undefined'
-	local probe=$BATS_FILE_TMPDIR/probe
-	command -v clang >/dev/null || lacking "needs clang: 'make deps' installs it"
-	echo 'int main(void) { return 0; }' >"$probe.c"
-	# shellcheck disable=SC2086 # flags are words
-	if clang $wanted "$probe.c" -o "$probe" 2>/dev/null && on_host "$probe"; then
-		export UNIT_FLAGS=$wanted
-	else
-		export UNIT_FLAGS=
-		echo "# clang has no sanitizers here: memory errors may go unseen" >&3
-	fi
-}
-
-# on_host PROGRAM: what it leaves to the kernel to free is no leak, and its addresses are not random: over as many bits as some kernels
-# take, clang's before 18 finds no room for its shadow.
-on_host() {
-	local -a still=(setarch --addr-no-randomize)
-	"${still[@]}" true 2>/dev/null || still=()
-	ASAN_OPTIONS=detect_leaks=0 "${still[@]}" "$1"
+	find_sanitizers
 }
 
 setup() { :; }
@@ -38,13 +17,10 @@ teardown() { :; }
 # holds SUBJECT: so does everything in tests/unit/SUBJECT.c, and there is something.
 holds() {
 	local program=$BATS_TEST_TMPDIR/$1
-	# shellcheck disable=SC2086 # flags are words
-	run clang -std=gnu11 -g -Wall -Wextra -Wno-unused-function -DLOG_RECORDS=64 $UNIT_FLAGS -I"$ROOT/tests/unit/host" -I"$ROOT/tests/unit" \
-		-o "$program" "$ROOT/tests/unit/$1.c"
-	((status == 0)) || fail "clang: $output"
+	build_unit "$1" "$program"
 	run on_host "$program"
 	((status == 0)) || fail "$output"
-	[[ $output =~ ^[1-9][0-9]*' tests, '[1-9][0-9]*' checks, 0 failed'$ ]] || fail "$output"
+	[[ ${lines[-1]} =~ ^[1-9][0-9]*' tests, '[1-9][0-9]*' checks, 0 failed'$ ]] || fail "$output"
 }
 
 @test "text: numbers and addresses are written as printf, inet_ntop and RFC 5952 do" {
@@ -71,8 +47,20 @@ holds() {
 	holds handshake
 }
 
+@test "numbers: which of several sequence numbers are the connection's, and what is a copy" {
+	holds numbers
+}
+
+@test "one direction: a connection of which only the originator's segments pass here" {
+	holds direction
+}
+
 @test "connections: FINs and RSTs, believed and refuted, with this host's socket and without" {
 	holds connection
+}
+
+@test "scopes: whose four-tuple it is, and which connection passes several" {
+	holds scope
 }
 
 @test "records: bytes beyond 2^32, buckets, services when there are too many, the length of a line" {
@@ -83,12 +71,21 @@ holds() {
 	holds clock
 }
 
+@test "silence: who is watched or asked for, and ends; half-closed connections at rest" {
+	holds silence
+}
+
 @test "races: another CPU comes in at the worst moment" {
 	holds races
 }
 
 @test "conservation: no connection is lost in any order of events, on one CPU and on several" {
 	holds conservation
+}
+
+@test "conversations: each has the record of its model, and no record tells what cannot be; tests/fuzz.bats has more of them" {
+	export FUZZ_PACKETS=${FUZZ_PACKETS:-100000}
+	holds fuzz
 }
 
 @test "every file of tests/unit is one of these" {

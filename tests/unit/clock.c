@@ -120,7 +120,7 @@ static void a_young_connection_goes_to_rest_when_nobody_closes_it(void)
 	CHECK_EQUAL(counted(expired) + counted_ends(), 0);
 	conserved();
 	pass(3 * HOST_S);
-	CHECK_EQUAL(host.timer_due, 0); /* nothing at rest is due */
+	CHECK(host.timer_due && host.timer_due <= host.now + HOST_S); /* once a second it goes through those at rest */
 	CHECK_EQUAL(due_of(set_index(hash_key(&t.key))), 0);
 }
 

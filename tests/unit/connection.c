@@ -84,6 +84,174 @@ static void a_fin_sent_again_is_one(void)
 	CHECK_EQUAL(counted(ended[S2]), 1);
 }
 
+/* Sent by somebody who does not know the numbers. No socket is here to ask: what its sender sends later says that it is none. */
+static void a_forged_fin_is_refuted_by_its_senders_later_data(void)
+{
+	static const __u32 offs[] = { -1000U, -1U << 30, 0x80000000, 0x50000000 };
+	struct talk t;
+	size_t i, j;
+
+	for (i = 0; i < N_ISNS; i++)
+		for (j = 0; j < sizeof(offs) / sizeof(offs[0]); j++) {
+			t = fresh_talk(isns[i], isns[N_ISNS - 1 - i]);
+			send_at(&t, ORIG, TCP_ACK | TCP_FIN, offs[j], 0, 0);
+			CHECK_EQUAL(connection_of(&t.key)->flags & (BOTH_KNOWN), ORIG_FIN);
+			send_next(&t, ORIG, TCP_ACK, 10);
+			CHECK_EQUAL(connection_of(&t.key)->flags & BOTH_FINS, 0);
+			CHECK_EQUAL(connection_of(&t.key)->first_fin_ns, 0);
+			CHECK_EQUAL(counted(fin_disbelieved), 1);
+			pass(HOST_S);
+			CHECK_EQUAL(resting_connections(), 1);
+			send_next(&t, ORIG, TCP_ACK | TCP_FIN, 0);
+			send_next(&t, RESP, TCP_ACK | TCP_FIN, 0);
+			CHECK_EQUAL(counted(ended[SF]), 1);
+			CHECK(strstr(host.line, " orig_bytes=110 resp_bytes=200 "));
+			conserved();
+		}
+}
+
+static void two_forged_fins_end_nothing_while_it_goes_on(void)
+{
+	struct talk t = fresh_talk(1, 1);
+
+	send_at(&t, ORIG, TCP_ACK | TCP_FIN, 1000000, 77, 0);
+	send_at(&t, RESP, TCP_ACK | TCP_FIN, -7000, 0, 0);
+	CHECK_EQUAL(counted_ends(), 0);
+	send_next(&t, RESP, TCP_ACK, 10);
+	CHECK_EQUAL(counted(fin_disbelieved), 1);
+	send_next(&t, ORIG, TCP_ACK | TCP_FIN, 0); /* there are not two places for a FIN */
+	CHECK_EQUAL(counted(fin_disbelieved), 2);
+	CHECK_EQUAL(counted_ends(), 0);
+	send_next(&t, RESP, TCP_ACK | TCP_FIN, 0);
+	CHECK_EQUAL(counted(ended[SF]), 1);
+	CHECK(strstr(host.line, " orig_bytes=100 resp_bytes=210 "));
+	conserved();
+}
+
+static void a_fin_that_is_acknowledged_is_not_refuted(void)
+{
+	struct talk t = fresh_talk(1, 1);
+
+	send_next(&t, ORIG, TCP_ACK | TCP_FIN, 0);
+	send_next(&t, RESP, TCP_ACK, 0);
+	send_at(&t, ORIG, TCP_ACK | TCP_FIN, 5000, 0, 0);
+	send_at(&t, ORIG, TCP_ACK, 7000, 0, 100);
+	CHECK_EQUAL(counted(fin_disbelieved), 0);
+	send_next(&t, RESP, TCP_ACK | TCP_FIN, 0);
+	CHECK_EQUAL(counted(ended[SF]), 1);
+	CHECK(strstr(host.line, " orig_bytes=100 resp_bytes=200 "));
+}
+
+/* Both close at once, and nobody acknowledges it here. */
+static void fins_that_nobody_acknowledges_are_believed_after_silence_and_their_places_are_not(void)
+{
+	struct talk t = fresh_talk(1, 1);
+	__u64 at;
+
+	send_at(&t, ORIG, TCP_ACK | TCP_FIN, 0, 0, 0);
+	send_at(&t, RESP, TCP_ACK | TCP_FIN, 0, 0, 0);
+	at = host.now;
+	CHECK_EQUAL(counted_ends(), 0);
+	pass(RST_SILENCE_NS + CLOCK_SLACK_NS);
+	CHECK_EQUAL(counted(ended[SF]), 1);
+	CHECK_EQUAL(counted(expired), 0);
+	CHECK(strstr(host.line, " orig_bytes=-1 resp_bytes=-1 "));
+	CHECK_EQUAL(strtoull(strstr(host.line, "dur_ns=") + 7, NULL, 10), at - 3600 * HOST_S);
+	conserved();
+}
+
+/* As behind the end, which has come if nobody refutes them: the copy of one that has refused a successor, say. */
+static void a_rst_behind_fins_that_nobody_acknowledges_tells_nothing(void)
+{
+	int side;
+
+	for (side = ORIG; side <= RESP; side++) {
+		struct talk t = fresh_talk(1, 1);
+
+		send_at(&t, ORIG, TCP_ACK | TCP_FIN, 0, 0, 0);
+		send_at(&t, RESP, TCP_ACK | TCP_FIN, 0, 0, 0);
+		send_at(&t, side, TCP_RST | TCP_ACK, 5000, 7000, 0);
+		pass(RST_SILENCE_NS + CLOCK_SLACK_NS);
+		CHECK_EQUAL(counted(ended[SF]), 1);
+		CHECK_EQUAL(counted_ends(), 1);
+		CHECK(strstr(host.line, " orig_bytes=-1 resp_bytes=-1 "));
+		conserved();
+	}
+}
+
+/* Its sender's RST ends what it has sent; a FIN that nobody has acknowledged may be anybody's. */
+static void a_rst_ends_what_its_sender_has_sent_wherever_its_fin_seemed_to_be(void)
+{
+	struct talk t = fresh_talk(1, 1);
+
+	send_at(&t, ORIG, TCP_ACK | TCP_FIN, 1000000, 0, 0);
+	send_at(&t, ORIG, TCP_RST, 0, 0, 0);
+	pass(RST_SILENCE_NS + CLOCK_SLACK_NS);
+	CHECK_EQUAL(counted(ended[RSTO]), 1);
+	CHECK(strstr(host.line, " orig_bytes=100 resp_bytes=-1 "));
+	conserved();
+}
+
+static void what_a_receiver_of_a_fin_takes_is_decided_by_its_socket(void)
+{
+	static const struct {
+		__u32 off; /* from rcv_nxt */
+		bool discarded, known;
+	} fins[] = { { 0, false, true },         { -1U, false, true },           { -2U, true, false },
+		     { 1000, false, false },     { FIN_SPAN - 1, false, false }, { FIN_SPAN, true, false },
+		     { 0x80000000, true, false } };
+	struct talk t;
+	size_t i, j;
+
+	for (i = 0; i < N_ISNS; i++)
+		for (j = 0; j < sizeof(fins) / sizeof(fins[0]); j++) {
+			t = fresh_talk(isns[i] - 101, 1);
+			t.orig += 2 * FIRST_WINDOW;
+			give_socket(&t, BPF_TCP_ESTABLISHED);
+			send_at(&t, ORIG, TCP_ACK | TCP_FIN, fins[j].off, 0, 0);
+			CHECK_EQUAL(counted(fin_disbelieved), fins[j].discarded);
+			CHECK_EQUAL(connection_of(&t.key)->flags & BOTH_FINS, fins[j].discarded ? 0 : ORIG_FIN);
+			CHECK_EQUAL(connection_of(&t.key)->flags & BOTH_KNOWN & ~BOTH_FINS, fins[j].known ? ORIG_END : 0);
+			if (fins[j].discarded) /* what nobody would take wakes nobody */
+				CHECK_EQUAL(resting_connections(), rested);
+			conserved();
+		}
+}
+
+static int look_ups;
+
+static void count_look_ups(const char *what, const void *map)
+{
+	(void)map;
+	look_ups += !strcmp(what, "bpf_skc_lookup_tcp");
+}
+
+/* Most connections carry little: the ACK of such a one's first FIN is the socket's word. One that was at rest is asked as it is woken. */
+static void the_first_fin_of_a_small_connection_costs_no_look_up(void)
+{
+	struct talk t = fresh_talk(1, 1);
+
+	give_socket(&t, BPF_TCP_ESTABLISHED);
+	look_ups = 0;
+	host.step = count_look_ups;
+	send_next(&t, ORIG, TCP_ACK | TCP_FIN, 0);
+	host.step = NULL;
+	CHECK_EQUAL(look_ups, rested);
+	CHECK_EQUAL(connection_of(&t.key)->flags & BOTH_FINS, ORIG_FIN);
+	send_next(&t, RESP, TCP_ACK, 0);
+	CHECK(connection_of(&t.key)->flags & ORIG_END);
+	conserved();
+	if (rested)
+		return;
+	t = fresh_talk(1, 1);
+	give_socket(&t, BPF_TCP_ESTABLISHED);
+	look_ups = 0;
+	host.step = count_look_ups;
+	send_at(&t, ORIG, TCP_ACK | TCP_FIN, 2 * FIRST_WINDOW, 0, 0);
+	host.step = NULL;
+	CHECK_EQUAL(look_ups, 1);
+}
+
 /* No socket is here to ask: the RST waits for silence. */
 static void a_rst_is_believed_after_silence(void)
 {
@@ -233,9 +401,24 @@ static void a_rst_that_this_hosts_socket_sends_is_meant(void)
 	t = fresh_talk(1, 1);
 	give_socket(&t, BPF_TCP_ESTABLISHED);
 	own.sk.src_port++;
+	own.sk.dst_port++;
 	send_at(&t, RESP, TCP_RST, 12345, 0, 0);
 	CHECK_EQUAL(live_connections(), 1);
 	CHECK(connection_of(&t.key)->flags & RST_PENDING);
+
+	/* NAT lets one of both ends be another one on the wire. */
+	t = fresh_talk(1, 1);
+	give_socket(&t, BPF_TCP_ESTABLISHED);
+	own.sk.src_ip4++;
+	own.sk.src_port++;
+	send_at(&t, RESP, TCP_RST, 12345, 0, 0);
+	CHECK_EQUAL(live_connections(), 0);
+	t = fresh_talk(1, 1);
+	give_socket(&t, BPF_TCP_ESTABLISHED);
+	own.sk.dst_ip4++;
+	own.sk.dst_port++;
+	send_at(&t, RESP, TCP_RST, 12345, 0, 0);
+	CHECK_EQUAL(live_connections(), 0);
 }
 
 /* This host accepted the connection: of its own FIN, the first, its socket is asked; by the end it may be gone. */
@@ -270,8 +453,7 @@ static void the_other_ends_socket_says_nothing_of_this_one(void)
 
 static void a_connection_is_found_whichever_side_has_the_smaller_port(void)
 {
-	struct flow_key key;
-	bool reversed;
+	struct segment s = {};
 	int i;
 
 	for (i = 0; i < 2; i++) {
@@ -279,11 +461,13 @@ static void a_connection_is_found_whichever_side_has_the_smaller_port(void)
 
 		host_reset();
 		t = rest_talk(i ? tuple4(80, 40000) : tuple4(40000, 80), 1, 1);
-		CHECK(find_resting(&t.key, &key, &reversed) && !reversed && same_key(&key, &t.key));
-		put_key(&key, &t.key, true);
-		CHECK(find_resting(&key, &(struct flow_key){}, &reversed) && reversed);
-		t.key.sport++;
-		CHECK(!find_resting(&t.key, &key, &reversed));
+		s.key = t.key;
+		CHECK_EQUAL(find_resting(&s, 0, 0), RESTS);
+		CHECK(same_key(tuple_of(&scratch_here()->fresh_key), &t.key));
+		put_key(&s.key, &t.key, true);
+		CHECK_EQUAL(find_resting(&s, 0, 0), RESTS | RESTS_REVERSED);
+		s.key.sport++;
+		CHECK_EQUAL(find_resting(&s, 0, 0), 0);
 	}
 }
 
@@ -296,13 +480,14 @@ static void what_wakes_is_as_it_was_laid_to_rest(void)
 	host_reset();
 	give_socket(&t, BPF_TCP_ESTABLISHED);
 	send_next(&t, ORIG, TCP_SYN, 0);
+	pass(HOST_S);
 	send_at(&t, ORIG, TCP_SYN, -1, 0, 0);
 	pass(HOST_MS);
 	send_next(&t, RESP, TCP_SYN | TCP_ACK, 0);
 	pass(2 * HOST_MS);
 	send_next(&t, ORIG, TCP_ACK, 0);
 	before = *connection_of(&t.key);
-	CHECK_EQUAL(before.syn_rtt_ns, HOST_MS);
+	CHECK_EQUAL(before.syn_rtt_ns, HOST_S + HOST_MS);
 	CHECK_EQUAL(before.ack_rtt_ns, 2 * HOST_MS);
 	CHECK_EQUAL(before.syn_retrans, 1);
 	pass(HOST_S);
@@ -321,6 +506,14 @@ static void run_all(void)
 {
 	RUN(two_fins_in_either_order_end_it);
 	RUN(a_fin_sent_again_is_one);
+	RUN(a_forged_fin_is_refuted_by_its_senders_later_data);
+	RUN(two_forged_fins_end_nothing_while_it_goes_on);
+	RUN(a_fin_that_is_acknowledged_is_not_refuted);
+	RUN(fins_that_nobody_acknowledges_are_believed_after_silence_and_their_places_are_not);
+	RUN(a_rst_behind_fins_that_nobody_acknowledges_tells_nothing);
+	RUN(a_rst_ends_what_its_sender_has_sent_wherever_its_fin_seemed_to_be);
+	RUN(what_a_receiver_of_a_fin_takes_is_decided_by_its_socket);
+	RUN(the_first_fin_of_a_small_connection_costs_no_look_up);
 	RUN(a_rst_is_believed_after_silence);
 	RUN(a_segment_too_late_to_have_been_on_its_way_refutes_a_rst);
 	RUN(the_senders_later_data_refute_its_rst_unless_they_may_have_been_overtaken);

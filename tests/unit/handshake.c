@@ -25,7 +25,6 @@ static void the_originators_rst_lies_in_the_first_window(void)
 	for (i = 0; i < N_ISNS; i++) {
 		isn = isns[i];
 		slot.flow.orig_isn = isn;
-		slot.orig_nxt = isn + 1;
 		slot.flow.flags = 0;
 		CHECK_EQUAL(rst(&slot, false, 0, isn, 0), RSTOS0);
 		CHECK_EQUAL(rst(&slot, false, 0, isn + 1, 0), RSTOS0);
@@ -48,7 +47,7 @@ static void the_responders_rst_acknowledges_the_syn_or_what_was_sent_with_it(voi
 		isn = isns[i];
 		for (data = 0; data <= 1400; data += 700) {
 			slot.flow.orig_isn = isn;
-			slot.orig_nxt = isn + 1 + data;
+			slot.flow.orig_end = isn + 1 + data;
 			slot.flow.flags = 0;
 			CHECK_EQUAL(rst(&slot, true, TCP_ACK, 0, isn + 1), REJ);
 			CHECK_EQUAL(rst(&slot, true, TCP_ACK, 0, isn + 1 + data), REJ);
@@ -69,7 +68,6 @@ static void once_the_responder_has_answered_its_rst_lies_in_the_first_window(voi
 		isn = isns[i];
 		slot.flow.resp_isn = isn;
 		slot.flow.orig_isn = isn + 12345;
-		slot.orig_nxt = slot.flow.orig_isn + 1;
 		slot.flow.flags = RESP_SEEN | RESP_SYN;
 		CHECK_EQUAL(rst(&slot, true, 0, isn, 0), REJ);
 		CHECK_EQUAL(rst(&slot, true, 0, isn + FIRST_WINDOW, 0), REJ);
@@ -173,6 +171,7 @@ static void syns_sent_again_are_counted_up_to_255_and_copies_at_other_hooks_are_
 	CHECK_EQUAL(attempt_of(&syn.key)->flow.syn_retrans, 0);
 	syn.dir = DIR_OUT;
 	for (i = 1; i < 300; i++) {
+		pass(HOST_S);
 		receive(&syn);
 		CHECK_EQUAL(attempt_of(&syn.key)->flow.syn_retrans, i < 255 ? i : 255);
 	}
@@ -277,6 +276,100 @@ static void the_predecessor_ends_when_a_syn_on_its_tuple_is_answered_wherever_it
 		}
 }
 
+/* The socket of this host that sends the segments of a talk's responder, which are at the egress hook. */
+static void give_sender(struct host_socket *own, const struct flow_key *key, __u32 state)
+{
+	*own = (struct host_socket){
+		.sk = {
+			.state = state,
+			.src_ip4 = bpf_htonl(0x0a000002),
+			.dst_ip4 = bpf_htonl(0x0a000001),
+			.src_port = key->dport,
+			.dst_port = bpf_htons(key->sport),
+		},
+	};
+	host.sender = own;
+}
+
+/* Nobody answers; all the same each is an attempt, and its predecessor, wherever it is, is over when this host's own SYN comes. */
+static void this_hosts_own_syn_is_believed_at_once(void)
+{
+	struct host_socket own;
+	int how;
+
+	for (how = 0; how < 4; how++) {
+		struct talk old, new;
+
+		host_reset();
+		old = how ? open_talk(tuple4(40000, 80), 100, 200) : rest_talk(tuple4(40000, 80), 100, 200);
+		if (how == 2)
+			send_next(&old, ORIG, TCP_ACK | TCP_FIN, 0);
+		new = (struct talk){ .key = old.key, .orig = 0x90000000, .resp = 0x10000000 };
+		if (how == 3)
+			send_at(&new, RESP, TCP_SYN, -5, 0, 0); /* a forgery, as far as anybody knows */
+		pass(100 * HOST_MS);
+		give_sender(&own, &old.key, BPF_TCP_SYN_SENT);
+		send_at(&new, RESP, TCP_SYN, 0, 0, 0);
+		CHECK_EQUAL(live_connections(), 0);
+		CHECK_EQUAL(counted(replaced), 1);
+		CHECK_EQUAL(how == 2 ? counted(ended[S2]) : counted(ended[S1]), 1);
+		CHECK_EQUAL(counted(syn_disbelieved), how == 3);
+		conserved();
+		pass(HOST_S);
+		send_at(&new, RESP, TCP_SYN, 0, 0, 0); /* again */
+		pass(HOST_S);
+		send_at(&new, RESP, TCP_SYN, 5, 0, 0); /* the next attempt */
+		CHECK_EQUAL(counted(ended[S0]), 1);
+		pass((HANDSHAKE_TIMEOUT_S + 1) * HOST_S);
+		CHECK_EQUAL(counted(ended[S0]), 2);
+		CHECK_EQUAL(counted(syn_disbelieved), how == 3);
+		CHECK_EQUAL(counted_ends(), 3);
+		conserved();
+	}
+}
+
+/* A socket that is established already has not sent this SYN, nor has one of other ports. */
+static void a_syn_that_another_socket_of_this_host_seems_to_send_is_doubtful(void)
+{
+	struct host_socket own;
+	int other_port;
+
+	for (other_port = 0; other_port < 2; other_port++) {
+		struct talk t;
+
+		host_reset();
+		t = rest_talk(tuple4(40000, 80), 100, 200);
+		give_sender(&own, &t.key, other_port ? BPF_TCP_SYN_SENT : BPF_TCP_ESTABLISHED);
+		own.sk.src_port += other_port;
+		send_at(&t, RESP, TCP_SYN, 0x10000000, 0, 0);
+		CHECK_EQUAL(live_connections(), 1);
+		pass((HANDSHAKE_TIMEOUT_S + 1) * HOST_S);
+		CHECK_EQUAL(counted(syn_disbelieved), 1);
+		CHECK_EQUAL(counted_ends(), 0);
+		conserved();
+	}
+}
+
+/* The peer's SYN was doubtful, and crosses this host's own. */
+static void a_doubtful_syn_that_crosses_this_hosts_own_is_an_attempt(void)
+{
+	struct host_socket own;
+	struct talk t;
+
+	host_reset();
+	t = rest_talk(tuple4(40000, 80), 100, 200);
+	send_at(&t, ORIG, TCP_SYN, 0x10000000, 0, 0);
+	CHECK(attempt_of(&t.key)->flow.flags & DOUBTFUL);
+	give_sender(&own, &t.key, BPF_TCP_SYN_SENT);
+	send_at(&t, RESP, TCP_SYN, 0x10000000, 0, 0);
+	CHECK_EQUAL(live_connections(), 0);
+	CHECK_EQUAL(live_attempts(), 1);
+	pass((HANDSHAKE_TIMEOUT_S + 1) * HOST_S);
+	CHECK_EQUAL(counted(ended[S0]), 1);
+	CHECK_EQUAL(counted(ended[S1]), 1);
+	conserved();
+}
+
 /*
  * Both sides have sent a SYN-ACK when the second one answers the doubtful attempt, and completes it: it is the connection before
  * that ends, and not this one.
@@ -351,6 +444,9 @@ int main(void)
 	RUN(another_syn_on_the_tuple_replaces_the_attempt);
 	RUN(a_syn_on_a_live_connection_is_believed_once_it_is_answered);
 	RUN(the_predecessor_ends_when_a_syn_on_its_tuple_is_answered_wherever_it_is);
+	RUN(this_hosts_own_syn_is_believed_at_once);
+	RUN(a_syn_that_another_socket_of_this_host_seems_to_send_is_doubtful);
+	RUN(a_doubtful_syn_that_crosses_this_hosts_own_is_an_attempt);
 	RUN(an_attempt_that_is_answered_and_complete_at_once_is_not_its_own_predecessor);
 	RUN(when_conn_map_is_full_the_new_connection_is_counted_and_the_others_stay);
 	RUN(when_the_kernel_has_no_memory_at_hand_a_connection_stays_young_and_is_not_lost);

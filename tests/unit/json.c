@@ -2,7 +2,10 @@
 /*
  * view/json.h: times as gmtime() has them, any name as a JSON string, the longest object.
  */
+#include <limits.h>
+#include <locale.h>
 #include <time.h>
+#include <wchar.h>
 
 #include "unit.h"
 
@@ -53,52 +56,94 @@ static void times_are_as_gmtime_has_them(void)
 		check_time(any64() % (230 * 365 * 86400000000ULL));
 }
 
-/* The character that stands at *s in a JSON string; moves *s behind it. -1: there is none, or it may not stand there. */
-static int next_character(const char **s)
+static void name(const char *bytes, size_t len)
 {
-	unsigned char c = *(*s)++;
-	unsigned int code;
-
-	if (c == '"' || c < ' ' || c == 0x7f)
-		return -1;
-	if (c != '\\')
-		return c;
-	c = *(*s)++;
-	if (c == '"' || c == '\\')
-		return c;
-	if (c != 'u' || sscanf(*s, "%4x", &code) != 1 || code > 0x7f)
-		return -1;
-	*s += 4;
-	return code;
+	begin();
+	memset(text.name, 0, sizeof(text.name));
+	memcpy(text.name, bytes, len);
 }
 
-static void any_name_is_a_string_with_the_same_characters(void)
+/* Of names that are no UTF-8 what Unicode recommends, as Python's decoder has it. */
+static void a_name_is_a_string_of_utf8(void)
 {
-	char name[IFACE_NAME_LEN];
+	static const struct {
+		const char *name, *line, *json;
+	} cases[] = {
+		{ "eth0", "eth0", "\"eth0\"" },
+		{ "-", "-", "null" },
+		{ "--", "--", "\"--\"" },
+		{ "a\"b\\c", "a\"b\\x5cc", "\"a\\\"b\\\\c\"" },
+		{ "\x01\x1f\x7f", "\\x01\\x1f\\x7f", "\"\\u0001\\u001f\\u007f\"" },
+		{ "\xc2\x80\xc2\x9f\xc2\xa0", "\\xc2\\x80\\xc2\\x9f\xc2\xa0", "\"\\u0080\\u009f\xc2\xa0\"" },
+		{ "\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80", "\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80",
+		  "\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\"" },
+		{ "\xff"
+		  "a",
+		  "\\xffa",
+		  "\"\xef\xbf\xbd"
+		  "a\"" },
+		{ "\xe2\x82"
+		  "a",
+		  "\\xe2\\x82a",
+		  "\"\xef\xbf\xbd"
+		  "a\"" },
+		{ "\xe2\x82", "\\xe2\\x82", "\"\xef\xbf\xbd\"" },
+		{ "\xf0\x9f\x98\xc3\xa9", "\\xf0\\x9f\\x98\xc3\xa9", "\"\xef\xbf\xbd\xc3\xa9\"" },
+		{ "\xc0\xaf", "\\xc0\\xaf", "\"\xef\xbf\xbd\xef\xbf\xbd\"" },
+		{ "\xed\xa0\x80", "\\xed\\xa0\\x80", "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"" },
+		{ "\xe0\x9f\xbf", "\\xe0\\x9f\\xbf", "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"" },
+		{ "\xf4\x90\x80", "\\xf4\\x90\\x80", "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"" },
+		{ "\xf5", "\\xf5", "\"\xef\xbf\xbd\"" },
+		{ "abcdefghijklmn\xc3\xa9", "abcdefghijklmn\xc3\xa9", "\"abcdefghijklmn\xc3\xa9\"" },
+		{ "abcdefghijklmno\xc3", "abcdefghijklmno\\xc3", "\"abcdefghijklmno\xef\xbf\xbd\"" },
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		name(cases[i].name, strlen(cases[i].name));
+		put_name(&text);
+		CHECK_TEXT(written(), cases[i].line);
+		name(cases[i].name, strlen(cases[i].name));
+		put_json_name(&text);
+		CHECK_TEXT(written(), cases[i].json);
+	}
+}
+
+/* What does no harm in JSON and on a terminal: no control characters, and UTF-8 as libc knows it. */
+static bool is_clean(const char *s)
+{
+	mbstate_t state = {};
+	wchar_t c;
+	size_t n;
+
+	while (*s) {
+		n = mbrtowc(&c, s, strlen(s), &state);
+		if (n > MB_LEN_MAX || c < ' ' || (c >= 0x7f && c < 0xa0))
+			return false;
+		s += n;
+	}
+	return true;
+}
+
+static void any_name_is_clean(void)
+{
+	char bytes[IFACE_NAME_LEN];
 	int i, j, len;
 
-	for (i = 0; i < 50000; i++) {
-		const char *s;
-
+	CHECK(setlocale(LC_CTYPE, "C.UTF-8"));
+	for (i = 0; i < 200000; i++) {
 		/* A name that fills its place has no NUL. */
-		memset(name, 0, sizeof(name));
 		len = 1 + any_below(IFACE_NAME_LEN);
 		for (j = 0; j < len; j++)
-			name[j] = any_below(4) ? 1 + any_below(255) : "\"\\-\x7f"[any_below(4)];
-		if (!strcmp(name, "-"))
-			continue;
-		begin();
-		put_json_name(&text, name, sizeof(name));
-		s = written();
-		CHECK_EQUAL(*s++, '"');
-		for (j = 0; j < len; j++)
-			if (!CHECK_EQUAL(next_character(&s), (unsigned char)name[j]))
-				break;
-		CHECK_TEXT(s, "\"");
+			bytes[j] = any_below(2) ? 1 + any_below(255)
+			                        : "\"\\-\x7f\xc2\x9b\xe2\x82\xac\xf0\x90\x8f\xf4\xed\x9f\xe0"[any_below(16)];
+		name(bytes, len);
+		put_name(&text);
+		CHECK(is_clean(written()));
+		name(bytes, len);
+		put_json_name(&text);
+		CHECK(is_clean(written()));
 	}
-	begin();
-	put_json_name(&text, "-", IFACE_NAME_LEN);
-	CHECK_TEXT(written(), "null");
 }
 
 static void the_longest_object_has_room(void)
@@ -134,7 +179,8 @@ static void the_longest_object_has_room(void)
 int main(void)
 {
 	RUN(times_are_as_gmtime_has_them);
-	RUN(any_name_is_a_string_with_the_same_characters);
+	RUN(a_name_is_a_string_of_utf8);
+	RUN(any_name_is_clean);
 	RUN(the_longest_object_has_room);
 	return unit_end();
 }

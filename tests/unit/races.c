@@ -118,6 +118,14 @@ static void another_connection_the_other_way(void)
 	another_connection();
 }
 
+/* This host, which was called, calls from the port that was called, and nobody answers. */
+static void own_syn(void)
+{
+	give_socket(BPF_TCP_SYN_SENT);
+	send_at(&other, RESP, TCP_SYN, 0, 0, 0);
+	host.sender = host.receiver = NULL;
+}
+
 static void clock_goes_off(void)
 {
 	if (!host.timer_due)
@@ -209,8 +217,16 @@ static const struct record *last_record(void)
 	return host_lookup(host_map_of(&nt_log), &last);
 }
 
+/* Two FINs at once, which do not acknowledge each other, end it when they are acknowledged. */
+static void acknowledge(void)
+{
+	send_at(&t, ORIG, TCP_ACK, 0, 0, 0);
+	send_at(&t, RESP, TCP_ACK, 0, 0, 0);
+}
+
 static void has_closed(void)
 {
+	acknowledge();
 	CHECK_EQUAL(counted(ended[SF]), 1);
 	CHECK_EQUAL(counted_ends(), 1);
 	CHECK_EQUAL(counted(logged), 1);
@@ -377,6 +393,39 @@ static void who_loses_its_tuple_on_its_way_ends_once_and_the_other_one_lives(voi
 	AT_EACH_STEP(HALF_CLOSED, orig_ack, another_connection_the_other_way, has_given_way);
 }
 
+/* The connection has ended, once; the attempt on its tuple is no forgery, and comes to nothing. */
+static void ends_at_the_syn(void)
+{
+	CHECK_EQUAL(live_connections(), 0);
+	CHECK_EQUAL(counted_ends(), 1);
+	CHECK_EQUAL(live_attempts(), 1);
+	pass((HANDSHAKE_TIMEOUT_S + 1) * HOST_S);
+	CHECK_EQUAL(counted(ended[S0]), 1);
+	CHECK_EQUAL(counted_ends(), 2);
+	CHECK_EQUAL(counted(syn_disbelieved), 0);
+}
+
+/* A FIN of it came a moment behind that SYN: then it may have ended by its own time. */
+static void ends_beside_the_attempt(void)
+{
+	CHECK_EQUAL(live_attempts(), 1);
+	pass((HANDSHAKE_TIMEOUT_S + 1) * HOST_S);
+	CHECK_EQUAL(live_connections(), 0);
+	CHECK_EQUAL(counted(ended[S0]), 1);
+	CHECK_EQUAL(counted_ends(), 2);
+	CHECK_EQUAL(counted(syn_disbelieved), 0);
+}
+
+static void a_connection_ends_at_this_hosts_own_syn_wherever_it_is_going(void)
+{
+	AT_EACH_STEP(YOUNG, lays_to_rest, own_syn, ends_at_the_syn);
+	AT_EACH_STEP(YOUNG, own_syn, lays_to_rest, ends_at_the_syn);
+	AT_EACH_STEP(AT_REST, own_syn, orig_fin, ends_beside_the_attempt);
+	AT_EACH_STEP(AT_REST, orig_fin, own_syn, ends_at_the_syn);
+	AT_EACH_STEP(HALF_CLOSED, own_syn, resp_fin, ends_at_the_syn);
+	AT_EACH_STEP(HALF_CLOSED, resp_fin, own_syn, ends_at_the_syn);
+}
+
 /* conn_map is full, but it is being closed: it needs no place there. */
 static void a_full_conn_map_does_not_lose_what_is_closing(void)
 {
@@ -462,6 +511,7 @@ static void the_second_of_two_fins_at_once_asks_the_socket(void)
 	give_socket(BPF_TCP_FIN_WAIT1);
 	own.tcp.total_retrans = 43;
 	CHECK(race("bpf_spin_lock", NULL, 1, orig_fin, resp_fin_without_a_socket));
+	acknowledge();
 	CHECK_EQUAL(counted(ended[SF]), 1);
 	CHECK(strstr(host.line, " retrans=43 "));
 	conserved();
@@ -482,6 +532,7 @@ static void what_a_socket_says_of_a_connection_that_is_being_woken_is_kept(void)
 		host.receiver = NULL;
 		/* Who is the responder on this wire is at the egress hook; its socket says nothing of the originator's. */
 		CHECK(race(steps[step], &conn_map, 1 + step, orig_fin, resp_bare_fin));
+		acknowledge();
 		CHECK_EQUAL(counted(ended[SF]), 1);
 		CHECK(!strstr(host.line, " retrans="));
 
@@ -491,6 +542,7 @@ static void what_a_socket_says_of_a_connection_that_is_being_woken_is_kept(void)
 		own.uid = 1234;
 		host.receiver = NULL;
 		CHECK(race(steps[step], &conn_map, 1 + step, orig_fin, resp_bare_fin));
+		acknowledge();
 		CHECK_EQUAL(counted(ended[SF]), 1);
 		CHECK(strstr(host.line, " uid=1234 "));
 		CHECK(strstr(host.line, " retrans=45 "));
@@ -666,6 +718,7 @@ static void of_two_that_wake_in_a_full_set_one_takes_a_place(void)
 			send_at(&(struct talk){ .key = keys[i] }, ORIG, TCP_SYN, 0, 0, 0);
 		if (!race(NULL, NULL, nth, orig_fin, resp_fin))
 			break;
+		acknowledge();
 		if (!CHECK_EQUAL(counted(syn_evicted), 1) || !CHECK_EQUAL(counted(ended[SF]), 1))
 			fprintf(stderr, "at step %d\n", nth);
 		conserved();
@@ -703,6 +756,61 @@ static void who_gives_way_while_it_closes_ends_as_closed(void)
 	CHECK(nth > 2 && nth < 1000);
 }
 
+static void copy_of_the_syn(void)
+{
+	host.now += HOST_MS;
+	send_at(&t, ORIG, TCP_SYN, 0, 0, 0);
+}
+
+/* A SYN and its copy on two CPUs: who has looked at the clock first comes second, and is no end before the beginning. */
+static void no_attempt_ends_before_it_begins(void)
+{
+	int nth;
+
+	for (nth = 1; nth < 64; nth++) {
+		host_reset();
+		t = (struct talk){ .key = tuple4(40000, 80), .orig = 1000, .resp = 2000 };
+		interrupt_at(NULL, NULL, nth, copy_of_the_syn);
+		send_at(&t, ORIG, TCP_SYN, 0, 0, 0);
+		if (!interrupted())
+			break;
+		pass((HANDSHAKE_TIMEOUT_S + 1) * HOST_S);
+		CHECK_EQUAL(counted(ended[S0]), 1);
+		CHECK(last_record()->end_ns >= last_record()->flow.start_ns);
+		CHECK(last_record()->end_ns <= last_record()->flow.start_ns + HOST_MS);
+		conserved();
+	}
+	CHECK(nth > 8 && nth < 64);
+}
+
+/* Likewise a SYN-ACK, which is looked at behind a SYN that was seen later: a round trip that would be below 0 is 0. */
+static void no_round_trip_is_longer_than_the_connection(void)
+{
+	struct service_key key = { .port = 80, .dir = DIR_IN };
+	int nth;
+
+	for (nth = 1; nth < 64; nth++) {
+		const struct service *service;
+
+		host_reset();
+		t = (struct talk){ .key = tuple4(40000, 80), .orig = 1000, .resp = 2000 };
+		interrupt_at(NULL, NULL, nth, copy_of_the_syn);
+		send_at(&t, RESP, TCP_SYN | TCP_ACK, 0, 1, 0);
+		if (!interrupted())
+			break;
+		t.orig++;
+		t.resp++;
+		send_next(&t, ORIG, TCP_ACK, 0);
+		both_fins();
+		has_closed();
+		CHECK(last_record()->flow.syn_rtt_ns + last_record()->flow.ack_rtt_ns <= HOST_MS);
+		service = host_lookup(host_map_of(&nt_services), &key);
+		CHECK(service && service->handshake_sum_ns <= HOST_MS);
+		conserved();
+	}
+	CHECK(nth > 4 && nth < 64);
+}
+
 int main(void)
 {
 	tuples_of_set(SET, keys, sizeof(keys) / sizeof(keys[0]));
@@ -715,6 +823,7 @@ int main(void)
 	RUN(of_two_that_end_a_connection_one_does);
 	RUN(flush_ends_once_what_is_on_its_way);
 	RUN(who_loses_its_tuple_on_its_way_ends_once_and_the_other_one_lives);
+	RUN(a_connection_ends_at_this_hosts_own_syn_wherever_it_is_going);
 	RUN(a_full_conn_map_does_not_lose_what_is_closing);
 	RUN(who_finds_its_predecessor_at_rest_ends_it);
 	RUN(who_finds_its_predecessor_in_motion_ends_it);
@@ -727,5 +836,7 @@ int main(void)
 	RUN(who_wakes_in_a_full_set_does_not_lose_its_fin);
 	RUN(of_two_that_wake_in_a_full_set_one_takes_a_place);
 	RUN(who_gives_way_while_it_closes_ends_as_closed);
+	RUN(no_attempt_ends_before_it_begins);
+	RUN(no_round_trip_is_longer_than_the_connection);
 	return unit_end();
 }

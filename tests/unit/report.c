@@ -69,7 +69,7 @@ static void with_a_socket_bytes_are_exact(void)
 	}
 }
 
-/* No FIN was seen: what the socket has counted is all there is, but for the SYN and FIN in it. */
+/* No FIN was seen: what the socket has counted is all there is, but for the SYN and FINs in it. */
 static void without_an_end_the_socket_tells(void)
 {
 	int i;
@@ -86,6 +86,10 @@ static void without_an_end_the_socket_tells(void)
 		facts.bytes_received = size;
 		facts.rcv_nxt = f.resp_isn + 1 + (__u32)size;
 		CHECK_EQUAL(exact_bytes(&f, &facts, true), size);
+		CHECK_EQUAL(exact_bytes(&f, &facts, false), size);
+		facts.bytes_received++;
+		facts.rcv_nxt++;
+		facts.tcp_state = i % 3 == 0 ? BPF_TCP_CLOSE_WAIT : i % 3 == 1 ? BPF_TCP_LAST_ACK : BPF_TCP_CLOSING;
 		CHECK_EQUAL(exact_bytes(&f, &facts, false), size);
 	}
 }

@@ -89,6 +89,10 @@ static inline void host_add_maps(void)
 	host_add_map(nt_ifaces);
 	host_add_map(nt_services);
 	host_add_map(nt_scratch);
+	host_add_map(nt_rest);
+	host_add_map(nt_places);
+	host_add_map(nt_watch);
+	host_add_map(nt_silence);
 }
 
 /* A pool has megabytes of slots, of which few were used. */
@@ -139,6 +143,7 @@ static inline void host_reset(void)
 		host.maps[i].max_entries = host.maps[i].made_for;
 	}
 	memset(&host, 0, offsetof(struct host, frame));
+	iface_id = scope_id = 0;
 	host.now = 3600 * HOST_S;
 }
 
@@ -248,7 +253,9 @@ static inline void pass(__u64 ns)
 			host.now = host.timer_due;
 		run_clock();
 	}
-	host.now = end;
+	/* It may be later, if other CPUs have had something to do meanwhile. */
+	if (host.now < end)
+		host.now = end;
 }
 
 /* What `netracker detach` asks for, again and again until nothing is left, but not for ever: another CPU may be at work. */
@@ -359,10 +366,18 @@ static inline struct slot *attempt_of(const struct flow_key *key)
 	return moving_of(key, false);
 }
 
-/* The connection at rest whose originator is key's source, or NULL. */
+/* The connection at rest whose originator is key's source, or NULL; the n-th of those that have this tuple. */
+static inline struct conn *twin_of(const struct flow_key *key, __u32 n)
+{
+	struct conn_key twin = { .twin = n };
+
+	*tuple_of(&twin) = *key;
+	return host_lookup(host_map_of(&conn_map), &twin);
+}
+
 static inline struct conn *resting_of(const struct flow_key *key)
 {
-	return host_lookup(host_map_of(&conn_map), key);
+	return twin_of(key, 0);
 }
 
 /* The connection whose originator is key's source, wherever it is, or NULL. */
@@ -439,6 +454,55 @@ static inline void check_pool(__u32 n)
 	CHECK_EQUAL(pool->free + places, pool->fresh);
 }
 
+/* The places of nt_rest that somebody has, as far as those tell who give them out. */
+static inline __u32 rests_taken(void)
+{
+	__u32 i, taken = 0;
+
+	for (i = 0; i < POOLS; i++) {
+		const struct place_pool *pool = host_lookup(host_map_of(&nt_places), &i);
+
+		taken += pool->fresh - pool->free;
+	}
+	return taken;
+}
+
+/* Each connection in conn_map has a place of its own, and nobody else has one; each set knows how many of its own are watched. */
+static inline void check_rests(void)
+{
+	const struct host_map *rests = host_map_of(&nt_rest), *sets = host_map_of(&syn_map);
+	static __u32 watched[SYN_SETS];
+	const struct host_entry *entry;
+	__u32 i, places = 0, watches = 0;
+
+	for (entry = host_map_of(&conn_map)->entries; entry; entry = entry->next) {
+		const struct conn *c = entry->value;
+		const struct rest *rest = host_lookup(host_map_of(&nt_rest), &c->place);
+
+		CHECK(rest && same_conn_key(&rest->key, entry->key) && rest->alive_s);
+		CHECK_EQUAL(rest && rest->half_closed, !!(c->flow.flags & BOTH_FINS));
+		places++;
+	}
+	CHECK_EQUAL(rests_taken(), places);
+	memset(watched, 0, sizeof(watched));
+	for (i = 0; i < rests->n_touched; i++) {
+		const struct rest *rest = host_lookup(host_map_of(&nt_rest), &rests->touched_at[i]);
+		__u32 index = rest->watch - 1;
+		const struct watch *watch = rest->watch ? host_lookup(host_map_of(&nt_watch), &index) : NULL;
+
+		places -= !!rest->alive_s;
+		if (!watch)
+			continue;
+		CHECK(watch->tag);
+		watched[index / (WATCHES / SYN_SETS)]++;
+		watches++;
+	}
+	CHECK_EQUAL(places, 0);
+	CHECK_EQUAL(host_only(struct silence, nt_silence)->watched, watches);
+	for (i = 0; i < sets->n_touched; i++)
+		CHECK_EQUAL(set_at(sets->touched_at[i])->watched, watched[sets->touched_at[i]]);
+}
+
 /* Each set knows how many connections it has in conn_map, and its filter has all of them. */
 static inline void check_resting(void)
 {
@@ -453,7 +517,8 @@ static inline void check_resting(void)
 
 		resting[set_index(hash_key(entry->key))]++;
 		CHECK(may_rest(set_for(entry->key), hash_key(entry->key)));
-		CHECK_EQUAL(c->flow.flags & (ESTABLISHED | MOVING | ENDED | BOTH_FINS | RST_PENDING | DOUBTFUL), ESTABLISHED);
+		CHECK_EQUAL(c->flow.flags & (ESTABLISHED | MOVING | ENDED | RST_PENDING | DOUBTFUL), ESTABLISHED);
+		CHECK((c->flow.flags & BOTH_FINS) != BOTH_FINS);
 	}
 	for (i = 0; i < sets->n_touched; i++) {
 		index = sets->touched_at[i];
@@ -467,6 +532,7 @@ static inline bool conserved(void)
 	__u32 i;
 
 	check_resting();
+	check_rests();
 	for (i = 0; i < POOLS; i++)
 		if (pool_of(i * (SYN_SETS / POOLS))->fresh)
 			check_pool(i);
@@ -575,6 +641,8 @@ static struct {
 
 static inline void interrupt(const char *what, const void *map)
 {
+	__u32 scope = scope_id; /* the other CPU is at another interface */
+
 	if (interruption.done || (interruption.what && strcmp(what, interruption.what)) ||
 	    (interruption.map && map != interruption.map) || --interruption.left > 0)
 		return;
@@ -583,6 +651,7 @@ static inline void interrupt(const char *what, const void *map)
 	host.cpu++;
 	interruption.act();
 	host.cpu--;
+	scope_id = scope;
 }
 
 static inline void interrupt_at(const char *what, const void *map, int nth, void (*act)(void))

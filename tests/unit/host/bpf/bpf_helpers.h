@@ -37,7 +37,7 @@
 #define LIBBPF_PIN_BY_NAME 1
 
 #define HOST_CPUS 4
-#define HOST_MAPS 16
+#define HOST_MAPS 24
 #define HOST_FRAME 512 /* bytes of the longest frame */
 
 /* An entry of a hash. Its memory is kept until no CPU is at work, as by RCU; with host.reuse it is a new entry's at once. */

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+#
+# What `ip -json -details link` prints, to a line for each interface: IFINDEX KIND MASTER NAME. KIND is what `ip link add … type` calls it,
+# - if it is hardware; MASTER the interface that it belongs to, - if there is none. The name is the interface's own, byte by byte; ip escapes quotes and backslashes in it and nothing else, so what it prints is
+# not always JSON. A quote within a string has a backslash before it, so no name looks like a key.
+
+{
+	n = split($0, link, /\{"ifindex":/)
+	for (i = 2; i <= n; i++) {
+		kind = string_behind(link[i], "\"linkinfo\":{\"info_kind\":\"")
+		master = string_behind(link[i], "\"master\":\"")
+		print link[i] + 0, kind == "" ? "-" : kind, master == "" ? "-" : master, string_behind(link[i], "\"ifname\":\"")
+	}
+}
+
+# string_behind(TEXT, KEY): the string whose quote KEY ends with; "" if there is none.
+function string_behind(text, key,   at, c, string)
+{
+	at = index(text, key)
+	if (!at)
+		return ""
+	for (at += length(key); (c = substr(text, at, 1)) != "\"" && c != ""; at++) {
+		if (c == "\\") {
+			c = substr(text, ++at, 1)
+			if (c == "b")
+				c = "\b"
+		}
+		string = string c
+	}
+	return string
+}
