@@ -384,15 +384,15 @@ struct trace_window {
 };
 
 /*
- * The one value of nt_config. 0 means the default everywhere, which is what plain tc leaves there. Here and in nt_ifaces a new field
- * comes last: so `netracker detach` of any version can write what another one has attached.
+ * The one value of nt_config. 0 means the default everywhere, which is what plain tc leaves there. Here and in nt_ifaces a new
+ * field comes last: so `netracker detach` of any version can write what another one has attached.
  */
 struct config {
 	__u32 handshake_timeout; /* seconds from the last SYN; 0: HANDSHAKE_TIMEOUT_S */
 	__u32 close_timeout;     /* seconds from the last packet of a half-closed connection; 0: CLOSE_TIMEOUT_S */
 	__u32 quiet;             /* 1: write no records; count all the same */
 	__u32 trace;             /* enum trace_mode */
-	__u32 flush; /* 1: the next frame of EtherType 0x88b5 ends all that is alive, 1,024 at a time (used by detach) */
+	__u32 flush;        /* 1: the next frame of EtherType 0x88b5 ends all that is alive, 1,024 at a time (used by detach) */
 	__u32 idle_timeout; /* seconds without a packet at rest; 0: IDLE_TIMEOUT_S; IDLE_NEVER */
 };
 

@@ -209,8 +209,8 @@ static __always_inline enum verdict judge_rst(const struct facts *facts, const s
 }
 
 /*
- * Notes the end that a RST's acknowledgement tells of the other side's data, if none is known; returns the flag for it. A FIN's place
- * is known then if that is acknowledged, or all before it: who is gone has not taken the FIN itself.
+ * Notes the end that a RST's acknowledgement tells of the other side's data, if none is known; returns the flag for it. A FIN's
+ * place is known then if that is acknowledged, or all before it: who is gone has not taken the FIN itself.
  */
 static __always_inline __u32 note_acked_end_locked(struct flow *f, const struct segment *s, bool by_orig)
 {

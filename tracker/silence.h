@@ -243,8 +243,9 @@ static __always_inline __u32 extent_of_rest(const struct silence *silence, bool 
 }
 
 /*
- * Goes through a part of nt_rest, and does what has come of questions; once a second, as it is called more often. now: when the clock
- * went off. Returns when it wants to be called again; 0: there is nobody at rest. scratch->acted: soon, as something has come of it.
+ * Goes through a part of nt_rest, and does what has come of questions; once a second, as it is called more often. now: when the
+ * clock went off. Returns when it wants to be called again; 0: there is nobody at rest. scratch->acted: soon, as something has
+ * come of it.
  */
 __noinline __u64 listen(__u64 now)
 {

@@ -226,7 +226,10 @@ static void count_look_ups(const char *what, const void *map)
 	look_ups += !strcmp(what, "bpf_skc_lookup_tcp");
 }
 
-/* Most connections carry little: the ACK of such a one's first FIN is the socket's word. One that was at rest is asked as it is woken. */
+/*
+ * Most connections carry little: the ACK of such a one's first FIN is the socket's word. Of one that was at rest a socket is asked
+ * as it is woken.
+ */
 static void the_first_fin_of_a_small_connection_costs_no_look_up(void)
 {
 	struct talk t = fresh_talk(1, 1);
