@@ -286,11 +286,11 @@ static __always_inline bool ask(struct __sk_buff *skb, const struct segment *s, 
 /*
  * Is this a FIN of a connection that has carried less than a first window each way, as most have? Nobody guesses both numbers. To
  * look up the socket that receives it costs a third of all that a short connection does, and that socket's ACK, which comes next,
- * says as much.
+ * says as much; where its SYN-ACK was seen, that will be.
  */
 static __always_inline bool is_early_fin(const struct flow *f, const struct segment *s, bool by_orig)
 {
-	return s->seq - (by_orig ? f->orig_isn : f->resp_isn) <= FIRST_WINDOW &&
+	return f->syn_rtt_ns && s->seq - (by_orig ? f->orig_isn : f->resp_isn) <= FIRST_WINDOW &&
 	       s->ack - (by_orig ? f->resp_isn : f->orig_isn) <= FIRST_WINDOW;
 }
 

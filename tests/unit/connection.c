@@ -255,6 +255,26 @@ static void the_first_fin_of_a_small_connection_costs_no_look_up(void)
 	CHECK_EQUAL(look_ups, 1);
 }
 
+/* What goes the other way is not seen, nor will the ACK be. */
+static void where_no_ack_will_be_seen_the_socket_is_asked_of_any_fin(void)
+{
+	struct talk t = { .key = tuple4(40000, 80), .orig = 1, .resp = 2 };
+
+	host_reset();
+	memset(&own, 0, sizeof(own));
+	send_next(&t, ORIG, TCP_SYN, 0);
+	give_socket(&t, BPF_TCP_ESTABLISHED);
+	send_next(&t, ORIG, TCP_ACK, 0);
+	CHECK(connection_of(&t.key)->flags & ESTABLISHED);
+	look_ups = 0;
+	host.step = count_look_ups;
+	send_next(&t, ORIG, TCP_ACK | TCP_FIN, 0);
+	host.step = NULL;
+	CHECK_EQUAL(look_ups, 1);
+	CHECK(connection_of(&t.key)->flags & ORIG_END);
+	conserved();
+}
+
 /* No socket is here to ask: the RST waits for silence. */
 static void a_rst_is_believed_after_silence(void)
 {
@@ -517,6 +537,7 @@ static void run_all(void)
 	RUN(a_rst_ends_what_its_sender_has_sent_wherever_its_fin_seemed_to_be);
 	RUN(what_a_receiver_of_a_fin_takes_is_decided_by_its_socket);
 	RUN(the_first_fin_of_a_small_connection_costs_no_look_up);
+	RUN(where_no_ack_will_be_seen_the_socket_is_asked_of_any_fin);
 	RUN(a_rst_is_believed_after_silence);
 	RUN(a_segment_too_late_to_have_been_on_its_way_refutes_a_rst);
 	RUN(the_senders_later_data_refute_its_rst_unless_they_may_have_been_overtaken);
