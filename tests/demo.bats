@@ -58,21 +58,39 @@ interrupt() {
 	assert_equal "pins" "$(find /sys/fs/bpf/tc -type f)" ""
 }
 
-@test "run ends at a Ctrl-C that the log has not heard, as one that is just being started does not" {
-	mkdir "$BATS_TEST_TMPDIR/scripts"
-	cp "$ROOT/scripts/run" "$BATS_TEST_TMPDIR/scripts"
-	cat >"$BATS_TEST_TMPDIR/scripts/netracker" <<-END
+# run_with_log COMMAND: run, with a log that does COMMAND and goes on; its process is in the file `log` then.
+run_with_log() {
+	local dir=$BATS_TEST_TMPDIR
+	rm -rf "$dir/scripts" "$dir/log"
+	mkdir "$dir/scripts"
+	cp "$ROOT/scripts/run" "$dir/scripts"
+	cat >"$dir/scripts/netracker" <<-END
 		#!/bin/sh
 		[ "\$1" = log ] || exit 0
-		trap "" INT
-		: >"$BATS_TEST_TMPDIR/reads"
+		$1
+		echo "\$\$" >"$dir/log.new"
+		mv "$dir/log.new" "$dir/log"
 		exec sleep 600
 	END
-	chmod +x "$BATS_TEST_TMPDIR/scripts/netracker"
-	background "$BATS_TEST_TMPDIR/scripts/run" lo
-	wait_for test -e "$BATS_TEST_TMPDIR/reads"
+	chmod +x "$dir/scripts/netracker"
+	background "$dir/scripts/run" lo
+	wait_for test -e "$dir/log"
+}
+
+@test "run ends at a Ctrl-C that the log has not heard, as one that is just being started does not" {
+	run_with_log 'trap "" INT'
 	interrupt
 	assert_equal "output" "$(cat "$BACKGROUND_OUTPUT")" "following the connections on lo; Ctrl-C ends it"
+}
+
+@test "run ends the log whatever ends run" {
+	local signal
+	for signal in HUP INT QUIT TERM; do
+		run_with_log :
+		kill -s "$signal" "$BACKGROUND_PID"
+		wait_for has_ended
+		! kill -0 "$(<"$BATS_TEST_TMPDIR/log")" 2>/dev/null || fail "SIG$signal: the log goes on"
+	done
 }
 
 @test "run leaves what was attached before" {

@@ -254,3 +254,35 @@ matches() {
 192.0.2.9:5 192.0.2.9:40 192.0.2.10:5 2001:db8::1:1
 2001:db8::1:1 192.0.2.10:5 192.0.2.9:5 192.0.2.9:40"
 }
+
+# log_function COMMAND…: run a function of the log's own library.
+log_function() {
+	NETRACKER_RUN=$BATS_TEST_TMPDIR/run bash -c '
+		set -euo pipefail
+		shopt -s extglob nullglob
+		LIBDIR=$0
+		for library in common prerequisites maps hooks view consumer log; do
+			source "$0/$library.sh"
+		done
+		may_set_cursor() { true; }
+		try_to_write() { said=$WORDS; }
+		LOG_DIR=$LOG_OF said=
+		"$@"
+		printf "%s\n" "$said"' "$LIB" "$@"
+}
+
+@test "log: a batch that was at work is told of, if the cursor cannot be seen" {
+	local log=$BATS_TEST_TMPDIR/log
+	mkdir "$log" "$BATS_TEST_TMPDIR/run"
+	: >"$log/cursor"
+	LOG_OF=$log run log_function look_at_cursor
+	assert_equal "without a mark" "$output" ''
+	echo '7 0' >"$BATS_TEST_TMPDIR/run/$(stat --format=log-%d-%i "$log/cursor")"
+	LOG_OF=$log run log_function look_at_cursor
+	[[ $output == *"may not have been shown; 'netracker log' by root shows them"* ]] || fail "$output"
+}
+
+@test "log: a writer that never comes to its first word is no success" {
+	assert_equal "one that does" "$(LOG_OF=. WORDS=$'ready\n' log_function write_out 0 '')" ''
+	assert_equal "one that does not" "$(LOG_OF=. WORDS='' log_function write_out 0 '')" ': no process can be started for that'
+}

@@ -7,10 +7,10 @@ import select
 import socket
 import struct
 
-from packets import AH, DSTOPTS, ETH_P_8021AD, ETH_P_8021Q, ETH_P_802_EX1, FRAGMENT, HOPOPTS, MAC, ROUTING, ethertype, frame, ip4, ip6
+from packets import AH, DSTOPTS, ETH_P_8021AD, ETH_P_8021Q, ETH_P_802_EX1, ETH_P_802_EX2, FRAGMENT, HOPOPTS, MAC, ROUTING, ethertype, frame, ip4, ip6
+from tracker import wait_until
 
 TRACKED, PEER, TUN = "nt0", "nt1", "tun0"
-NOBODYS = 0x88B6  # ETH_P_802_EX2
 
 # The addresses of this run of the tests: helpers.bash. The last two, as originators, look like an EtherType.
 NET = int(os.environ["NETRACKER_TEST_NET"])
@@ -135,13 +135,17 @@ class Tun:
         fcntl.ioctl(self.fd, self.TUNSETIFF, struct.pack("16sH22x", TUN.encode(), self.IFF_TUN | self.IFF_NO_PI))
         self.leaves = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM)
         # Until the kernel has noticed that it is plugged in, what leaves is thrown away.
-        while not self.is_readable(0.01):
-            self.leaves.sendto(b"\0", (TUN, NOBODYS))
-        while self.is_readable(0.1):
+        if not wait_until(self.is_passed, 10):
+            raise TimeoutError(f"{TUN}: nothing that leaves comes out after 10 s")
+        while self.is_readable():
             os.read(self.fd, 65536)
 
-    def is_readable(self, seconds):
-        return bool(select.select([self.fd], [], [], seconds)[0])
+    def is_passed(self):
+        self.leaves.sendto(b"\0", (TUN, ETH_P_802_EX2))
+        return self.is_readable()
+
+    def is_readable(self):
+        return bool(select.select([self.fd], [], [], 0.05)[0])
 
     def send(self, inbound, packet):
         if inbound:
