@@ -485,6 +485,42 @@ is_followed() {
 	done
 }
 
+@test "who is told to end as the last interface is detached still shows what nobody else can" {
+	local options
+	background peer server serve 8000
+	wait_for listening server 8000
+	for options in '' --numeric; do
+		netracker attach --quiet veth0
+		# shellcheck disable=SC2086 # options are words
+		follow $options
+		background peer client connect "$SERVER4" 8000
+		wait_for grep --quiet . "$BACKGROUND_OUTPUT"
+		# It does not look before all is over, as where a CPU is busy.
+		kill -STOP "${BACKGROUND_PIDS[-2]}"
+		netracker detach --quiet veth0
+		kill -TERM "${BACKGROUND_PIDS[-2]}"
+		kill -CONT "${BACKGROUND_PIDS[-2]}"
+		ends "${BACKGROUND_PIDS[-2]}" 143
+		assert_equal "records of what was alive" "$(grep -c '"dport":8000,.*"state":"S1"' "$LOG")" 1
+	done
+}
+
+@test "who waits for the first interface shows what it has seen, however short that was" {
+	local i reader
+	netracker detach --quiet veth0
+	for i in 0 2 4 6 8; do
+		background netracker log --json --wait
+		reader=$BACKGROUND_PID LOG=$BACKGROUND_OUTPUT
+		wait_for grep --quiet 'waiting for' "$LOG"
+		sleep "0.$i" # whenever it looks
+		netracker attach --quiet veth0
+		refused 1
+		netracker detach --quiet veth0
+		ends "$reader" 0
+		has_ours "$LOG" 1
+	done
+}
+
 @test "a time of day that is wrong is set right by who reads" {
 	refused 1
 	bpftool map update pinned "$VIEWS/boot" key 0 0 0 0 value 0 0 0 0 0 0 0 0

@@ -57,6 +57,7 @@ cmd_log() {
 		return
 	fi
 	require awk
+	exec {NAP_FD}<> <(:)
 	((!WAIT)) || wait_for_log
 	find_log
 	choose_view
@@ -71,9 +72,7 @@ cmd_log() {
 	trap 'end_log INT' INT
 	trap 'end_log TERM' TERM
 	trap '' PIPE
-	if ((DIRECT)); then
-		exec {NAP_FD}<> <(:)
-	else
+	if ((!DIRECT)); then
 		start_awk
 		write_batch # the headings
 	fi
@@ -152,9 +151,9 @@ are_being_made() {
 	return 1
 }
 
-# nap: a signal that ends it has a trap, or ends us as well.
+# nap [SECONDS]: without a fork. A signal that ends it has a trap, or ends us as well.
 nap() {
-	sleep "${1:-$LOG_PAUSE}" || true
+	read -r -t "${1:-$LOG_PAUSE}" -u "$NAP_FD" || true
 }
 
 # lock_log: be the consumer's only reader. The lock is on its file, which attach may put another in the place of; it ends with this shell,
@@ -208,7 +207,8 @@ die_without_log() {
 	die_without_view log
 }
 
-# wait_for_log: until there is one that nobody else reads. The kernel tells nobody of new files there, so it is looked for once a second.
+# wait_for_log: until there is one that nobody else reads. The kernel tells nobody of new files there, so it is looked for. What the first
+# interface has seen is lost if that is detached before we have looked.
 wait_for_log() {
 	local said=
 	while true; do
@@ -220,8 +220,9 @@ wait_for_log() {
 		else
 			[[ $said == taken ]] || say "the log is being read by somebody else; waiting for its reader to end"
 			said=taken
+			nap 0.9
 		fi
-		nap 1
+		nap
 	done
 }
 
@@ -387,13 +388,16 @@ keep_time() {
 read_on() {
 	while true; do
 		read_to_end
-		if ((!MORE)) || [[ $LOG_SIGNAL ]]; then
-			return
+		((MORE && FOLLOW)) || return 0
+		if [[ ! $LOG_SIGNAL ]]; then
+			((EPOCHSECONDS == CHECKED_AT)) || check_log
+			wait_for_more || break
 		fi
-		((FOLLOW)) || return 0
-		((EPOCHSECONDS == CHECKED_AT)) || check_log
-		wait_for_more || break
-		[[ ! $LOG_SIGNAL ]] || return 0
+		if [[ $LOG_SIGNAL ]]; then
+			# Of a log that has gone this is the last reading.
+			read_to_end
+			return 0
+		fi
 	done
 	if is_closed; then
 		leave_log
@@ -402,10 +406,14 @@ read_on() {
 	say "the last interface was detached"
 }
 
-# read_to_end: a reading: what is there when it begins. It is over when the kernel says so; then all of it counts as read.
+# read_to_end: a reading: what is there when it begins. It is over when the kernel says so; then all of it counts as read. What comes after
+# that is there for another one, even if the last interface is detached meanwhile.
 read_to_end() {
-	AT_END=0 PEEKED=
-	while ((MORE && !AT_END)) && [[ ! $LOG_SIGNAL ]]; do
+	local next=''
+	goes_on || return 0
+	{ exec {next}<"$LOG_DIR/$LOG_VIEW"; } 2>/dev/null || true
+	AT_END=0
+	while ((MORE && !AT_END)) && goes_on; do
 		size_batch
 		if ((DIRECT)); then
 			copy_batch
@@ -420,6 +428,14 @@ read_to_end() {
 		((MARKED)) || TAKEN=0 TAKEN_LOST=0
 	done
 	((!AT_END || !MARKED)) || unmark
+	[[ $next ]] || return 0
+	((!AT_END)) || exec {LOG_FD}<&"$next"
+	exec {next}<&-
+}
+
+# goes_on: has no signal asked for the end? What is left in a log that has gone is not there for the next reader, so it is still read.
+goes_on() {
+	[[ ! $LOG_SIGNAL ]] || ! has_lock
 }
 
 # size_batch: set PIECES to what will be about all that there is to read, if who comes after us can be told where that began.
@@ -435,8 +451,6 @@ size_batch() {
 # wait_for_more: until there is something to read, or a signal. Fails if the log has gone; what was in it at last has been read then.
 wait_for_more() {
 	local unread missing=0
-	# If it cannot be opened now, it can be when there is something to read, or there will be nothing any more.
-	open_reading || true
 	while ((MORE)) && [[ ! $LOG_SIGNAL ]]; do
 		# Before a look, too, that would find something: what comes in a while makes larger batches, each of which costs two processes.
 		pause
@@ -475,7 +489,7 @@ check_log() {
 pause() {
 	local status=0
 	if ((DIRECT)); then
-		read -r -t "$LOG_PAUSE" -u "$NAP_FD" || true
+		nap
 	else
 		read -r -t "$LOG_PAUSE" -u "$FROM_AWK" || status=$?
 		((status > 128)) || die_without_awk

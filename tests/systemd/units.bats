@@ -50,13 +50,18 @@ quickstart() {
 
 # running: both units do what they are for.
 running() {
-	unit_is netracker@eth0 active && unit_is netracker-log active:running && attached eth0
+	unit_is netracker@eth0 active && unit_is netracker-log active:running && attached eth0 && is_read
+}
+
+# is_read: somebody reads the log.
+is_read() {
+	inside test -e /sys/fs/bpf/netracker/log && ! inside flock --nonblock /sys/fs/bpf/netracker/log true
 }
 
 @test "the quick start's command attaches and logs" {
 	assert_equal "such commands" "$(quickstart | wc -l)" 1
 	inside bash -euc "$(quickstart)"
-	running
+	wait_for running
 	refused 1001
 	wait_for logged_is 1001 1
 	assert_equal "state" "$(records_of 1001 | jq --raw-output .state)" REJ
@@ -90,7 +95,7 @@ said() {
 
 @test "an interface that goes and comes back is attached again, and logged, without anybody's doing" {
 	inside bash -euc "$(quickstart)"
-	running
+	wait_for running
 	# It reads by now, and does not wait for a log any more.
 	refused 1019
 	wait_for logged_is 1019 1
@@ -211,6 +216,7 @@ said_ever() {
 
 @test "after a boot both are there again; what was open at the shutdown has its record" {
 	inside bash -euc "$(quickstart)"
+	wait_for running
 	inside systemd-run --quiet --unit=held python3 -c '
 import socket, time
 server = socket.create_server(("203.0.113.1", 1009))
@@ -234,7 +240,7 @@ time.sleep(3600)'
 	inside bash -euc "$(quickstart)"
 	inside mkdir -p /var/lib/prometheus/node-exporter
 	inside systemctl enable --quiet --now netracker-metrics.timer
-	running
+	wait_for running
 	wait_for inside test -e /var/lib/prometheus/node-exporter/netracker.prom
 	inside dpkg --purge netracker
 	assert_equal "files" "$(find "$MACHINE/changes" -iname '*netracker*' ! -type c ! -path "$MACHINE/changes/netracker.deb")" ""
