@@ -159,11 +159,10 @@ static __always_inline enum syn_outcome take_syn_locked(struct scratch *scratch,
 __noinline bool on_syn(struct __sk_buff *skb, const struct segment *s)
 {
 	struct scratch *scratch = only_value(&nt_scratch);
-	bool doubtful = false;
 	enum syn_outcome outcome;
 	struct owner owner = {};
 	struct parts parts;
-	__u32 slot, resting, rests;
+	__u32 slot, resting, rests = 0;
 
 	if (!s || !scratch)
 		return false;
@@ -173,14 +172,14 @@ __noinline bool on_syn(struct __sk_buff *skb, const struct segment *s)
 	resting = *(volatile __u32 *)&parts.set->resting;
 	if (may_rest(parts.set, s->hash)) {
 		rests = find_resting(s, scopes_of(s->scope), parts.set->twins);
-		doubtful = rests;
 		if (rests == RESTS && scratch->fresh.flow.orig_isn == s->seq)
 			return false; /* the SYN of this very connection, late or seen again */
 	}
+	rests = forget(&scratch->index, rests);
 	find_owner(skb, s, &owner);
 	slot = take_slot(parts.pool);
 	bpf_spin_lock(&parts.set->lock);
-	outcome = take_syn_locked(scratch, &parts, s, doubtful, resting, &owner, slot, &scratch->slot);
+	outcome = take_syn_locked(scratch, &parts, s, rests, resting, &owner, slot, &scratch->slot);
 	bpf_spin_unlock(&parts.set->lock);
 	if (outcome != SYN_NEW && slot != NO_SLOT)
 		give_slot(parts.pool, slot);
@@ -328,7 +327,7 @@ static __always_inline __u32 guess_place(struct scratch *scratch, const struct p
 		if (parts->set->tag[i] != tag)
 			continue;
 		slot = slot_at(parts, i);
-		fits = 1 + 2 * meet(scopes_in(slot->scope), scopes_of(s->scope)) + !!(slot->flow.flags & ESTABLISHED);
+		fits = 1 + 2 * has_scope(scopes_in(slot->scope), s->scope) + !!(slot->flow.flags & ESTABLISHED);
 		if (fits > *best) {
 			*best = fits;
 			*place = i;

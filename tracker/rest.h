@@ -447,32 +447,45 @@ enum rests {
 };
 
 /*
+ * Is the segment one of the connection at rest that has this twin of its tuple, seen from its originator or, reversed, from its
+ * responder; and has one of these scopes seen that connection, or its SYN? Then it is in scratch->fresh, and its key in
+ * scratch->fresh_key.
+ */
+__noinline bool is_of_resting(const struct segment *s, __u32 scopes, __u32 twin, bool reversed)
+{
+	struct scratch *scratch = only_value(&nt_scratch);
+	const struct conn *c;
+
+	if (!s || !scratch)
+		return false;
+	put_key(tuple_of(&scratch->fresh_key), &s->key, reversed);
+	scratch->fresh_key.twin = twin;
+	c = bpf_map_lookup_elem(&conn_map, &scratch->fresh_key);
+	if (!c)
+		return false;
+	scratch->fresh = *c;
+	return meet(scopes_in(scratch->fresh.scope), scopes) || names(s, &scratch->fresh.flow, reversed);
+}
+
+/*
  * Finds the connection at rest that a segment belongs to, as far as one of these scopes has seen it, or its SYN. Looks the tuple up
  * in both orientations; first in the one in which the responder has the smaller port, as it mostly has. twins: the set's. Returns
  * enum rests; 0: there is none. It is in scratch->fresh then, and its key in scratch->fresh_key.
  */
 __noinline __u32 find_resting(const struct segment *s, __u32 scopes, __u32 twins)
 {
-	struct scratch *scratch = only_value(&nt_scratch);
-	__u32 i;
+	bool likelier;
+	__u32 twin;
 
-	if (!s || !scratch)
+	if (!s)
 		return 0;
+	likelier = s->key.sport < s->key.dport;
 	NOT_UNROLLED
-	for (i = 0; i < 2 * TWINS; i++) {
-		bool reversed = (i & 1) != (s->key.sport < s->key.dport);
-		const struct conn *c;
-
-		if (i / 2 > twins)
-			break;
-		put_key(tuple_of(&scratch->fresh_key), &s->key, reversed);
-		scratch->fresh_key.twin = i / 2;
-		c = bpf_map_lookup_elem(&conn_map, &scratch->fresh_key);
-		if (!c)
-			continue;
-		scratch->fresh = *c;
-		if (meet(scopes_in(scratch->fresh.scope), scopes) || names(s, &scratch->fresh.flow, reversed))
-			return reversed ? RESTS | RESTS_REVERSED : RESTS;
+	for (twin = 0; twin < TWINS && twin <= twins; twin++) {
+		if (is_of_resting(s, scopes, twin, likelier))
+			return likelier ? RESTS | RESTS_REVERSED : RESTS;
+		if (is_of_resting(s, scopes, twin, !likelier))
+			return likelier ? RESTS : RESTS | RESTS_REVERSED;
 	}
 	return 0;
 }

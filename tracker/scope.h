@@ -51,6 +51,12 @@ static __always_inline bool meet(__u32 a, __u32 b)
 	return common | has_zero(a) | has_zero(b);
 }
 
+/* May what was seen in one of this list have been seen in that scope? */
+static __always_inline bool has_scope(__u32 list, __u8 scope)
+{
+	return has_zero(list ^ scopes_of(scope)) | has_zero(list) | !scope;
+}
+
 /* Adds a scope to a list, if there is room. Else segments from there stay nobody's, as the others tell what there is to tell. */
 static __always_inline void add_scope(__u8 *scope, __u8 another)
 {

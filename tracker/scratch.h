@@ -46,7 +46,8 @@ struct scratch {
 	bool late;              /* that is over */
 	bool acted;             /* something has come of one */
 	__u64 next_ns;          /* when it has to go off again; 0: nothing is due */
-	__u32 index;            /* see forget() */
+	__u32 index;            /* see forget() and find_place_locked() */
+	__u64 rank;
 	__u32 attempt_at;
 	__u32 connection_at;
 	struct outcome outcome; /* of a segment, for carry_out() */

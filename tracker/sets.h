@@ -237,7 +237,7 @@ struct places {
  */
 static __always_inline bool is_of_locked(struct slot *slot, const struct segment *s, bool reply)
 {
-	if (meet(scopes_in(slot->scope), scopes_of(s->scope)))
+	if (has_scope(scopes_in(slot->scope), s->scope))
 		return true;
 	if (!names(s, &slot->flow, reply))
 		return false;
@@ -305,26 +305,29 @@ static __always_inline enum rank rank_of(const struct flow *f)
 /* A free place, else that of who has waited longest of the lowest rank from `from` to below `limit`; else NO_PLACE. */
 static __always_inline __u32 find_place_locked(struct scratch *scratch, const struct parts *parts, enum rank from, enum rank limit)
 {
-	__u64 first = (__u64)limit << 60;
-	__u32 i, place = NO_PLACE;
+	volatile __u32 *place = &scratch->index;
+	volatile __u64 *first = &scratch->rank;
+	__u32 i;
 
+	*place = NO_PLACE;
+	*first = (__u64)limit << 60;
 	NOT_UNROLLED
 	for (i = 0; i < SYN_WAYS; i++) {
 		const struct flow *f;
 		__u64 rank;
 
 		if (!parts->set->tag[i]) {
-			place = i;
+			*place = i;
 			break;
 		}
 		f = &slot_at(parts, i)->flow;
 		rank = (__u64)rank_of(f) << 60 | f->last_ns >> 4;
-		if (rank >> 60 >= from && rank < first) {
-			first = rank;
-			place = i;
+		if (rank >> 60 >= from && rank < *first) {
+			*first = rank;
+			*place = i;
 		}
 	}
-	return forget(&scratch->index, place);
+	return *place;
 }
 
 /* How many places are taken. Without a branch, of which there would be two to the eighth ways for the verifier. */

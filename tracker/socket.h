@@ -157,29 +157,35 @@ __noinline int answer_question(struct __sk_buff *skb)
 
 /*
  * The owner of this host's socket that sends the segment; of the listener, if it is a SYN-ACK: there is no other socket yet, but a
- * request, which knows the far end (with SYN cookies not even that).
+ * request, which knows the far end (with SYN cookies not even that). *owner: who it is, if known. Returns 0.
  */
-static __always_inline void find_owner(struct __sk_buff *skb, const struct segment *s, struct owner *owner)
+__noinline int find_owner(struct __sk_buff *skb, const struct segment *s, struct owner *owner)
 {
-	struct bpf_sock *sk = s->dir == DIR_OUT ? skb->sk : NULL;
+	struct bpf_sock *sk;
 
+	if (!s || !owner)
+		return 0;
+	owner->known = false;
+	owner->opens = false;
+	sk = s->dir == DIR_OUT ? skb->sk : NULL;
 	if (!sk)
-		return;
+		return 0;
 	if (s->flags & TCP_ACK) {
 		bool known = goes_to(sk, &s->key);
 
 		sk = bpf_get_listener_sock(sk);
 		if (!sk || (!known && sk->src_port != s->key.sport))
-			return;
+			return 0;
 	} else {
 		sk = bpf_sk_fullsock(sk);
 		if (!sk || !bpf_tcp_sock(sk) || !sends(sk, &s->key))
-			return;
+			return 0;
 		owner->opens = sk->state == BPF_TCP_SYN_SENT && goes_to(sk, &s->key) && comes_from(sk, &s->key);
 	}
 	owner->cgroup = bpf_skb_cgroup_id(skb);
 	owner->uid = bpf_get_socket_uid(skb);
 	owner->known = true;
+	return 0;
 }
 
 #endif

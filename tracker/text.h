@@ -14,6 +14,7 @@
 #define NETRACKER_TEXT_H
 
 #include "../NeTracker.h"
+#include "verifier.h"
 
 #include <stdbool.h>
 
@@ -29,7 +30,9 @@
 struct text {
 	volatile __u32 len;
 	volatile __u32 whole;      /* for who writes it: how much of it makes a text */
-	char name[IFACE_NAME_LEN]; /* to be written next */
+	char name[IFACE_NAME_LEN]; /* to be written next: put_name() */
+	volatile __u32 until;      /* where the character ends that is being written */
+	volatile __u32 plain;      /* it is written as it is */
 	char c[TEXT_LEN + LITERAL_LEN];
 };
 
@@ -152,30 +155,44 @@ static __always_inline char hex_digit(__u32 value)
 }
 
 /*
+ * Of put_name(): writes the byte at i. The first one of a character says how the others are written, too. Returns 0.
+ */
+__noinline int put_name_byte(struct text *t, __u32 i)
+{
+	__u32 length;
+	bool plain;
+
+	if (!t || i >= IFACE_NAME_LEN)
+		return 0;
+	if (i >= t->until) {
+		length = utf8_length(t->name + i, IFACE_NAME_LEN - i, &plain);
+		t->until = i + length;
+		t->plain = plain && t->name[i] != '\\' && !is_control(t->name + i, length);
+	}
+	if (t->plain) {
+		put_char(t, t->name[i]);
+		return 0;
+	}
+	put_literal(t, "\\x");
+	put_char(t, hex_digit(t->name[i] >> 4));
+	put_char(t, hex_digit(t->name[i]));
+	return 0;
+}
+
+/*
  * Writes t->name, a text from outside. What would do harm to a terminal or is no UTF-8 goes as \xHH, byte by byte, and so does the
- * backslash.
+ * backslash. Returns 0.
  */
 __noinline int put_name(struct text *t)
 {
-	__u32 i, length, end;
-	bool plain;
+	__u32 i;
 
 	if (!t)
 		return 0;
-	for (i = 0; i < IFACE_NAME_LEN && t->name[i];) {
-		length = utf8_length(t->name + i, IFACE_NAME_LEN - i, &plain);
-		if (t->name[i] == '\\' || is_control(t->name + i, length))
-			plain = false;
-		for (end = i + length; i < end && i < IFACE_NAME_LEN; i++) {
-			if (plain) {
-				put_char(t, t->name[i]);
-				continue;
-			}
-			put_literal(t, "\\x");
-			put_char(t, hex_digit(t->name[i] >> 4));
-			put_char(t, hex_digit(t->name[i]));
-		}
-	}
+	t->until = 0;
+	NOT_UNROLLED
+	for (i = 0; i < IFACE_NAME_LEN && t->name[i]; i++)
+		put_name_byte(t, i);
 	return 0;
 }
 
