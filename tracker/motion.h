@@ -77,6 +77,44 @@ enum syn_outcome {
 };
 
 /*
+ * A new attempt gets a place in its set. i: that of the attempt on its tuple that it replaces, or NO_PLACE. slot: for it, if a
+ * place is free. An attempt that has to leave its slot to it is in *out.
+ */
+static __always_inline enum syn_outcome open_attempt_locked(struct scratch *scratch, const struct parts *parts, __u32 i,
+                                                            const struct segment *s, bool doubtful, const struct owner *owner,
+                                                            __u32 slot, struct slot *out)
+{
+	enum syn_outcome outcome = SYN_NEW;
+	struct slot *place;
+
+	if (i != NO_PLACE) {
+		*out = *slot_at(parts, i);
+		outcome = SYN_REPLACED;
+	} else {
+		i = find_place_locked(scratch, parts, RANK_UNANSWERED, RANK_CLOSING);
+		if (i == NO_PLACE)
+			return SYN_NO_PLACE;
+		if (parts->set->tag[bounded(i, SYN_WAYS)]) {
+			outcome = SYN_EVICTED;
+		} else {
+			if (slot == NO_SLOT)
+				return SYN_NO_PLACE;
+			parts->set->at[bounded(i, SYN_WAYS)] = slot;
+		}
+	}
+	i = bounded(i, SYN_WAYS);
+	place = slot_at(parts, i);
+	open_slot_locked(place, s, doubtful ? DOUBTFUL : 0);
+	if (owner->known)
+		note_owner(&place->flow, owner->cgroup, owner->uid);
+	parts->set->tag[i] = tag_of(s->hash);
+	open_gate_locked(parts, i, s->hash);
+	/* It may be young by then. */
+	note_due_locked(parts, s->now + YOUNG_NS);
+	return outcome;
+}
+
+/*
  * Gives a SYN a place in its set, or notes it in the one that it has. doubtful: there is a connection of this tuple at rest.
  * resting: how many there were in the set when that was looked up; if that is no longer so, the connection may just have gone to
  * rest. slot: for it, if a place is free. An attempt that has to leave its slot to a newer one is in *out. If this host's own
@@ -86,7 +124,6 @@ static __always_inline enum syn_outcome take_syn_locked(struct scratch *scratch,
                                                         bool doubtful, __u32 resting, const struct owner *owner, __u32 slot,
                                                         struct slot *out)
 {
-	enum syn_outcome outcome = SYN_NEW;
 	struct slot *place;
 	struct places found;
 	__u32 i;
@@ -124,30 +161,8 @@ static __always_inline enum syn_outcome take_syn_locked(struct scratch *scratch,
 				place->flow.flags &= ~DOUBTFUL;
 			return SYN_AGAIN;
 		}
-		*out = *place;
-		outcome = SYN_REPLACED;
-	} else {
-		i = find_place_locked(scratch, parts, RANK_UNANSWERED, RANK_CLOSING);
-		if (i == NO_PLACE)
-			return SYN_NO_PLACE;
-		if (parts->set->tag[bounded(i, SYN_WAYS)]) {
-			outcome = SYN_EVICTED;
-		} else {
-			if (slot == NO_SLOT)
-				return SYN_NO_PLACE;
-			parts->set->at[bounded(i, SYN_WAYS)] = slot;
-		}
 	}
-	i = bounded(i, SYN_WAYS);
-	place = slot_at(parts, i);
-	open_slot_locked(place, s, doubtful ? DOUBTFUL : 0);
-	if (owner->known)
-		note_owner(&place->flow, owner->cgroup, owner->uid);
-	parts->set->tag[i] = tag_of(s->hash);
-	open_gate_locked(parts, i, s->hash);
-	/* It may be young by then. */
-	note_due_locked(parts, s->now + YOUNG_NS);
-	return outcome;
+	return open_attempt_locked(scratch, parts, i, s, doubtful, owner, slot, out);
 }
 
 /*
@@ -337,77 +352,87 @@ static __always_inline __u32 guess_place(struct scratch *scratch, const struct p
 }
 
 /*
+ * Notes any segment but a SYN with the attempt or the connection that it belongs to: scratch->outcome. asked: scratch->facts is
+ * what a socket says of it.
+ */
+static __always_inline void note_motion_locked(struct scratch *scratch, const struct parts *parts, const struct segment *s,
+                                               const struct owner *owner, bool asked, __u64 close_timeout)
+{
+	struct outcome *outcome = &scratch->outcome;
+	enum conn_state state = S0;
+	bool of_orig = false;
+	struct places found;
+	struct slot *slot;
+	__u32 at;
+
+	find_locked(scratch, parts, s, &found);
+	at = found.attempt;
+	outcome->reply = found.reply;
+	if (at != NO_PLACE && is_elsewhere(&slot_at(parts, at)->flow, s))
+		outcome->acts = ACT_MINE;
+	else if (at != NO_PLACE && s->flags & TCP_RST)
+		outcome->acts = reset_attempt_locked(parts, at, s, found.reply, &state);
+	else if (at != NO_PLACE)
+		outcome->acts = note_attempt_locked(parts, at, s, found.reply, owner, &scratch->facts, close_timeout);
+	outcome->predecessor = found.connection;
+	/* Not all are doubtful that should be: when their SYN came, the other one may have been on its way to conn_map. */
+	if (outcome->acts & (ACT_ANSWERED | ACT_ESTABLISHED) && found.connection != NO_PLACE &&
+	    replace_locked(parts, found.connection, slot_at(parts, at)->flow.start_ns))
+		outcome->acts |= ACT_REPLACES;
+	if (!(outcome->acts & ACT_MINE) && found.connection != NO_PLACE) {
+		at = found.connection;
+		outcome->reply = found.from_resp;
+		of_orig = (s->dir == DIR_OUT) == !found.from_resp;
+		if (is_elsewhere(&slot_at(parts, at)->flow, s))
+			outcome->acts |= ACT_MINE;
+		else if (s->flags & TCP_RST)
+			outcome->acts |=
+				reset_connection_locked(parts, at, s, !found.from_resp, &scratch->facts, of_orig, close_timeout);
+		else
+			outcome->acts |=
+				note_connection_locked(parts, at, s, !found.from_resp, &scratch->facts, of_orig, close_timeout);
+	}
+	slot = slot_at(parts, at);
+	outcome->asked = asked;
+	outcome->state = state;
+	outcome->place = bounded(at, SYN_WAYS);
+	outcome->flags = slot->flow.flags;
+	outcome->start_ns = slot->flow.start_ns;
+	outcome->scopes = scopes_in(slot->scope);
+}
+
+/*
  * Anything but a SYN that may be of a connection in motion: notes it there. asked: scratch->facts is what a socket says of it.
  * Returns whether it was a connection's; what has to be done for it then is in scratch->outcome, for carry_out().
  */
 __noinline bool on_motion(struct __sk_buff *skb, const struct segment *s, bool asked)
 {
 	struct scratch *scratch = only_value(&nt_scratch);
-	enum conn_state state = S0;
-	struct outcome *outcome;
 	struct owner owner = {};
-	bool of_orig = false;
 	struct parts parts;
-	struct places found;
-	struct slot *slot;
 	__u64 close_timeout;
 	__u32 at;
 
 	if (!s || !scratch)
 		return false;
-	outcome = &scratch->outcome;
-	outcome->acts = 0;
+	scratch->outcome.acts = 0;
 	if (!find_parts(set_index(s->hash), &parts))
 		return false;
 	at = guess_place(scratch, &parts, s);
 	if (at == NO_PLACE)
 		return false;
-	slot = slot_at(&parts, at);
 	if (!asked) {
 		scratch->facts.known = false;
-		if (wants_socket(slot, s))
+		if (wants_socket(slot_at(&parts, at), s))
 			asked = ask(skb, s, &scratch->facts);
 	}
 	if (s->flags & TCP_SYN)
 		find_owner(skb, s, &owner);
 	close_timeout = close_timeout_ns();
-
 	bpf_spin_lock(&parts.set->lock);
-	find_locked(scratch, &parts, s, &found);
-	at = found.attempt;
-	outcome->reply = found.reply;
-	if (at != NO_PLACE && is_elsewhere(&slot_at(&parts, at)->flow, s))
-		outcome->acts = ACT_MINE;
-	else if (at != NO_PLACE && s->flags & TCP_RST)
-		outcome->acts = reset_attempt_locked(&parts, at, s, found.reply, &state);
-	else if (at != NO_PLACE)
-		outcome->acts = note_attempt_locked(&parts, at, s, found.reply, &owner, &scratch->facts, close_timeout);
-	outcome->predecessor = found.connection;
-	/* Not all are doubtful that should be: when their SYN came, the other one may have been on its way to conn_map. */
-	if (outcome->acts & (ACT_ANSWERED | ACT_ESTABLISHED) && found.connection != NO_PLACE &&
-	    replace_locked(&parts, found.connection, slot_at(&parts, at)->flow.start_ns))
-		outcome->acts |= ACT_REPLACES;
-	if (!(outcome->acts & ACT_MINE) && found.connection != NO_PLACE) {
-		at = found.connection;
-		outcome->reply = found.from_resp;
-		of_orig = (s->dir == DIR_OUT) == !found.from_resp;
-		if (is_elsewhere(&slot_at(&parts, at)->flow, s))
-			outcome->acts |= ACT_MINE;
-		else if (s->flags & TCP_RST)
-			outcome->acts |=
-				reset_connection_locked(&parts, at, s, !found.from_resp, &scratch->facts, of_orig, close_timeout);
-		else
-			outcome->acts |=
-				note_connection_locked(&parts, at, s, !found.from_resp, &scratch->facts, of_orig, close_timeout);
-	}
-	outcome->asked = asked;
-	outcome->state = state;
-	outcome->place = bounded(at, SYN_WAYS);
-	outcome->flags = slot_at(&parts, at)->flow.flags;
-	outcome->start_ns = slot_at(&parts, at)->flow.start_ns;
-	outcome->scopes = scopes_in(slot_at(&parts, at)->scope);
+	note_motion_locked(scratch, &parts, s, &owner, asked, close_timeout);
 	bpf_spin_unlock(&parts.set->lock);
-	return outcome->acts & ACT_MINE;
+	return scratch->outcome.acts & ACT_MINE;
 }
 
 /*
