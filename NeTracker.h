@@ -407,6 +407,17 @@ struct iface {
 	__u32 vrf;   /* ifindex of that VRF; 0: none */
 };
 
+/* What attach tells a load of the programs, which has it in its .bss for itself. All 0 where plain tc has attached. */
+struct load {
+	__u32 iface_id; /* index in nt_ifaces of the interface that it is on; 0: not named */
+	__u32 scope_id; /* number of its network namespace and VRF: tracker/scope.h; 0: not known */
+	/*
+	 * What it answers of each packet, so that who is behind it sees that, too. To a filter of clsact without `direct-action` 0
+	 * is "no match", and the next one runs; at TCX 0 would end the chain, and -1 (TCX_NEXT, Linux 6.6) goes on.
+	 */
+	__s32 answer;
+};
+
 /* Key of nt_services. Port 0 of a direction stands for all services that found no place. */
 struct service_key {
 	__u16 port; /* the responder's, host byte order */

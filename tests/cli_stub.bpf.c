@@ -67,11 +67,11 @@ PINNED(nt_log_head, BPF_MAP_TYPE_ARRAY, 1, __u32, struct log_head);
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-volatile __u32 iface_id, scope_id;
+volatile struct load this_load;
 
 static __always_inline int stand_in(struct __sk_buff *skb)
 {
-	struct service_key service = { .port = iface_id + scope_id };
+	struct service_key service = { .port = this_load.iface_id + this_load.scope_id };
 	struct conn_key key = { .sport = VERSION };
 	__u32 zero = 0;
 	struct config *config = bpf_map_lookup_elem(&nt_config, &zero);

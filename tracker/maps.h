@@ -10,11 +10,8 @@
 
 #include <bpf/bpf_helpers.h>
 
-/* Index in nt_ifaces of the interface this load is attached to; attach writes it, each load has its own. 0: not named. */
-volatile __u32 iface_id;
-
-/* Likewise the number of its network namespace and VRF: scope.h. 0: not known. */
-volatile __u32 scope_id;
+/* Each load has its own: attach writes it before the first packet. All 0 where plain tc has attached. */
+volatile struct load this_load;
 
 /*
  * Connections at rest: established, and nobody has begun to close them, or one side has long ago. rest.h alone inserts and deletes,

@@ -23,7 +23,7 @@ _netracker() {
 			*)
 				case $verb in
 					attach)
-						words="--quiet --verbose --dry-run --group --netns $(comm -23 <(_netracker_interfaces | sort) <(_netracker_attached | sort))"
+						words="--quiet --verbose --dry-run --tcx --group --netns $(comm -23 <(_netracker_interfaces | sort) <(_netracker_attached | sort))"
 						;;
 					detach) words="--all --quiet --verbose --dry-run --netns $(_netracker_attached)" ;;
 					status) words='--json' ;;

@@ -71,7 +71,7 @@ help_verb() {
 
 help_attach() {
 	cat <<-'EOF'
-		usage: netracker attach [--quiet] [--dry-run] [--group GROUP] [--netns NAME|PID|FILE] IFACE…
+		usage: netracker attach [--quiet] [--dry-run] [--tcx] [--group GROUP] [--netns NAME|PID|FILE] IFACE…
 
 		Put the tracker's two filters on each interface, before all other filters there, and start the log. Interfaces that are
 		attached already get the object as it is now, without a gap. All or nothing: on failure what was done is taken back.
@@ -80,6 +80,8 @@ help_attach() {
 		  -q, --quiet            do not print the privileged commands
 		  -v, --verbose          print them, as without --quiet
 		  -n, --dry-run          print them (on stdout) and do nothing
+		  --tcx                  at TCX (Linux 6.6), before all that hangs there: where Cilium or Calico would hide packets from a filter.
+		                         An interface that is attached so stays so
 		  --group GROUP          let this group's members use list, log and metrics without being root
 		  --netns NAME|PID|FILE  interfaces of this network namespace: of `ip netns`, of a process, or of a file
 		  --                     what follows are interfaces, even if they begin with -
@@ -107,8 +109,8 @@ help_status() {
 	cat <<-'EOF'
 		usage: netracker status [--json]
 
-		Per interface: since when, which filters, who else has filters on the same hooks and whether one before ours can hide
-		packets. Then how full the tables are, how many records each consumer of the log has not read, and what was lost. Exit
+		Per interface: since when, which filters, who else has filters on the same hooks, programs of TCX or XDP, and whether one
+		before ours can hide packets. Then how full the tables are, how many records each consumer of the log has not read, and what was lost. Exit
 		status 3 if nothing is attached, or not any more.
 
 		  -j, --json             as one JSON object
@@ -237,7 +239,8 @@ help_check() {
 	cat <<-'EOF'
 		usage: netracker check
 
-		Say of each prerequisite whether it is there, and if not, what to do. Changes nothing. Without root, whether the kernel
-		takes the programs is not tried. Exit status 4 if something is missing.
+		Say of each prerequisite whether it is there, and if not, what to do; and which programs of TCX and XDP get packets before
+		a filter does. Changes nothing. Without root, whether the kernel takes the programs is not tried, nor what hangs where. Exit
+		status 4 if something is missing.
 	EOF
 }
