@@ -18,6 +18,7 @@
  *	sets        where connections in motion are, behind one lock a set; the gate
  *	motion      what a segment makes of them: attempt up to the third ACK, closing from there on (flow: what both have)
  *	rest        the way to conn_map and back; socket: what this host's own sockets say of a connection
+ *	rules       which connections are not tracked
  *	timeout     what ends without a packet; clock: the timer for it
  *	report      counters, figures, the record
  *
@@ -37,6 +38,7 @@
 #include "tracker/socket.h"
 #include "tracker/parse.h"
 #include "tracker/motion.h"
+#include "tracker/rules.h"
 #include "tracker/timeout.h"
 #include "tracker/verifier.h"
 
@@ -105,6 +107,10 @@ __noinline int on_segment(struct __sk_buff *skb, __u32 ip_off, __u32 tcp_off, __
 	if (silence && silence->open)
 		answer_question(skb);
 	if ((s->flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN) {
+		if (has_rules() && is_left_out(s, false)) {
+			COUNT(left_out);
+			return 0;
+		}
 		make_room_if_full(set, s);
 		if (on_syn(skb, s) && give_up(&scratch->slot))
 			COUNT(replaced);
@@ -129,7 +135,8 @@ __noinline int on_segment(struct __sk_buff *skb, __u32 ip_off, __u32 tcp_off, __
 		if (woken != AWAKE)
 			break;
 	}
-	if (woken == ELSEWHERE)
+	/* Of a connection that is not known the responder is most likely who has the smaller port. */
+	if (woken == ELSEWHERE || (has_rules() && is_left_out(s, s->key.sport < s->key.dport)))
 		return 0;
 	if (s->flags & TCP_FIN && woken == UNTOUCHED)
 		COUNT(fin_disbelieved);

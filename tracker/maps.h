@@ -184,6 +184,15 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } nt_config SEC(".maps");
 
+/* Which connections are tracked. `netracker config` writes them, is_left_out() reads. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct rules);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} nt_rules SEC(".maps");
+
 /* Names of the interfaces. Written by attach and detach, read by report() and the iterators. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

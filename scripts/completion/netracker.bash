@@ -32,7 +32,7 @@ _netracker() {
 					stats) words='--json --reset' ;;
 					metrics) words='--textfile' ;;
 					config)
-						words='handshake_timeout= close_timeout= idle_timeout= log=on log=off trace=auto trace=on trace=off'
+						words='handshake_timeout= close_timeout= idle_timeout= only= exclude= log=on log=off trace=auto trace=on trace=off'
 						[[ $word == *= ]] || compopt -o nospace
 						;;
 					help) words=$verbs ;;

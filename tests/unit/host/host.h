@@ -86,6 +86,7 @@ static inline void host_add_maps(void)
 	host_add_map(nt_log_head);
 	host_add_map(nt_trace);
 	host_add_map(nt_config);
+	host_add_map(nt_rules);
 	host_add_map(nt_ifaces);
 	host_add_map(nt_services);
 	host_add_map(nt_scratch);
