@@ -18,13 +18,14 @@
  *	sets        where connections in motion are, behind one lock a set; the gate
  *	motion      what a segment makes of them: attempt up to the third ACK, closing from there on (flow: what both have)
  *	rest        the way to conn_map and back; socket: what this host's own sockets say of a connection
+ *	rules       which connections are not tracked
  *	timeout     what ends without a packet; clock: the timer for it
  *	report      counters, figures, the record
  *
  * Under all of them: maps, scratch, verifier; and what the views share: NeTracker.h, tables, record, text.
  *
- * The programs are passive: they return TC_ACT_OK, which without `direct-action` means "no match" to cls_bpf, so that the
- * filters behind them see every packet. Never attach them with `da`.
+ * The programs are passive: what they return lets every packet go on to the filters and programs behind them (NeTracker.h, struct
+ * load). Never attach them with `da`.
  *
  * Both hooks run with bottom halves off and the timers run in softirq, so nothing here is interrupted by itself on one CPU.
  */
@@ -37,6 +38,7 @@
 #include "tracker/socket.h"
 #include "tracker/parse.h"
 #include "tracker/motion.h"
+#include "tracker/rules.h"
 #include "tracker/timeout.h"
 #include "tracker/verifier.h"
 
@@ -105,6 +107,10 @@ __noinline int on_segment(struct __sk_buff *skb, __u32 ip_off, __u32 tcp_off, __
 	if (silence && silence->open)
 		answer_question(skb);
 	if ((s->flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN) {
+		if (has_rules() && is_left_out(s, false)) {
+			COUNT(left_out);
+			return 0;
+		}
 		make_room_if_full(set, s);
 		if (on_syn(skb, s) && give_up(&scratch->slot))
 			COUNT(replaced);
@@ -129,7 +135,8 @@ __noinline int on_segment(struct __sk_buff *skb, __u32 ip_off, __u32 tcp_off, __
 		if (woken != AWAKE)
 			break;
 	}
-	if (woken == ELSEWHERE)
+	/* Of a connection that is not known the responder is most likely who has the smaller port. */
+	if (woken == ELSEWHERE || (has_rules() && is_left_out(s, s->key.sport < s->key.dport)))
 		return 0;
 	if (s->flags & TCP_FIN && woken == UNTOUCHED)
 		COUNT(fin_disbelieved);
@@ -153,7 +160,7 @@ __noinline enum found on_odd_packet(struct __sk_buff *skb, __u32 how)
 	return comes_out_of_lo(skb, how) ? FOUND_QUIET : find_odd_segment(skb, &scratch->where);
 }
 
-static __always_inline int track(struct __sk_buff *skb, __u32 how)
+static __always_inline void track(struct __sk_buff *skb, __u32 how)
 {
 	struct where w;
 	enum found found = find_segment(skb, &w);
@@ -164,23 +171,24 @@ static __always_inline int track(struct __sk_buff *skb, __u32 how)
 		if (skb->protocol == bpf_htons(ETH_P_802_EX1))
 			flush(); /* from here, as it begins a long call chain */
 		if (!scratch || on_odd_packet(skb, how) != FOUND_SEGMENT)
-			return TC_ACT_OK;
+			return;
 		w = scratch->where;
 	} else if (found != FOUND_SEGMENT) {
-		return TC_ACT_OK;
+		return;
 	}
 	on_segment(skb, w.ip_off, w.tcp_off, how | (w.ipv6 ? HOW_IPV6 : 0), w.hash);
-	return TC_ACT_OK;
 }
 
 SEC("tc_ing")
 int netracker_ingress(struct __sk_buff *skb)
 {
-	return track(skb, 0);
+	track(skb, 0);
+	return this_load.answer;
 }
 
 SEC("tc_en")
 int netracker_egress(struct __sk_buff *skb)
 {
-	return track(skb, HOW_OUT);
+	track(skb, HOW_OUT);
+	return this_load.answer;
 }

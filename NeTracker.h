@@ -407,6 +407,36 @@ struct iface {
 	__u32 vrf;   /* ifindex of that VRF; 0: none */
 };
 
+/* Rules that say which connections are tracked: `netracker config only= exclude=`. So many at most. */
+#define MAX_RULES 12
+
+/* It fits connections whose responder has a port from first_port to last_port and one of whose ends is in the prefix. */
+struct rule {
+	__u8 address[16]; /* network byte order, IPv4 mapped; only the bits that the mask has count */
+	__u8 mask[16];    /* a prefix's, of 128 bits; all 0: any address */
+	__u16 first_port; /* host byte order */
+	__u16 last_port;
+	__u32 excludes; /* 1: what fits is not tracked; 0: what fits is selected */
+};
+
+/* Value of nt_rules. Not tracked is what a rule excludes and, if there are rules that select, what none of them selects. */
+struct rules {
+	__u32 count;   /* of the rules; 0: all connections are tracked */
+	__u32 selects; /* so many of them select */
+	struct rule rule[MAX_RULES];
+};
+
+/* What attach tells a load of the programs, which has it in its .bss for itself. All 0 where plain tc has attached. */
+struct load {
+	__u32 iface_id; /* index in nt_ifaces of the interface that it is on; 0: not named */
+	__u32 scope_id; /* number of its network namespace and VRF: tracker/scope.h; 0: not known */
+	/*
+	 * What it answers of each packet, so that who is behind it sees that, too. To a filter of clsact without `direct-action` 0
+	 * is "no match", and the next one runs; at TCX 0 would end the chain, and -1 (TCX_NEXT, Linux 6.6) goes on.
+	 */
+	__s32 answer;
+};
+
 /* Key of nt_services. Port 0 of a direction stands for all services that found no place. */
 struct service_key {
 	__u16 port; /* the responder's, host byte order */

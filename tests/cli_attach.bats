@@ -37,7 +37,7 @@ setup() {
 	for program in $(in_netns server tc -json filter show dev veth0 ingress | jq '.[].options.prog.id // empty'); do
 		for map in $(bpftool --json prog show id "$program" | jq '.map_ids[]'); do
 			[[ $(bpftool --json map show id "$map" | jq --raw-output .name) == *.bss ]] || continue
-			assert_equal iface_id "$(bpftool --json map dump id "$map" | jq '.[0].formatted.value[".bss"][0].iface_id // .[0].value[".bss"][0].iface_id')" 1
+			assert_equal iface_id "$(bpftool --json map dump id "$map" | jq '.[0].formatted.value[".bss"][0].this_load.iface_id // .[0].value[".bss"][0].this_load.iface_id')" 1
 			return
 		done
 	done

@@ -59,6 +59,9 @@ PINNED(nt_watch, BPF_MAP_TYPE_ARRAY, 64, __u32, struct watch);
 PINNED(nt_silence, BPF_MAP_TYPE_ARRAY, 1, __u32, struct silence);
 #endif
 PINNED(nt_config, BPF_MAP_TYPE_ARRAY, 1, __u32, struct config);
+#ifndef OLDER
+PINNED(nt_rules, BPF_MAP_TYPE_ARRAY, 1, __u32, struct rules);
+#endif
 PINNED(nt_counters, BPF_MAP_TYPE_PERCPU_ARRAY, 1, __u32, struct counters);
 PINNED(nt_ifaces, BPF_MAP_TYPE_ARRAY, MAX_IFACES, __u32, struct iface);
 PINNED(nt_services, BPF_MAP_TYPE_HASH, MAX_SERVICES, struct service_key, struct service);
@@ -67,11 +70,11 @@ PINNED(nt_log_head, BPF_MAP_TYPE_ARRAY, 1, __u32, struct log_head);
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-volatile __u32 iface_id, scope_id;
+volatile struct load this_load;
 
 static __always_inline int stand_in(struct __sk_buff *skb)
 {
-	struct service_key service = { .port = iface_id + scope_id };
+	struct service_key service = { .port = this_load.iface_id + this_load.scope_id };
 	struct conn_key key = { .sport = VERSION };
 	__u32 zero = 0;
 	struct config *config = bpf_map_lookup_elem(&nt_config, &zero);
@@ -84,6 +87,7 @@ static __always_inline int stand_in(struct __sk_buff *skb)
 	bpf_map_lookup_elem(&nt_places, &zero);
 	bpf_map_lookup_elem(&nt_watch, &zero);
 	bpf_map_lookup_elem(&nt_silence, &zero);
+	bpf_map_lookup_elem(&nt_rules, &zero);
 #endif
 	bpf_map_lookup_elem(&nt_counters, &zero);
 	bpf_map_lookup_elem(&nt_ifaces, &zero);

@@ -8,6 +8,12 @@
 
 #include <bpf/bpf_helpers.h>
 
+/* enum tcx_action_base of <linux/bpf.h>, which older headers lack. */
+#define TCX_NEXT -1
+#define TCX_PASS 0
+
+#define __unused __attribute__((unused))
+
 #define MARK 7
 #define PRIORITY 9
 
@@ -64,6 +70,26 @@ int foreign_behind(struct __sk_buff *skb)
 {
 	note(skb, BEHIND);
 	return TC_ACT_OK;
+}
+
+/* At TCX: notes what arrives and lets it go on; lets nothing go on. */
+SEC("next")
+int foreign_next(struct __sk_buff *skb)
+{
+	note(skb, BEHIND);
+	return TCX_NEXT;
+}
+
+SEC("ends")
+int foreign_ends(__unused struct __sk_buff *skb)
+{
+	return TCX_PASS;
+}
+
+SEC("xdp")
+int foreign_xdp(__unused struct xdp_md *packet)
+{
+	return XDP_PASS;
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

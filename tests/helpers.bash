@@ -231,7 +231,7 @@ library() {
 		set -euo pipefail
 		shopt -s extglob nullglob
 		LIBDIR=$0
-		for library in common prerequisites maps hooks view consumer; do
+		for library in common prerequisites maps hooks tcx view consumer; do
 			source "$0/$library.sh"
 		done
 		ECHO=0

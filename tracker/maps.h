@@ -10,11 +10,8 @@
 
 #include <bpf/bpf_helpers.h>
 
-/* Index in nt_ifaces of the interface this load is attached to; attach writes it, each load has its own. 0: not named. */
-volatile __u32 iface_id;
-
-/* Likewise the number of its network namespace and VRF: scope.h. 0: not known. */
-volatile __u32 scope_id;
+/* Each load has its own: attach writes it before the first packet. All 0 where plain tc has attached. */
+volatile struct load this_load;
 
 /*
  * Connections at rest: established, and nobody has begun to close them, or one side has long ago. rest.h alone inserts and deletes,
@@ -186,6 +183,15 @@ struct {
 	__type(value, struct config);
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } nt_config SEC(".maps");
+
+/* Which connections are tracked. `netracker config` writes them, is_left_out() reads. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct rules);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} nt_rules SEC(".maps");
 
 /* Names of the interfaces. Written by attach and detach, read by report() and the iterators. */
 struct {

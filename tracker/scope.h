@@ -82,14 +82,14 @@ static __always_inline bool is_link_local(const __u8 *address)
 static __always_inline __u8 scope_here(const struct flow_key *key, __u32 ifindex)
 {
 	if (is_link_local(key->src) || is_link_local(key->dst))
-		return iface_id ? iface_id : ifindex;
-	return scope_id;
+		return this_load.iface_id ? this_load.iface_id : ifindex;
+	return this_load.scope_id;
 }
 
 /* Was this segment seen at the interface that saw the connection's first SYN? */
 static __always_inline bool is_at_first(const struct flow *f, const struct segment *s)
 {
-	return f->ifindex == s->ifindex && f->iface == iface_id;
+	return f->ifindex == s->ifindex && f->iface == this_load.iface_id;
 }
 
 /*

@@ -142,7 +142,7 @@ __noinline int answer_question(struct __sk_buff *skb)
 		__u32 state = question->state, answer = ASK_GONE;
 		struct bpf_sock *sk;
 
-		if ((state & ASK_MASK) != ASK_OPEN || question->ifindex != skb->ifindex || question->iface != iface_id)
+		if ((state & ASK_MASK) != ASK_OPEN || question->ifindex != skb->ifindex || question->iface != this_load.iface_id)
 			continue;
 		sk = receiver(skb, &question->key);
 		if (sk) {

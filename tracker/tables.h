@@ -132,6 +132,8 @@
 	COUNTER(malformed_offset,   "skipped.malformed_offset", MALFORMED,   "offset",   "malformed TCP headers")                 \
 	/* SYN with FIN or RST, FIN without ACK, no flag at all */                                                                \
 	COUNTER(malformed_flags,    "skipped.malformed_flags",  MALFORMED,   "flags",    "malformed TCP headers")                 \
+	/* SYNs of connections that the rules leave out, each that is sent again, too */                                           \
+	COUNTER(left_out,           "skipped.left_out",         LEFT_OUT,    "",         "SYNs that the rules leave out")         \
 	/* FINs that a receiver discards, or that later traffic refuted */                                                        \
 	COUNTER(fin_disbelieved,    "disbelieved.fin",          DISBELIEVED, "fin",                                               \
 		"SYN, SYN-ACK, FIN or RST that a receiver discards")
@@ -165,6 +167,8 @@
 		"Fragments without a TCP header, which were not looked at.")                                                      \
 	METRIC(MALFORMED,     "segments_malformed_total",      "counter",   "kind",                                               \
 		"Segments that no TCP would accept, which were not looked at.")                                                   \
+	METRIC(LEFT_OUT,      "syns_left_out_total",           "counter",   "",                                                   \
+		"SYNs of connections that the rules of netracker config leave out.")                                              \
 	METRIC(LOG_LOST,      "log_records_lost_total",        "counter",   "",                                                   \
 		"Records overwritten in the log before its consumer without a name had read them.")                               \
 	METRIC(ENDED,         "connections_ended_total",       "counter",   "state", "Connections ended, by how they ended.")     \

@@ -23,7 +23,7 @@ _netracker() {
 			*)
 				case $verb in
 					attach)
-						words="--quiet --verbose --dry-run --group --netns $(comm -23 <(_netracker_interfaces | sort) <(_netracker_attached | sort))"
+						words="--quiet --verbose --dry-run --tcx --group --netns $(comm -23 <(_netracker_interfaces | sort) <(_netracker_attached | sort))"
 						;;
 					detach) words="--all --quiet --verbose --dry-run --netns $(_netracker_attached)" ;;
 					status) words='--json' ;;
@@ -32,7 +32,7 @@ _netracker() {
 					stats) words='--json --reset' ;;
 					metrics) words='--textfile' ;;
 					config)
-						words='handshake_timeout= close_timeout= idle_timeout= log=on log=off trace=auto trace=on trace=off'
+						words='handshake_timeout= close_timeout= idle_timeout= only= exclude= log=on log=off trace=auto trace=on trace=off'
 						[[ $word == *= ]] || compopt -o nospace
 						;;
 					help) words=$verbs ;;

@@ -13,6 +13,7 @@ declare -A FILTERS=()   # all filters that were there before, as `filters` print
 declare -A BEFORE=()    # our filters that were there before, as our_filters prints them
 declare -A NEW_QDISC=() # set if attach makes the clsact qdisc
 declare -A NEW_ENTRY=() # set if attach writes a new entry in nt_ifaces: its index
+declare -A KIND=()      # where our programs hang: clsact, tcx
 SUPERSEDED=()           # filters to remove once all is in place: DEV HOOK PREF HANDLE
 LOG_BEFORE=             # the map nt_log_head, if it was pinned before
 WAS_ATTACHED=           # what tracked_interfaces printed before: if there is `ours` in it, the maps were in use
@@ -23,6 +24,7 @@ cmd_attach() {
 	(($#)) || die_usage "which interface? 'ip -brief link' lists them"
 	require root net_admin sys_admin tc bpftool jq util_linux awk object
 	enter_netns ${netns:+"$netns"}
+	[[ ! -v GIVEN[tcx] ]] || require tcx
 	[[ ! $group ]] || getent group -- "$group" >/dev/null || die "$EXIT_FAILED" "no group '$group'; 'getent group' lists them"
 	take_lock
 	mount_bpffs
@@ -35,6 +37,7 @@ cmd_attach() {
 	for iface in "${IFACES[@]}"; do
 		FILTERS[$iface]=$(filters "$iface")
 		BEFORE[$iface]=$(our_filters <<<"${FILTERS[$iface]}")
+		choose_kind "$iface"
 		[[ ${FILTERS[$iface]} != *' theirs '* ]] ||
 			say "$iface: another tracker is attached here too, whose tables are in another BPF file system than $BPFFS here"
 	done
@@ -66,8 +69,6 @@ check_interface() {
 	IFINDEX[$1]=$index
 	VRF[$1]=$(vrf_above "$master")
 	QDISC[$1]=$(qdisc "$1")
-	[[ ${QDISC[$1]} != ingress ]] ||
-		die "$EXIT_FAILED" "$1: somebody's ingress qdisc is in the place of clsact; 'tc qdisc show dev $(quoted "$1")' shows it, its owner has to give way"
 	case $kind in
 		vrf) say "$1: what its members receive and send does not pass the hooks of a VRF device; attach to the members: 'ip link show vrf $(quoted "$1")'" ;;
 		bridge) say "$1: what the ports of a bridge send each other does not pass its hooks, only this host's own traffic does; for the rest attach to its ports: 'bridge link'" ;;
@@ -75,10 +76,20 @@ check_interface() {
 	esac
 }
 
+# choose_kind DEV: where our programs are to hang. What hangs at TCX stays there, also if a newer object takes its place.
+choose_kind() {
+	KIND[$1]=clsact
+	if [[ -v GIVEN[tcx] || $'\n'${BEFORE[$1]} == *$'\n'*' tcx '* ]]; then
+		KIND[$1]=tcx
+	elif [[ ${QDISC[$1]} == ingress ]]; then
+		die "$EXIT_FAILED" "$1: somebody's ingress qdisc is in the place of clsact; 'tc qdisc show dev $(quoted "$1")' shows it, its owner has to give way, or 'netracker attach --tcx' needs no qdisc"
+	fi
+}
+
 # attach_interface DEV
 attach_interface() {
-	local dev=$1 hook index owns since entry keep known scope
-	if [[ ! ${QDISC[$dev]} ]]; then
+	local dev=$1 kind=${KIND[$1]} hook index owns since entry keep known scope new
+	if [[ $kind == clsact && ! ${QDISC[$dev]} ]]; then
 		NEW_QDISC[$dev]=1
 		run "${IN_NETNS[@]}" tc qdisc add dev "$dev" clsact
 	fi
@@ -90,8 +101,14 @@ attach_interface() {
 	scope=$(find_scope "$NETNS" "${VRF[$dev]}")
 	[[ ${BEFORE[$dev]} ]] || since=$(now_ns) owns=0
 	for hook in "${HOOKS[@]}"; do
-		keep=$(up_to_date_filter "$dev" "$hook")
-		if [[ ! $keep ]]; then
+		new=
+		keep=$(up_to_date_filter "$dev" "$hook" "$kind")
+		if [[ ! $keep && $kind == tcx ]]; then
+			load_for_tcx "$hook"
+			new=$LOADED
+			((DRY_RUN)) || has_all_tables || find_maps
+			keep="$hook tcx $new $new"
+		elif [[ ! $keep ]]; then
 			add_filter "$dev" "$hook" "${FILTERS[$dev]}"
 			((DRY_RUN)) || has_all_tables || find_maps
 			keep=$(new_filter "$dev" "$hook")
@@ -102,7 +119,9 @@ attach_interface() {
 			write_entry "$index" "$dev" "${IFINDEX[$dev]}" "${NEW_QDISC[$dev]:-${owns:-0}}" "$NETNS" "${since:-$(now_ns)}" \
 				"$scope" "${VRF[$dev]}"
 		fi
-		name_load "${keep##* }" "$index" "$scope"
+		name_load "${keep##* }" "$index" "$scope" "${ANSWER[$kind]}"
+		# It has to know its answer before the first packet.
+		[[ $kind != tcx || $keep != *" tcx $new $new" ]] || hang_at_tcx "$dev" "$hook" "$new"
 		mapfile -t -O "${#SUPERSEDED[@]}" SUPERSEDED < <(
 			awk -v dev="$dev" -v hook="$hook" -v keep="$keep" '$1 == hook && $1 " " $2 " " $3 " " $4 != keep { print dev, $1, $2, $3 }' \
 				<<<"${BEFORE[$dev]}"
@@ -110,12 +129,15 @@ attach_interface() {
 	done
 }
 
-# up_to_date_filter DEV HOOK: print HOOK PREF HANDLE PROGRAM of a filter that runs the object as it is now, on the maps as they are.
+# up_to_date_filter DEV HOOK KIND: print HOOK PREF HANDLE PROGRAM of a filter of this kind that runs the object as it is now, on the maps as
+# they are; at TCX only the one that packets pass first.
 up_to_date_filter() {
-	local filter tags hook pref handle program tag
+	local filter tags hook pref handle program tag first
 	filter=$(grep "^$2 " <<<"${BEFORE[$1]}") || return 0
+	first=$(awk -v hook="$2" '$1 == hook && $5 == "tcx" { print $3; exit }' <<<"${FILTERS[$1]}")
 	tags=$(object_tags)
 	while read -r hook pref handle program tag; do
+		[[ $3 == tcx && $pref == tcx && $handle == "$first" || $3 != tcx && $pref != tcx ]] || continue
 		if [[ $'\n'$tags$'\n' == *$'\n'"$hook $tag"$'\n'* ]] && uses_pinned_maps "$program" "${TABLES[@]}"; then
 			printf '%s\n' "$hook $pref $handle $program"
 			return 0
@@ -160,6 +182,7 @@ undo_attach() {
 	trap - ERR
 	trap '' HUP INT TERM
 	say "not attached; taking back what was done"
+	rm -f -- "$TCX_PIN"
 	find_maps
 	for dev in "${!BEFORE[@]}"; do
 		while read -r hook pref handle _; do

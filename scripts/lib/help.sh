@@ -71,7 +71,7 @@ help_verb() {
 
 help_attach() {
 	cat <<-'EOF'
-		usage: netracker attach [--quiet] [--dry-run] [--group GROUP] [--netns NAME|PID|FILE] IFACE…
+		usage: netracker attach [--quiet] [--dry-run] [--tcx] [--group GROUP] [--netns NAME|PID|FILE] IFACE…
 
 		Put the tracker's two filters on each interface, before all other filters there, and start the log. Interfaces that are
 		attached already get the object as it is now, without a gap. All or nothing: on failure what was done is taken back.
@@ -80,6 +80,8 @@ help_attach() {
 		  -q, --quiet            do not print the privileged commands
 		  -v, --verbose          print them, as without --quiet
 		  -n, --dry-run          print them (on stdout) and do nothing
+		  --tcx                  at TCX (Linux 6.6), before all that hangs there: where Cilium or Calico would hide packets from a filter.
+		                         An interface that is attached so stays so
 		  --group GROUP          let this group's members use list, log and metrics without being root
 		  --netns NAME|PID|FILE  interfaces of this network namespace: of `ip netns`, of a process, or of a file
 		  --                     what follows are interfaces, even if they begin with -
@@ -107,8 +109,8 @@ help_status() {
 	cat <<-'EOF'
 		usage: netracker status [--json]
 
-		Per interface: since when, which filters, who else has filters on the same hooks and whether one before ours can hide
-		packets. Then how full the tables are, how many records each consumer of the log has not read, and what was lost. Exit
+		Per interface: since when, which filters, who else has filters on the same hooks, programs of TCX or XDP, and whether one
+		before ours can hide packets. Then how full the tables are, how many records each consumer of the log has not read, and what was lost. Exit
 		status 3 if nothing is attached, or not any more.
 
 		  -j, --json             as one JSON object
@@ -227,6 +229,10 @@ help_config() {
 		  close_timeout=S        seconds from the last packet until a half-closed connection is given up (120)
 		  idle_timeout=S         seconds without a packet until an open connection is watched, and as many again until it is given
 		                         up (8100; 0: never). One that has a socket on this host lives as long as that
+		  only=RULE[,RULE…]      track these connections alone, from now on; only= (nothing behind it): all
+		  exclude=RULE[,RULE…]   do not track these, even if `only` has them. A RULE is a PREFIX that one of the two ends is in, PORTS of the
+		                         responder, or PREFIX:PORTS: 10.0.0.0/8, 443, 8000-8999, 192.0.2.7:443, [2001:db8::/32]:443. Both lists
+		                         have room for 12 rules. What is left out has no record and is counted: skipped.left_out
 		  log=on|off             off: write no records, count all the same
 		  trace=auto|on|off      which records are written to the kernel's trace (trace_pipe) as well: 300 a second and how many
 		                         more there were (auto), all, none. The log has all of them
@@ -237,7 +243,8 @@ help_check() {
 	cat <<-'EOF'
 		usage: netracker check
 
-		Say of each prerequisite whether it is there, and if not, what to do. Changes nothing. Without root, whether the kernel
-		takes the programs is not tried. Exit status 4 if something is missing.
+		Say of each prerequisite whether it is there, and if not, what to do; and which programs of TCX and XDP get packets before
+		a filter does. Changes nothing. Without root, whether the kernel takes the programs is not tried, nor what hangs where. Exit
+		status 4 if something is missing.
 	EOF
 }

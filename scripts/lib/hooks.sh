@@ -144,13 +144,16 @@ our_map_ids() {
 
 # filters DEV: all filters on both hooks in the order in which packets pass them, a line each:
 # HOOK PREF HANDLE PROTOCOL KIND WHOSE DIRECT_ACTION PROGRAM TAG NAME
-# WHOSE is that of `programs`, or - if the filter is no tracker's.
+# WHOSE is that of `programs`, or - if the filter is no tracker's. A program at TCX has the KIND and PREF tcx, and its id is its HANDLE.
 filters() {
-	local ingress egress loaded=''
+	local ingress egress tcx known='[]' loaded=''
+	tcx=$(tcx_programs "$1")
 	ingress=$("${IN_NETNS[@]}" tc -json filter show dev "$1" ingress)
 	egress=$("${IN_NETNS[@]}" tc -json filter show dev "$1" egress)
-	[[ $ingress$egress != *'"netracker_'* ]] || loaded=$(programs)
-	printf '%s\n' "${ingress:-[]}" "${egress:-[]}" | jq --raw-output --slurp --arg programs "$loaded" --from-file "$LIBDIR/filters.jq"
+	[[ ! $tcx ]] || known=$(show_all prog)
+	[[ $ingress$egress$known != *'"netracker_'* ]] || loaded=$(programs)
+	printf '%s\n' "${ingress:-[]}" "${egress:-[]}" "$known" |
+		jq --raw-output --slurp --arg programs "$loaded" --arg elsewhere "$tcx" --from-file "$LIBDIR/filters.jq"
 }
 
 # our_filters: of what `filters` printed, ours and strays alone: HOOK PREF HANDLE PROGRAM TAG
@@ -163,7 +166,7 @@ our_filters() {
 add_filter() {
 	local output lowest pref=()
 	local -a command
-	lowest=$(awk -v hook="$2" '$1 == hook && (!n++ || $2 < least) { least = $2; kind = $5; protocol = $4 }
+	lowest=$(awk -v hook="$2" '$1 == hook && $5 != "tcx" && (!n++ || $2 < least) { least = $2; kind = $5; protocol = $4 }
 		END { if (n) print least, kind, protocol }' <<<"$3")
 	# Left alone, tc takes the number below the lowest. Below 1 there is none, but of the bpf filters that share a number, the
 	# newest comes first.
@@ -272,12 +275,13 @@ object_tags() {
 	{ unshare --net bash "$LIBDIR/load.bash" "$OBJECT" '' "${SECTIONS[@]}" 2>/dev/null || true; } | cut -d ' ' -f 1,3
 }
 
-# name_load PROGRAM INDEX SCOPE: tell this load of the object, in its own .bss, which entry of nt_ifaces is its interface's, and its scope.
+# name_load PROGRAM INDEX SCOPE ANSWER: tell this load of the object, in its own .bss, which entry of nt_ifaces is its interface's, its scope,
+# and what it is to answer where it hangs.
 name_load() {
 	local map=ID
 	((DRY_RUN)) || map=$(own_map "$1")
 	# shellcheck disable=SC2046 # bytes are words
-	run bpftool map update id "$map" key hex 00 00 00 00 value hex $(bytes 4 "$2") $(bytes 4 "$3")
+	run bpftool map update id "$map" key hex 00 00 00 00 value hex $(bytes 4 "$2") $(bytes 4 "$3") $(bytes 4 "$4")
 }
 
 # own_map PROGRAM: print the id of its .bss.
@@ -290,13 +294,17 @@ own_map() {
 
 # remove_filter DEV HOOK PREF HANDLE
 remove_filter() {
+	if [[ $3 == tcx ]]; then
+		leave_tcx "$1" "$2" "$4"
+		return
+	fi
 	run "${IN_NETNS[@]}" tc filter del dev "$1" "$2" pref "$3" handle "$4" bpf
 }
 
 # remove_qdisc DEV: the clsact that attach made, unless somebody has hung filters there since.
 remove_qdisc() {
 	# What --dry-run leaves there is not others'.
-	if [[ $(filters "$1" | awk '$6 != "ours" && $6 != "stray"') ]]; then
+	if [[ $(filters "$1" | awk '$5 != "tcx" && $6 != "ours" && $6 != "stray"') ]]; then
 		say "$1: the clsact qdisc stays, others have filters on it"
 	elif [[ $(qdisc "$1") == clsact ]]; then
 		run "${IN_NETNS[@]}" tc qdisc del dev "$1" clsact

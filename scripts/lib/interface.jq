@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 #
 # The lines that `filters` prints for an interface, to a JSON object about it. A filter before ours that acts by itself can end a
-# packet's way, so that ours never sees it. $ENV.NAME, $ENV.NETNS_FILE; $ifindex $netns $since $boot.
+# packet's way, so that ours never sees it, and so can a program of TCX or XDP. $ENV.NAME, $ENV.NETNS_FILE; $ifindex $netns $since $boot.
 
 def hook($name):
 	map(select(.hook == $name)) | ((map(.whose) | index("ours")) // (map(.whose) | index("stray"))) as $first
-	| {program: (if $first == null then null else .[$first].program end), whose: (if $first == null then null else .[$first].whose end),
+	| {kind: (if $first == null then null elif .[$first].kind == "tcx" then "tcx" else "clsact" end),
+		program: (if $first == null then null else .[$first].program end), whose: (if $first == null then null else .[$first].whose end),
 		others: [range(length) as $i | .[$i] | select($i != $first)
-			| {pref, handle, kind, name, place: (if $first == null or $i < $first then "before" else "behind" end), can_hide: (.kind != "bpf" or .direct_action)}]};
+			| {pref, handle, kind, program, name, place: (if $first == null or $i < $first then "before" else "behind" end), can_hide: (.kind != "bpf" or .direct_action)}]};
 
 [inputs / " " | {
-	hook: .[0], pref: (.[1] | tonumber), handle: .[2], kind: .[4], whose: .[5], direct_action: (.[6] == "true"),
+	hook: .[0], pref: (.[1] | tonumber? // null), handle: (if .[4] | IN("tcx", "xdp") then null else .[2] end), kind: .[4], whose: .[5], direct_action: (.[6] == "true"),
 	program: (.[7] | tonumber? // null), name: (.[9:] | join(" "))
 }]
 | {

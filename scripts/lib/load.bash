@@ -16,3 +16,4 @@ while (($#)); do
 	shift 2
 done
 [[ ! $pin ]] || bpftool prog pin id "${loaded% *}" "$pin"
+tc qdisc del dev lo clsact # the namespace takes a while to end

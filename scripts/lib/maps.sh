@@ -14,7 +14,7 @@ declare -A OUR_BTFS=()    # the numbers of the BTF that they came with
 OUR_NAMES=                # of all maps that came with those
 
 # The maps that the verbs read; all of them are pinned by the first load of the object.
-readonly TABLES=(conn_map syn_map nt_pool nt_rest nt_places nt_watch nt_silence nt_counters nt_config nt_ifaces nt_services nt_log nt_log_head)
+readonly TABLES=(conn_map syn_map nt_pool nt_rest nt_places nt_watch nt_silence nt_counters nt_config nt_rules nt_ifaces nt_services nt_log nt_log_head)
 
 # find_maps: see which of the pinned maps are ours: those that came with an object of the tracker's, of whatever version. The kernel
 # keeps an object's BTF with its maps; in ours are the tracker's two entries and a variable of the map's name.

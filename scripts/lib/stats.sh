@@ -123,7 +123,7 @@ limit_trace() {
 }
 
 cmd_config() {
-	local word settings handshake close quiet trace idle
+	local word settings rules handshake close quiet trace idle only exclude
 	for word in "$@"; do
 		check_setting "$word"
 	done
@@ -133,6 +133,8 @@ cmd_config() {
 	fi
 	settings=$(read_config)
 	read -r handshake close quiet trace idle <<<"$settings"
+	rules=$(read_rules)
+	only=${rules%%$'\n'*} exclude=${rules#*$'\n'}
 	for word in "$@"; do
 		case $word in
 			handshake_timeout=*) handshake=${word#*=} ;;
@@ -143,15 +145,19 @@ cmd_config() {
 			trace=auto) trace=$TRACE_AUTO ;;
 			trace=on) trace=$TRACE_ON ;;
 			trace=off) trace=$TRACE_OFF ;;
+			only=*) only=$word ;;
+			exclude=*) exclude=$word ;;
 		esac
 	done
 	if (($#)); then
+		# Rules that stay as they are are not written again.
+		[[ $only$'\n'$exclude == "$rules" ]] || write_rules "${only#*=}" "${exclude#*=}"
 		write_config "$handshake" "$close" "$quiet" "$trace" "$idle" 0
 	else
 		# 0 is what a fresh map holds: the defaults of NeTracker.h.
 		printf '%s\n' "handshake_timeout=$((handshake ? handshake : 75))" "close_timeout=$((close ? close : 120))" \
 			"idle_timeout=$((idle == IDLE_NEVER ? 0 : idle ? idle : 8100))" \
-			"log=$( ((quiet)) && echo off || echo on)" "trace=${TRACE_WORDS[trace]}"
+			"log=$( ((quiet)) && echo off || echo on)" "trace=${TRACE_WORDS[trace]}" "$only" "$exclude"
 	fi
 }
 
@@ -160,6 +166,7 @@ check_setting() {
 	case $1 in
 		handshake_timeout=* | close_timeout=*) need_number "${1%%=*}" "${1#*=}" 1 86400 ;;
 		idle_timeout=*) need_number "${1%%=*}" "${1#*=}" 0 31536000 ;;
+		only=* | exclude=*) check_rules "${1%%=*}" "${1#*=}" ;;
 		log=on | log=off | trace=auto | trace=on | trace=off) ;;
 		log=*) die_usage "log is on or off, not '${1#*=}'" ;;
 		trace=*) die_usage "trace is auto, on or off, not '${1#*=}'" ;;

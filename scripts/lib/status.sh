@@ -79,13 +79,30 @@ interfaces_json() {
 		[[ $netns == "$here" ]] || ! find_netns "$netns" || file=$NETNS_FILE
 		current='' found=''
 		! enter_netns_by_inode "$netns" || current=$(interface_name "$ifindex")
-		[[ ! $current ]] || found=$(filters "$current")
+		[[ ! $current ]] || found=$(xdp_program "$current" && filters "$current")
 		# A namespace that has gone leaves its number to a new one, where another interface may have this index.
 		[[ $found != *' ours '* && $found != *' stray '* ]] || name=$current
 		printf %s "${found:+$found$'\n'}" | NAME=$name NETNS_FILE=$file jq --raw-input --null-input --compact-output --argjson ifindex "$ifindex" \
 			--argjson netns "$netns" --argjson since "${since:-0}" --argjson boot "$boot" --from-file "$LIBDIR/interface.jq"
 	done
 }
+
+# Print a line for each program of TCX and XDP in this network namespace that gets packets before a filter of the tracker does, or would.
+tell_of_hiders() {
+	local links name hook kind program what
+	find_maps
+	links=$("${IN_NETNS[@]}" ip -json link)
+	while read -r _ _ _ name; do
+		while read -r hook kind program what; do
+			printf 'notice   %s: %s, program %s of %s, gets packets at %s before a filter does, and can hide them%s\n' "$name" "$what" "$program" \
+				"${kind^^}" "$hook" "${HIDER_REMEDY[$kind]}"
+		done < <({ xdp_program "$name" && filters "$name"; } | awk '
+			$6 == "ours" { behind[$1] }
+			!($1 in behind) && ($5 == "tcx" || $5 == "xdp") { print $1, $5, $8, $10 }')
+	done < <(awk -f "$LIBDIR/links.awk" <<<"$links")
+}
+
+declare -rA HIDER_REMEDY=([tcx]="; 'netracker attach --tcx' comes before it" [xdp]='')
 
 cmd_check() {
 	local need complaint status=0
@@ -111,5 +128,6 @@ cmd_check() {
 		tables tables of states and fields
 		bpffs BPF file system
 	EOF
+	((EUID)) || tell_of_hiders
 	exit "$status"
 }

@@ -2,8 +2,8 @@
 #
 # What status has found, as text.
 
-def hook($name): .[$name] | "  \($name)\(if $name == "egress" then " " else "" end)  program \(.program // "-")",
-	(.others[] | "           \(.place) it: \(.kind) \(.name), pref \(.pref) handle \(.handle)" +
+def hook($name): .[$name] | "  \($name)\(if $name == "egress" then " " else "" end)  program \(.program // "-")\(if .kind == "tcx" then " at TCX" else "" end)",
+	(.others[] | "           \(.place) it: \(.kind) \(.name), \(if .pref then "pref \(.pref) handle \(.handle)" else "program \(.program)" end)" +
 		(if .place == "before" and .can_hide then " - can hide packets from the tracker" else "" end));
 def printable: explode | map(if . < 32 or (. > 126 and . < 160) or . == 65533 then 63 else . end) | implode; # terminals obey control characters; jq has U+FFFD for what is no UTF-8
 def percent($of): if $of > 0 then "\(. * 1000 / $of | floor / 10)%" else "-" end;

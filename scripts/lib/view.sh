@@ -281,7 +281,7 @@ view_sweep() {
 	for pin in "$BPFFS"/{conn_map,syn_map,nt_*}; do
 		remove_link "$pin"
 	done
-	for pin in "$BPFFS"/netracker_{hooks,orphans}_*; do
+	for pin in "$BPFFS"/netracker_{hooks,orphans,tcx}_*; do
 		rm -f -- "$pin"
 	done
 }

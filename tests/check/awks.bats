@@ -284,3 +284,33 @@ printed() {
 		<<<"1$line"$'\n2 6 0 4026531840 90000000000 eth1\n3 7 0 4026531840 9000000000 eth2'
 	TRACKED='4026531840 5 ours' printed "none" '' free_entry.awk -v max=2 <<<"1$line"
 }
+
+# by AWK ARGUMENT…: that awk.
+by() {
+	env PATH="$BATS_TEST_TMPDIR/$1:$PATH" awk "${@:2}"
+}
+
+# as_bytes: what rules.awk prints, with each byte of an address or a mask as a decimal number.
+as_bytes() {
+	local excludes first last digits mask byte
+	while read -r excludes first last digits mask; do
+		fold --width=2 <<<"$digits$mask" | while read -r byte; do
+			printf ' %d' "0x$byte"
+		done | sed "s/^/$excludes $first $last/"
+		echo
+	done
+}
+
+@test "rules are read, and written back, the same by each awk" {
+	local rules='443,8000-8999,192.0.2.7,10.0.0.0/9:22,[2001:db8::/33]:443,::1,1:0:0:2::/127,0.0.0.0/0,::ffff:0:0/95,2001:db8:0:1:1:1:1:1' name text
+	export NT_RULES NT_EXCLUDES=80
+	for name in "${AWKS[@]}"; do
+		NT_RULES=$rules
+		text=$(by "$name" -f "$LIB/address.awk" -f "$LIB/rules.awk" | as_bytes | by "$name" -f "$LIB/rules_text.awk")
+		assert_equal "$name" "$text" "only=$rules"$'\nexclude=80'
+		for text in x 0 65536 9-8 '80,' ',80' 1.2.3 1.2.3.4/33 ::/129 fe80::1%eth0 '[::1]:0' '[::1' 1.2.3.4:5-; do
+			NT_RULES=443,$text
+			assert_equal "$name, of $text" "$(by "$name" -f "$LIB/address.awk" -f "$LIB/rules.awk" || true)" "${text/*,*/}" # an empty rule is none
+		done
+	done
+}

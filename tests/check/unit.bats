@@ -63,6 +63,10 @@ holds() {
 	holds scope
 }
 
+@test "rules: which connections are left out, and that nothing else is counted of them" {
+	holds rules
+}
+
 @test "records: bytes beyond 2^32, buckets, services when there are too many, the length of a line" {
 	holds report
 }

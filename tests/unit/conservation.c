@@ -79,7 +79,7 @@ static void event(void)
 	struct talk *t = &talks[any_below(TUPLES)];
 
 	change_sockets(t);
-	scope_id = scopes ? 1 + any_below(scopes) : 0;
+	this_load.scope_id = scopes ? 1 + any_below(scopes) : 0;
 	switch (any_below(18)) {
 	case 0:
 	case 1:
@@ -116,7 +116,7 @@ static void event(void)
 /* Another CPU has something to do. */
 static void come_in_between(const char *what, const void *map)
 {
-	__u32 scope = scope_id;
+	__u32 scope = this_load.scope_id;
 
 	(void)what, (void)map;
 	if (any_below(one_step_in) || host.cpu == HOST_CPUS - 1)
@@ -124,7 +124,7 @@ static void come_in_between(const char *what, const void *map)
 	host.cpu++;
 	event();
 	host.cpu--;
-	scope_id = scope;
+	this_load.scope_id = scope;
 }
 
 /* The other place of the set, if there is one, with a connection of this tuple that is as far. */

@@ -775,7 +775,7 @@ static void play_next(void)
 		world.syn[world.syns++].isn = p->seq;
 	}
 	set_socket(e);
-	scope_id = e->scope;
+	this_load.scope_id = e->scope;
 	if (aloud)
 		fprintf(stderr, "%12.6f %s%s\n", (host.now - world.began) / 1e9, text_of(p), e->story < 0 ? " forged" : "");
 	receive(p);
@@ -790,7 +790,7 @@ static void play_next(void)
  */
 static void come_in_between(const char *what, const void *map)
 {
-	__u32 scope = scope_id; /* the other CPU is at another interface */
+	__u32 scope = this_load.scope_id; /* the other CPU is at another interface */
 
 	(void)what, (void)map;
 	if (any_below(world.one_step_in) || host.cpu == HOST_CPUS - 1 || world.next == world.events ||
@@ -799,7 +799,7 @@ static void come_in_between(const char *what, const void *map)
 	host.cpu++;
 	play_next();
 	host.cpu--;
-	scope_id = scope;
+	this_load.scope_id = scope;
 }
 
 /* Nothing that nobody sent, and nothing that has not been. */

@@ -17,10 +17,10 @@ static struct talk talk_in(__u32 scope, struct flow_key key)
 static void pass_by(struct talk *t, enum side side, __u8 flags, __u32 len, const __u32 *scope)
 {
 	for (; scope[1]; scope++) {
-		scope_id = *scope;
+		this_load.scope_id = *scope;
 		send_at(t, side, flags, 0, 0, len);
 	}
-	scope_id = *scope;
+	this_load.scope_id = *scope;
 	send_next(t, side, flags, len);
 }
 
@@ -100,7 +100,7 @@ static void a_segment_from_elsewhere_is_not_the_connections(void)
 		forged = a;
 		close_in(&forged, 3, two);
 		CHECK_EQUAL(counted(no_record_fin), 2);
-		scope_id = 2;
+		this_load.scope_id = 2;
 		send_at(&a, ORIG, TCP_RST, 0, 0, 0);
 		CHECK_EQUAL(counted(no_record_rst), 1);
 		pass(2 * HOST_S);
@@ -233,12 +233,12 @@ static void no_scope_is_any(void)
 		struct talk a = talk_in(1, tuple4(40000, 80));
 
 		host_reset();
-		scope_id = unnamed ? 0 : 3;
+		this_load.scope_id = unnamed ? 0 : 3;
 		send_next(&a, ORIG, TCP_SYN, 0);
 		send_next(&a, RESP, TCP_SYN | TCP_ACK, 0);
 		send_next(&a, ORIG, TCP_ACK, 0);
 		pass(HOST_S);
-		scope_id = unnamed ? 3 : 0;
+		this_load.scope_id = unnamed ? 3 : 0;
 		send_next(&a, ORIG, TCP_ACK | TCP_FIN, 5);
 		send_next(&a, RESP, TCP_ACK | TCP_FIN, 0);
 		was_closed(&a, isn_of[1], 5);
@@ -262,9 +262,9 @@ static void link_local_addresses_are_other_ones_on_another_link(void)
 	struct segment s = { .key = tuple6(0xfe, 0xbf) };
 
 	host_reset();
-	scope_id = 7;
+	this_load.scope_id = 7;
 	CHECK_EQUAL(scope_here(&s.key, 4), 4);
-	iface_id = 9;
+	this_load.iface_id = 9;
 	CHECK_EQUAL(scope_here(&s.key, 4), 9);
 	s.key.src[1] = 0xc0;
 	CHECK_EQUAL(scope_here(&s.key, 4), 9);
@@ -498,9 +498,9 @@ static void an_answer_from_elsewhere_acknowledges_no_part_of_a_syns_data(void)
 		struct talk a = talk_in(1, tuple4(40000, 80));
 
 		host_reset();
-		scope_id = 1;
+		this_load.scope_id = 1;
 		send_next(&a, ORIG, TCP_SYN, 100);
-		scope_id = 2;
+		this_load.scope_id = 2;
 		send_at(&a, RESP, TCP_SYN | TCP_ACK, 0, answers[i].off, 0);
 		CHECK_EQUAL(!!(attempt_of(&a.key)->flow.flags & RESP_SEEN), answers[i].answers);
 	}
@@ -513,20 +513,20 @@ static void the_first_interface_is_known_by_its_number_and_by_attachs(void)
 
 	host_reset();
 	changed.resp = 77;
-	scope_id = iface_id = 1;
+	this_load.scope_id = this_load.iface_id = 1;
 	send_at(&a, ORIG, TCP_SYN, 0, 0, 0);
-	scope_id = iface_id = 2;
+	this_load.scope_id = this_load.iface_id = 2;
 	send_next(&a, ORIG, TCP_SYN, 0);
 	changed.orig = a.orig;
 	send_next(&changed, RESP, TCP_SYN | TCP_ACK, 0);
-	scope_id = iface_id = 1;
+	this_load.scope_id = this_load.iface_id = 1;
 	send_next(&a, RESP, TCP_SYN | TCP_ACK, 0);
 	send_next(&a, ORIG, TCP_ACK, 0);
 	CHECK(connection_of(&a.key)->flags & ONE_PLACE);
-	scope_id = iface_id = 2;
+	this_load.scope_id = this_load.iface_id = 2;
 	send_next(&changed, RESP, TCP_ACK | TCP_FIN, 5);
 	CHECK(!(connection_of(&a.key)->flags & BOTH_FINS));
-	scope_id = iface_id = 1;
+	this_load.scope_id = this_load.iface_id = 1;
 	send_next(&a, RESP, TCP_ACK | TCP_FIN, 5);
 	send_next(&a, ORIG, TCP_ACK | TCP_FIN, 5);
 	was_closed(&a, isn_of[1], 5);

@@ -86,6 +86,7 @@ static inline void host_add_maps(void)
 	host_add_map(nt_log_head);
 	host_add_map(nt_trace);
 	host_add_map(nt_config);
+	host_add_map(nt_rules);
 	host_add_map(nt_ifaces);
 	host_add_map(nt_services);
 	host_add_map(nt_scratch);
@@ -143,7 +144,7 @@ static inline void host_reset(void)
 		host.maps[i].max_entries = host.maps[i].made_for;
 	}
 	memset(&host, 0, offsetof(struct host, frame));
-	iface_id = scope_id = 0;
+	this_load.iface_id = this_load.scope_id = 0;
 	host.now = 3600 * HOST_S;
 }
 
@@ -641,7 +642,7 @@ static struct {
 
 static inline void interrupt(const char *what, const void *map)
 {
-	__u32 scope = scope_id; /* the other CPU is at another interface */
+	__u32 scope = this_load.scope_id; /* the other CPU is at another interface */
 
 	if (interruption.done || (interruption.what && strcmp(what, interruption.what)) ||
 	    (interruption.map && map != interruption.map) || --interruption.left > 0)
@@ -651,7 +652,7 @@ static inline void interrupt(const char *what, const void *map)
 	host.cpu++;
 	interruption.act();
 	host.cpu--;
-	scope_id = scope;
+	this_load.scope_id = scope;
 }
 
 static inline void interrupt_at(const char *what, const void *map, int nth, void (*act)(void))

@@ -1,0 +1,93 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
+#
+# TCX (Linux 6.6): a place at the same hooks that packets pass before all filters of tc, without a filter or a qdisc. Cilium and Calico hang
+# their programs there. And XDP, before that, where packets come in. What hangs there looks like a filter to the rest: hooks.sh.
+
+# The number of bpf(2), by what the kernel calls the machine (asm/unistd.h).
+declare -rA SYS_BPF=([x86_64]=321 [aarch64]=280 [riscv64]=280 [loongarch64]=280 [ppc64]=361 [ppc64le]=361 [s390x]=351)
+
+# The answer of a load: 0 at clsact, TCX_NEXT at TCX (NeTracker.h, struct load).
+declare -rA ANSWER=([clsact]=0 [tcx]=-1)
+
+# A load on its way to its place.
+readonly TCX_PIN=$BPFFS/netracker_tcx_$BASHPID
+
+# Can the tracker hang there? Tried, as distributors of long-lived kernels take over what is newer.
+has_tcx() {
+	local machine said status=0
+	machine=$(uname -m)
+	has_command perl perl-base || return
+	[[ ${SYS_BPF[$machine]-} ]] || missing "how to ask a kernel for $machine of TCX is not known here; attach without --tcx" || return
+	said=$(in_tcx query "$(loopback)" 2>&1) || status=$?
+	((status != 3)) || missing "this kernel ($(uname -r)) has no TCX, which came with Linux 6.6; attach without --tcx, or boot a newer kernel" || return
+	((status == 0)) || missing "this kernel does not tell what hangs at TCX ($said); attach without --tcx"
+}
+
+loopback() {
+	local index
+	read -r index _ < <(find_interface lo)
+	printf '%s\n' "$index"
+}
+
+# in_tcx WORD…: tcx.pl in the namespace at hand.
+in_tcx() {
+	command "${IN_NETNS[@]}" perl "$LIBDIR/tcx.pl" "${SYS_BPF[$(uname -m)]}" "$@"
+}
+
+# tcx_programs DEV: print HOOK PROGRAM of each that hangs there, in the order in which packets pass them; nothing where nobody can ask.
+tcx_programs() {
+	local index
+	[[ ${SYS_BPF[$(uname -m)]-} ]] && type -P perl >/dev/null || return 0
+	read -r index _ < <(find_interface "$1") || return 0
+	in_tcx query "$index" 2>/dev/null || true
+}
+
+# xdp_program DEV: print the program that gets each packet that comes in before all hooks, if there is one, as `filters` would. bpftool
+# escapes no control characters in names of interfaces, which are not wanted here.
+xdp_program() {
+	local index hooks known
+	read -r index _ < <(find_interface "$1") || return 0
+	hooks=$(bpftool_of_netns --json net show dev "$1" | tr -d '[:cntrl:]')
+	[[ $hooks == *'"mode"'* ]] || return 0
+	known=$(show_all prog)
+	jq --raw-output --argjson index "$index" --argjson known "$known" '
+		.[].xdp[]? | select(.ifindex == $index) | .id // .multi_attachments[].id
+		| . as $id | ($known[] | select(.id == $id)) // {}
+		| "ingress xdp \($id) all xdp - false \($id) \(.tag // "-") \(.name // "-")"' <<<"$hooks"
+}
+
+bpftool_of_netns() {
+	command "${IN_NETNS[@]}" bpftool "$@" 2>/dev/null || true
+}
+
+# load_for_tcx HOOK: set LOADED to the id of a load of the object that hangs nowhere yet; $TCX_PIN holds it. Empty with --dry-run.
+LOADED=
+load_for_tcx() {
+	local output
+	LOADED=
+	announce "bash load.bash $(quoted "$OBJECT") $TCX_PIN $1 ${SECTION[$1]}"
+	((!DRY_RUN)) || return 0
+	output=$(unshare --net bash "$LIBDIR/load.bash" "$OBJECT" "$TCX_PIN" "$1" "${SECTION[$1]}" 2>&1) || die_of_load "$output"
+	read -r _ LOADED _ < <(tail -n 1 <<<"$output")
+}
+
+# hang_at_tcx DEV HOOK PROGRAM: before all others there, so that none of them can hide packets.
+hang_at_tcx() {
+	use_tcx attach "$@"
+	((DRY_RUN)) || rm -f -- "$TCX_PIN"
+}
+
+# leave_tcx DEV HOOK PROGRAM
+leave_tcx() {
+	use_tcx detach "$@"
+}
+
+# use_tcx VERB DEV HOOK PROGRAM
+use_tcx() {
+	local index said
+	read -r index _ < <(find_interface "$2")
+	announce "$(quoted "${IN_NETNS[@]}" perl tcx.pl "$1" "$2" "$3" "${4:-ID}")"
+	((!DRY_RUN)) || return 0
+	said=$(in_tcx "$1" "$index" "${@:3}" 2>&1) || die "$EXIT_FAILED" "$2: the kernel refuses to $1 program $4 at TCX's $3: $said"
+}
