@@ -133,7 +133,11 @@ help_output() {
 		  -H, --no-header        no line of headings
 		  -w, --wide             all columns, however wide the terminal is
 		  -N, --numeric          users and owners are not looked up: null in JSON, in the table their numbers
-		  -j, --json             JSON, one object a line; null where unknown
+		  -j, --json             JSON, one object a line; null where unknown: --format json
+		  --format FORMAT        table, json, csv (RFC 4180, all fields), ecs (Elastic Common Schema 8, JSON); in log also zeek (conn.log as
+		                         text), zeek-json. What they call unknown is unknown
+		  --community-id         a column community_id, as Zeek has it with its policy script community-id-logging: of zeek, zeek-json and
+		                         csv; ecs has it anyway. perl with Digest::SHA makes it
 	EOF
 }
 
