@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 #
 # Records as CSV (RFC 4180): a line of names, then a row each, whose cells are as in JSON; empty where unknown. Lines end with CR and LF. Needs
-# record.awk, owner.awk and, for Community IDs, flow.awk.
+# record.awk, owner.awk and flow.awk.
 #
 # NT_TABLE: list has age_ns in the place of duration_ns. NT_HEADER: 0 leaves the names out.
 
@@ -25,7 +25,8 @@ BEGIN {
 # Numbers are looked up here, as field() does it: a call for each of them would be most of what a record costs.
 function show_record(   i, at, key, value, line, us)
 {
-	line = address_of(originator()) "," port_of(originator()) "," address_of(responder()) "," port_of(responder()) "," family()
+	take_ends()
+	line = src "," sport "," dst "," dport "," family()
 	for (i = 1; i <= csv_cells; i++) {
 		key = csv_key[i]
 		if (key == "start_ns") {

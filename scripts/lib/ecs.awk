@@ -21,15 +21,22 @@ BEGIN {
 			continue
 		own_key[++own_keys] = field_key[i]
 		own_start[own_keys] = ",\"" field_json[field_key[i]] "\":"
+		own_prefix[own_keys] = field_key[i] "="
+		own_skip[own_keys] = length(field_key[i]) + 2
+		own_unknown[own_keys] = field_unknown[field_key[i]] == "ZERO" ? "0" : ""
 	}
 }
 
-function show_record(   us, start, end_, live, event, network, observer, orig, resp, ours, cgroup)
+function show_record(   us, start, end_, live, event, network, observer, orig, resp, ours, cgroup, state, dir, lifetime)
 {
+	take_ends()
 	live = is_live()
+	lifetime = known(live ? "age_ns" : "dur_ns")
 	us = started_us()
 	start = time_stamp(us, "start")
-	end_ = time_stamp(us + int(lifetime_ns() / 1000), "end")
+	end_ = time_stamp(us + int(lifetime / 1000), "end")
+	state = field("state")
+	dir = field("dir")
 	ours = known("uid")
 	cgroup = known("cgroup")
 	if (!((ours, cgroup) in user_part))
@@ -39,20 +46,20 @@ function show_record(   us, start, end_, live, event, network, observer, orig, r
 	event = "\"event\":{\"kind\":\"" (live ? "state" : "event") "\",\"category\":[\"network\"],\"type\":[\"connection\",\"" (live ? "info" : "end") "\"]" \
 		",\"module\":\"netracker\",\"dataset\":\"netracker." (live ? "list" : "log") "\",\"start\":\"" start "\""
 	if (!live)
-		event = event ",\"end\":\"" end_ "\",\"duration\":" field("dur_ns") ",\"id\":\"" connection_uid() "\",\"action\":\"connection_" \
-			ecs_action[field("state")] "\",\"outcome\":\"" outcome(field("state")) "\""
+		event = event ",\"end\":\"" end_ "\"" (lifetime == "" ? "" : ",\"duration\":" lifetime) ",\"id\":\"" connection_uid() "\",\"action\":\"connection_" \
+			ecs_action[state] "\",\"outcome\":\"" outcome(state) "\""
 	network = "\"network\":{\"transport\":\"tcp\",\"type\":\"ipv" family() "\",\"iana_number\":\"6\""
 	# A sum that is more than a number here holds exactly is not told.
 	if (orig != "" && resp != "" && orig + resp < 9007199254740992)
 		network = network sprintf(",\"bytes\":%.0f", orig + resp)
 	# From this host's point of view, if it is one of the ends.
 	if (ours != "")
-		network = network ",\"direction\":\"" (field("dir") == "in" ? "ingress" : "egress") "\""
+		network = network ",\"direction\":\"" (dir == "in" ? "ingress" : "egress") "\""
 	observer = known("ifname")
-	observer = "\"observer\":{\"type\":\"sensor\",\"product\":\"NeTracker\",\"" (field("dir") == "in" ? "ingress" : "egress") \
+	observer = "\"observer\":{\"type\":\"sensor\",\"product\":\"NeTracker\",\"" (dir == "in" ? "ingress" : "egress") \
 		"\":{\"interface\":{\"id\":\"" field("ifindex") "\"" (observer == "" ? "" : ",\"name\":" text(observer)) "}}}"
-	put("{\"@timestamp\":\"" end_ "\",\"ecs\":{\"version\":\"" ecs_version "\"}," event "},\"source\":" end_of(originator(), orig) \
-		",\"destination\":" end_of(responder(), resp) "," network (community ? ",\"community_id\":\"" community_place_of_record() "\"" : "") "}" \
+	put("{\"@timestamp\":\"" end_ "\",\"ecs\":{\"version\":\"" ecs_version "\"}," event "},\"source\":" end_of(src, sport, orig) \
+		",\"destination\":" end_of(dst, dport, resp) "," network (community ? ",\"community_id\":\"" community_place_of_record() "\"" : "") "}" \
 		ecs_host "," observer user_part[ours, cgroup] ",\"netracker\":{" substr(own() cgroup_part[ours, cgroup], 2) "}}")
 }
 
@@ -61,10 +68,9 @@ function time_stamp(us, series)
 	return timestamp(int(us / 1000000), series) sprintf(".%06dZ", us % 1000000)
 }
 
-function end_of(end, bytes_,   address)
+function end_of(address, port, bytes_)
 {
-	address = address_of(end)
-	return "{\"address\":\"" address "\",\"ip\":\"" address "\",\"port\":" port_of(end) (bytes_ == "" ? "" : ",\"bytes\":" bytes_) "}"
+	return "{\"address\":\"" address "\",\"ip\":\"" address "\",\"port\":" port (bytes_ == "" ? "" : ",\"bytes\":" bytes_) "}"
 }
 
 # outcome(STATE): what did not finish, or was seen from one side alone, may have been either.
@@ -102,14 +108,16 @@ function own(   i, key, value, at, line)
 	for (i = 1; i <= own_keys; i++) {
 		key = own_key[i]
 		if (key in is_text) {
+			# They are few.
 			value = known(key)
-			if (value != "")
-				line = line own_start[i] text(value)
+			if (!((i, value) in own_text))
+				own_text[i, value] = value == "" ? "" : own_start[i] text(value)
+			line = line own_text[i, value]
 			continue
 		}
 		at = place[key]
-		value = at && index($at, prefix[key]) == 1 ? substr($at, skip[key]) : field(key)
-		if (value != "" && value !~ /[^0-9]/ && (value != "0" || field_unknown[key] != "ZERO"))
+		value = at && index($at, own_prefix[i]) == 1 ? substr($at, own_skip[i]) : field(key)
+		if (value != "" && value != own_unknown[i] && value !~ /[^0-9]/)
 			line = line own_start[i] value
 	}
 	if (lost)

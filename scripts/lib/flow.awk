@@ -1,62 +1,61 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 #
-# What other tools know a connection by: Zeek's uid, and what a Community ID is made of. Needs address.awk and record.awk.
+# What other tools know a connection by: Zeek's uid, and what a Community ID is made of. Needs address.awk and record.awk. Whoever shows a record
+# calls take_ends() first.
 
 BEGIN {
 	# Primes below 62^5, so that each remainder is five digits of base 62; and multipliers that keep all products below 2^53, up to where a
-	# number here is exact.
-	split("916132831 916132817 916132777", flow_prime, " ")
-	split("5915587 6700417 7368787", flow_factor, " ")
-	digits_of_62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+	# number here is exact. Three of each, as arrays and calls would be most of what an uid costs.
+	prime_1 = 916132831
+	prime_2 = 916132817
+	prime_3 = 916132777
+	factor_1 = 5915587
+	factor_2 = 6700417
+	factor_3 = 7368787
+	base = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+	for (i = 0; i < 62; i++)
+		digit_62[i] = substr(base, i + 1, 1)
+	for (i = 0; i < 3844; i++)
+		pair_62[i] = digit_62[int(i / 62)] digit_62[i % 62]
 }
 
-# connection_uid(): C and 15 digits of base 62 (89 bits), as Zeek has them. It is made of what does not change, however often and by whomever the record is
-# shown: both ends, the time of the first SYN since boot, the interface. Zeek draws lots.
-function connection_uid(   start, i, h, p, m, src, dst, ports, second, ns, text_)
+# take_ends(): set src, sport, dst and dport to those of the record, without brackets.
+function take_ends()
 {
-	src = originator()
-	dst = responder()
-	ports = port_of(src) * 65536 + port_of(dst)
-	src = address_of(src)
-	dst = address_of(dst)
-	if (!(src in flow_known))
+	src = address_of($1)
+	sport = substr($1, length(src) + (substr($1, 1, 1) == "[" ? 4 : 2))
+	dst = address_of($3)
+	dport = substr($3, length(dst) + (substr($3, 1, 1) == "[" ? 4 : 2))
+	if (!(src in wire_digits))
 		know_address(src)
-	if (!(dst in flow_known))
+	if (!(dst in wire_digits))
 		know_address(dst)
-	# In two parts: together they can be more than what a number here holds exactly.
-	start = field("start_ns")
-	second = length(start) > 9 ? substr(start, 1, length(start) - 9) + 0 : 0
-	ns = length(start) > 9 ? substr(start, length(start) - 8) + 0 : start + 0
-	text_ = "C"
-	for (i = 1; i <= 3; i++) {
-		p = flow_prime[i]
-		m = flow_factor[i]
-		h = (address_rest[src, i] * m + address_rest[dst, i]) % p
-		h = (h * m + ports) % p
-		h = (h * m + second) % p
-		h = (h * m + ns) % p
-		h = (h * m + field("ifindex")) % p
-		text_ = text_ base_62(h)
-	}
-	return text_
 }
 
 # know_address(ADDRESS): keep what is made of it. Many connections have one end in common; those that are not seen again are forgotten.
-function know_address(address,   i, j, h, digits)
+function know_address(address,   i, digits, word, h1, h2, h3)
 {
-	if (++flow_addresses > 4096) {
-		split("", flow_known)
-		split("", address_rest)
-		flow_addresses = 1
+	if (++addresses > 4096) {
+		split("", wire_digits)
+		split("", rest_1)
+		split("", rest_2)
+		split("", rest_3)
+		addresses = 1
+		if (src != address)
+			know_address(src)
 	}
 	digits = address_digits(address)
-	flow_known[address] = index(address, ":") ? digits : substr(digits, 25)
-	for (i = 1; i <= 3; i++) {
-		h = 0
-		for (j = 1; j <= 32; j += 4)
-			h = (h * flow_factor[i] + value_of_4(substr(digits, j, 4)) + 1) % flow_prime[i]
-		address_rest[address, i] = h
+	wire_digits[address] = index(address, ":") ? digits : substr(digits, 25)
+	h1 = h2 = h3 = 0
+	for (i = 1; i <= 32; i += 4) {
+		word = value_of_4(substr(digits, i, 4)) + 1
+		h1 = (h1 * factor_1 + word) % prime_1
+		h2 = (h2 * factor_2 + word) % prime_2
+		h3 = (h3 * factor_3 + word) % prime_3
 	}
+	rest_1[address] = h1
+	rest_2[address] = h2
+	rest_3[address] = h3
 }
 
 function value_of_4(digits)
@@ -64,37 +63,42 @@ function value_of_4(digits)
 	return ((digit_value(substr(digits, 1, 1)) * 16 + digit_value(substr(digits, 2, 1))) * 16 + digit_value(substr(digits, 3, 1))) * 16 + digit_value(substr(digits, 4, 1))
 }
 
-# base_62(NUMBER): five digits. The last four are made in pairs, which are soon known.
-function base_62(number,   low)
+# connection_uid(): C and 15 digits of base 62 (89 bits), as Zeek has them. It is made of what does not change, however often and by whomever the
+# record is shown: both ends, the time of the first SYN since boot, the interface. Zeek draws lots.
+function connection_uid(   start, ports, second, ns, h1, h2, h3)
 {
-	low = number % 3844
-	number = int(number / 3844)
-	return substr(digits_of_62, int(number / 3844) + 1, 1) pair_62(number % 3844) pair_62(low)
-}
-
-function pair_62(number)
-{
-	if (!(number in pair_of_62))
-		pair_of_62[number] = substr(digits_of_62, int(number / 62) + 1, 1) substr(digits_of_62, number % 62 + 1, 1)
-	return pair_of_62[number]
+	ports = sport * 65536 + dport
+	# In two parts: together they can be more than what a number here holds exactly.
+	start = field("start_ns")
+	ns = length(start) > 9 ? substr(start, length(start) - 8) + 0 : start + 0
+	second = (length(start) > 9 ? substr(start, 1, length(start) - 9) * 4096 : 0) + field("ifindex")
+	h1 = (rest_1[src] * factor_1 + rest_1[dst]) % prime_1
+	h1 = (h1 * factor_1 + ports) % prime_1
+	h1 = (h1 * factor_1 + second) % prime_1
+	h1 = (h1 * factor_1 + ns) % prime_1
+	h2 = (rest_2[src] * factor_2 + rest_2[dst]) % prime_2
+	h2 = (h2 * factor_2 + ports) % prime_2
+	h2 = (h2 * factor_2 + second) % prime_2
+	h2 = (h2 * factor_2 + ns) % prime_2
+	h3 = (rest_3[src] * factor_3 + rest_3[dst]) % prime_3
+	h3 = (h3 * factor_3 + ports) % prime_3
+	h3 = (h3 * factor_3 + second) % prime_3
+	h3 = (h3 * factor_3 + ns) % prime_3
+	return "C" digit_62[int(h1 / 14776336)] pair_62[int(h1 / 3844) % 3844] pair_62[h1 % 3844] \
+		digit_62[int(h2 / 14776336)] pair_62[int(h2 / 3844) % 3844] pair_62[h2 % 3844] \
+		digit_62[int(h3 / 14776336)] pair_62[int(h3 / 3844) % 3844] pair_62[h3 % 3844]
 }
 
 # community_place_of_record(): leave a place for the Community ID, and say what it is made of: version 1, seed 0. The smaller end comes first; 6 is
 # TCP, 0 makes it a whole number of words. https://github.com/corelight/community-id-spec
-function community_place_of_record(   src, dst, sport, dport, left)
+function community_place_of_record(   one, two)
 {
-	src = address_of(originator())
-	dst = address_of(responder())
-	if (!(src in flow_known))
-		know_address(src)
-	if (!(dst in flow_known))
-		know_address(dst)
-	src = flow_known[src]
-	dst = flow_known[dst]
-	sport = sprintf("%04x", port_of(originator()))
-	dport = sprintf("%04x", port_of(responder()))
-	# As text: an awk would take 00000010 and 1e000001 for numbers.
-	left = (src "x") < (dst "x") || (src == dst && (sport "x") <= (dport "x"))
-	community_input = "0000" (left ? src dst : dst src) "0600" (left ? sport dport : dport sport)
+	one = wire_digits[src]
+	two = wire_digits[dst]
+	# As text: an awk might take 00000010 and 1e000001 for numbers.
+	if ((one "x") < (two "x") || ((one "x") == (two "x") && sport + 0 <= dport + 0))
+		community_input = "0000" one two "0600" sprintf("%04x%04x", sport, dport)
+	else
+		community_input = "0000" two one "0600" sprintf("%04x%04x", dport, sport)
 	return community_place
 }

@@ -33,20 +33,21 @@ function columns_of(list,   i, line)
 
 function show_record(   us, ts, duration, ours, line)
 {
+	take_ends()
 	us = started_us()
 	ts = sprintf("%.0f.%06d", int(us / 1000000), us % 1000000)
 	duration = sprintf("%.6f", field("dur_ns") / 1000000000)
 	# Who sent the first SYN from here, or got it here, has the socket. Of the other side that says nothing.
 	ours = known("uid") == "" ? "" : field("dir")
 	if (zeek_json) {
-		line = "{\"ts\":" ts ",\"uid\":\"" connection_uid() "\",\"id.orig_h\":\"" address_of(originator()) "\",\"id.orig_p\":" port_of(originator()) \
-			",\"id.resp_h\":\"" address_of(responder()) "\",\"id.resp_p\":" port_of(responder()) ",\"proto\":\"tcp\",\"duration\":" duration \
+		line = "{\"ts\":" ts ",\"uid\":\"" connection_uid() "\",\"id.orig_h\":\"" src "\",\"id.orig_p\":" sport \
+			",\"id.resp_h\":\"" dst "\",\"id.resp_p\":" dport ",\"proto\":\"tcp\",\"duration\":" duration \
 			member("orig_bytes") member("resp_bytes") ",\"conn_state\":\"" field("state") "\"" \
 			(ours == "out" ? ",\"local_orig\":true" : ours == "in" ? ",\"local_resp\":true" : "") ",\"ip_proto\":6"
 		put(line (community ? ",\"community_id\":\"" community_place_of_record() "\"" : "") "}")
 		return
 	}
-	line = ts "\t" connection_uid() "\t" address_of(originator()) "\t" port_of(originator()) "\t" address_of(responder()) "\t" port_of(responder()) \
+	line = ts "\t" connection_uid() "\t" src "\t" sport "\t" dst "\t" dport \
 		"\ttcp\t-\t" duration "\t" or_unset(known("orig_bytes")) "\t" or_unset(known("resp_bytes")) "\t" field("state") \
 		(ours == "out" ? "\tT\t-" : ours == "in" ? "\t-\tT" : "\t-\t-") "\t-\t-\t-\t-\t-\t-\t-\t6"
 	put(line (community ? "\t" community_place_of_record() : ""))

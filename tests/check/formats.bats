@@ -205,6 +205,14 @@ for line in sys.stdin:
 	# And 60,000 of one server, as close to each other as can be.
 	awk 'BEGIN { for (i = 1; i <= 60000; i++) printf "192.0.2.%d:%d -> 192.0.2.1:80 dur_ns=1 state=SF dir=in start_ns=%d ifindex=2\n", i % 200 + 2, 1024 + i, 5e9 + i % 7 }' >"$RECORDS"
 	assert_equal "of many" "$(format zeek | zeek_cut --open uid | sort -u | wc -l)" 60000
+	# More addresses than are kept: what is shown late is what is shown alone.
+	awk 'BEGIN { for (i = 0; i < 9000; i++) printf "10.1.%d.%d:1 -> 10.2.%d.%d:80 dur_ns=1 state=SF dir=in start_ns=1 ifindex=2\n", i / 250, i % 250, i / 250, i % 250 }' >"$RECORDS"
+	format zeek NT_COMMUNITY_ID=1 | zeek_cut --open uid community_id >"$BATS_TEST_TMPDIR/ids"
+	assert_equal "of many addresses" "$(cut -f 1 "$BATS_TEST_TMPDIR/ids" | sort -u | wc -l)" 9000
+	for setting in 2048 2049 2050 4096 4097 9000; do
+		sed -n "${setting}p" "$RECORDS" >"$BATS_TEST_TMPDIR/one"
+		assert_equal "record $setting" "$(RECORDS=$BATS_TEST_TMPDIR/one format zeek NT_COMMUNITY_ID=1 | zeek_cut --open uid community_id)" "$(sed -n "${setting}p" "$BATS_TEST_TMPDIR/ids")"
+	done
 }
 
 @test "Community ID: the published vectors, in each format that has it, by each awk" {
