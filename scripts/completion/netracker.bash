@@ -7,7 +7,7 @@ _netracker() {
 	local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} verb=${COMP_WORDS[1]-} words=
 	local verbs='attach detach status list log stats metrics config check version help'
 	local states='S0 S1 S2 S3 SF SH REJ RSTO RSTR RSTOS0 OTH'
-	local filters='-4 -6 --addr --port --state --iface --owner --max-rows --no-header --wide --numeric --json'
+	local filters='-4 -6 --addr --port --state --iface --owner --max-rows --no-header --wide --numeric --json --format --community-id'
 
 	if ((COMP_CWORD == 1)); then
 		words=$verbs
@@ -18,6 +18,10 @@ _netracker() {
 			--iface) words=$(_netracker_interfaces) ;;
 			--state) words=$states ;;
 			--sort) words='age src dst port' ;;
+			--format)
+				words='table json ecs csv'
+				[[ $verb != log ]] || words+=' zeek zeek-json'
+				;;
 			--consumer) words=$(_netracker_consumers) ;;
 			--addr | --port | --owner | --max-rows | -n | --min-ms | --since) return ;;
 			*)

@@ -132,10 +132,15 @@ help_filters() {
 
 help_output() {
 	cat <<-'EOF'
-		  -H, --no-header        no line of headings
+		  -H, --no-header        no line of headings; in zeek none that begins with #
 		  -w, --wide             all columns, however wide the terminal is
-		  -N, --numeric          users and owners are not looked up: null in JSON, in the table their numbers
-		  -j, --json             JSON, one object a line; null where unknown
+		  -N, --numeric          users and owners are not looked up: null in JSON, in the table their numbers;
+		                         not there in csv and ecs
+		  -j, --json             JSON, one object a line; null where unknown: --format json
+		  --format FORMAT        table, json, csv (RFC 4180, all fields), ecs (Elastic Common Schema 8, as JSON); of log also zeek (Zeek's
+		                         conn.log) and zeek-json. What is not known is empty in csv, - in zeek, and absent in the others
+		  --community-id         zeek, zeek-json, csv: with the column community_id, which Zeek has if its policy script
+		                         community-id-logging is loaded; ecs has it anyway. A perl with Digest::SHA makes it
 	EOF
 }
 

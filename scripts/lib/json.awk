@@ -52,13 +52,3 @@ function word(key)
 		return known(key)
 	return numeric ? "" : key == "user" ? user() : owner()
 }
-
-# timestamp(SECOND): asked mostly for the same second again.
-function timestamp(second)
-{
-	if (stamp == "" || second != stamped_second) {
-		stamped_second = second
-		stamp = date_of(second) "T" time_of(second)
-	}
-	return stamp
-}

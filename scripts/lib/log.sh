@@ -352,6 +352,11 @@ leave_log() {
 		say "the last records are shown again by the next who reads the log, as only root can mark a part of what was read at once as read"
 	fi
 	[[ ! $MARK ]] || rm -f -- "$MARK"
+	if [[ $FORMAT == zeek ]]; then
+		# Its last line is for who wants to know whether the log has come to its end.
+		tell_awk 'netracker: end of log' || die_without_awk
+		write_batch
+	fi
 	((DIRECT)) || stop_awk
 	if [[ -v GIVEN[all] ]]; then
 		trap - EXIT
@@ -500,7 +505,13 @@ start_awk() {
 	coproc FORMAT_LOG {
 		trap '' HUP INT TERM
 		exec {LOCK_FD}<&- {LOG_FD}<&- # the lock is this shell's alone
-		NT_BATCHES=1 exec "${FORMATTER[@]}"
+		export NT_BATCHES=1
+		((!COMMUNITY_ID)) || {
+			# Should it end, awk is to end as well, without a word.
+			trap - PIPE
+			exec > >(exec "${IDENTIFIER[@]}" 2>/dev/null)
+		}
+		exec "${FORMATTER[@]}"
 	}
 	AWK_PID=$!
 	# bash takes the descriptors of an awk that has ended away, so these are copies. They lead to the same awk, whose input ends with
@@ -688,10 +699,14 @@ die_gone() {
 }
 
 die_without_awk() {
-	local status=0 fate='come again'
+	local status=0 fate='come again' what
+	# It may still be there, if who comes behind it has ended.
+	exec {TO_AWK}>&-
 	wait "$AWK_PID" || status=$?
+	what="awk ended with status $status"
+	((!COMMUNITY_ID || status != 0 && status != 141)) || what="perl, which makes the Community IDs, has ended"
 	if ((CAN_SET)) && { ! find_position || ! set_cursor; }; then
 		fate=$GONE
 	fi
-	die "$EXIT_FAILED" "awk ended with status $status in the middle of the log; the records that it had at hand $fate; start again"
+	die "$EXIT_FAILED" "$what in the middle of the log; the records that it had at hand $fate; start again"
 }

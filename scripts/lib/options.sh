@@ -5,7 +5,7 @@
 # options, and -- before operands that begin with -.
 
 # What list and log have in common.
-readonly RECORD_OPTIONS='4 6 addr: port: state: iface: owner: n,max-rows: H,no-header w,wide N,numeric j,json'
+readonly RECORD_OPTIONS='4 6 addr: port: state: iface: owner: n,max-rows: H,no-header w,wide N,numeric j,json format: community-id'
 
 # Each verb's options: SHORT,LONG or one of the two, with a colon if a value belongs to it. Help, man page and completion tell the same; a
 # test compares them. -h, --help is an option of all verbs.
@@ -24,7 +24,7 @@ declare -rA OPTIONS=(
 )
 
 # Of two that contradict each other, the one that comes last counts.
-declare -rA INSTEAD_OF=([4]=6 [6]=4 [quiet]=verbose [verbose]=quiet [failed]=state [state]=failed)
+declare -rA INSTEAD_OF=([4]=6 [6]=4 [quiet]=verbose [verbose]=quiet [failed]=state [state]=failed [json]=format [format]=json)
 
 declare -A GIVEN=() # the options of the command line: their long names (short if there is no other; _ for -) to their values, or 1
 OPERANDS=()         # its other words

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 #
 # Reads records, from the log or from the view of the live connections, picks those that are wanted and hands each to show_record(),
-# which table.awk, json.awk and sortkey.awk define in their ways. Needs address.awk and owner.awk.
+# which table.awk, json.awk, csv.awk, ecs.awk, zeek.awk and sortkey.awk define in their ways. Needs address.awk and owner.awk.
 #
 #	netracker: SRC:SPORT -> DST:DPORT KEY=VALUE…        the log and the trace (whose tracer puts something before it)
 #	SRC:SPORT -> DST:DPORT KEY=VALUE…                   the view of the live ones
@@ -20,6 +20,10 @@
 # MORE is 0 once nothing more is wanted, and LEFT says how many records then came too late; TAKEN counts the others and those that
 # were lost before them, LOST these alone. The line "netracker: written BYTES" asks what was not in the first BYTES of it, and is answered
 # with "ROWS TAKEN LOST": how many rows, and how much was taken until the last row that was. "netracker: boot MICROSECONDS" sets NT_BOOT_US.
+# "netracker: end of log" says that no more records come: a form that ends with a line of its own puts it into the batch then.
+#
+# NT_COMMUNITY_ID=1: a place for the connection's Community ID is left in each row, and what it is made of stands before the row, with a tab
+# between, for community_id.pl, which comes behind. BYTES are those of the row alone; the place is as long as what is put into it.
 #
 # What is written here has to mean the same to mawk, gawk, busybox awk and the original awk: no strftime, no powers, no %d of a number
 # that may be beyond 2^31, no {n} in patterns, no variable with the name of a function.
@@ -37,6 +41,10 @@ BEGIN {
 	numeric = ENVIRON["NT_NUMERIC"] == 1
 	read_tables(ENVIRON["NT_TABLES"])
 	boot_us = ENVIRON["NT_BOOT_US"] + 0
+	community = ENVIRON["NT_COMMUNITY_ID"] == 1
+	# A character that nothing else in a row can be.
+	community_place = "\001\001\001\001\001\001\001\001\001\001"
+	community_place = community_place community_place community_place
 	if (ENVIRON["NT_ADDR"] != "" && parse_prefix(ENVIRON["NT_ADDR"])) {
 		want_prefix = prefix_digits
 		want_bits = prefix_bits
@@ -49,8 +57,10 @@ BEGIN {
 		exit
 }
 
-batches && /^netracker: (end of batch|written [0-9]+|boot [0-9]+)$/ {
-	if ($2 == "end")
+batches && /^netracker: (end of (batch|log)|written [0-9]+|boot [0-9]+)$/ {
+	if ($4 == "log")
+		put_footer()
+	else if ($2 == "end")
 		end_batch()
 	else if ($2 == "written")
 		tell_missing($3)
@@ -117,12 +127,32 @@ function say_losses()
 # put(LINE): all that goes out goes through here. In batches lines are held until the end.
 function put(line)
 {
-	if (!batches) {
-		print line
-		return
+	if (batches)
+		bytes += length(line) + 1
+	if (community) {
+		line = community_input "\t" line
+		community_input = ""
 	}
-	held_line[held++] = line
-	bytes += length(line) + 1
+	if (batches)
+		held_line[held++] = line
+	else
+		print line
+}
+
+# put_footer(): what the form that sets footer ends with, and when.
+function put_footer()
+{
+	if (footer != "")
+		put(footer now())
+}
+
+# now(): 2026-01-31-23-59-59, as Zeek has it: in local time, or with NT_UTC in UTC.
+function now(   question, answer)
+{
+	question = "date " (ENVIRON["NT_UTC"] == 1 ? "-u " : "") "+%Y-%m-%d-%H-%M-%S </dev/null 2>/dev/null"
+	question | getline answer
+	close(question)
+	return answer
 }
 
 # begin_batch(): where a row is not the only record since the row before it, these tell what was taken until then.
@@ -153,10 +183,16 @@ function end_batch(   i)
 function tell_missing(bytes_,   rows_out)
 {
 	rows_out = 0
-	while (rows_out < handed_out && rows_out < batch_rows && (bytes_ -= length(held_line[rows_out]) + 1) >= 0)
+	while (rows_out < handed_out && rows_out < batch_rows && (bytes_ -= length(shown_of(held_line[rows_out])) + 1) >= 0)
 		rows_out++
 	printf("%.0f %.0f %.0f\n", batch_rows - rows_out, rows_out in taken_at ? taken_at[rows_out] : rows_out, lost_at[rows_out] + 0)
 	fflush()
+}
+
+# shown_of(LINE): without what stands before it for community_id.pl.
+function shown_of(line)
+{
+	return community ? substr(line, index(line, "\t") + 1) : line
 }
 
 function is_record()
@@ -310,6 +346,16 @@ function date_of(second,   day, era, year, month)
 	day -= int((153 * month + 2) / 5) - 1
 	month += month < 10 ? 3 : -9
 	return sprintf("%04d-%02d-%02d", era * 400 + year + (month < 3), month, day)
+}
+
+# timestamp(SECOND [, SERIES]): 2026-01-31T23:59:59, in UTC. In one series it is asked mostly for the same second again.
+function timestamp(second, series)
+{
+	if (stamp[series] == "" || second != stamped_second[series]) {
+		stamped_second[series] = second
+		stamp[series] = date_of(second) "T" time_of(second)
+	}
+	return stamp[series]
 }
 
 # time_of(SECOND): 23:59:59, of a second since 1970 as UTC counts them, or of one that local_second() has moved.

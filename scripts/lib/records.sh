@@ -6,7 +6,9 @@
 
 STATES=() FAILED_STATES= # what read_states has found
 
-FORMAT=table # or json
+readonly FORMATS=(table json zeek zeek-json ecs csv)
+FORMAT=table
+COMMUNITY_ID=0 # 1: each record goes out with its Community ID
 FOLLOW=1
 WAIT=0 # log: for there to be one
 QUALITY=0
@@ -32,8 +34,8 @@ cmd_list() {
 	done
 	require awk
 	prepare_output list "$reader"
-	if [[ $FORMAT == json ]]; then
-		# A connection has the same time whoever writes its object.
+	if [[ $FORMAT != table ]]; then
+		# A connection has the same time whoever writes it.
 		keep_time
 		NT_BOOT_US=${BOOT_US:-$NT_BOOT_US}
 	fi
@@ -43,11 +45,20 @@ cmd_list() {
 	if [[ $plain && -v GIVEN[numeric] ]]; then
 		cat -- "${views[@]}" 2>/dev/null | copy_out || exit_of_list "${PIPESTATUS[0]}" 0 "${PIPESTATUS[1]}"
 	elif [[ ! $SORT ]]; then
-		cat -- "${views[@]}" 2>/dev/null | "${FORMATTER[@]}" 2>/dev/null | copy_out || exit_of_list "${PIPESTATUS[@]}"
+		cat -- "${views[@]}" 2>/dev/null | format_rows | copy_out || exit_of_list "${PIPESTATUS[@]}"
 	else
-		cat -- "${views[@]}" 2>/dev/null | NT_SORT=$SORT NT_MAX_ROWS='' "${AWK[@]}" -f "$LIBDIR/sortkey.awk" |
-			sort --stable --key=1,1 --field-separator=$'\t' | cut -f 2- | "${FORMATTER[@]}" 2>/dev/null | copy_out ||
+		cat -- "${views[@]}" 2>/dev/null | NT_SORT=$SORT NT_MAX_ROWS='' NT_COMMUNITY_ID=0 "${AWK[@]}" -f "$LIBDIR/sortkey.awk" |
+			sort --stable --key=1,1 --field-separator=$'\t' | cut -f 2- | format_rows | copy_out ||
 			exit_of_list "${PIPESTATUS[@]}"
+	fi
+}
+
+# format_rows: the lines on standard input.
+format_rows() {
+	if ((COMMUNITY_ID)); then
+		"${FORMATTER[@]}" 2>/dev/null | "${IDENTIFIER[@]}" 2>/dev/null
+	else
+		"${FORMATTER[@]}" 2>/dev/null
 	fi
 }
 
@@ -67,7 +78,7 @@ obey_record_options() {
 	local addr=${GIVEN[addr]-} iface=${GIVEN[iface]-} states=${GIVEN[state]-} since=''
 	(($# == 0)) || die_word "$1"
 	read_states
-	[[ ! -v GIVEN[json] ]] || FORMAT=json
+	choose_format
 	[[ ! -v GIVEN[no_follow] ]] || FOLLOW=0
 	[[ ! -v GIVEN[wait] ]] || WAIT=1
 	[[ ! -v GIVEN[quality] ]] || QUALITY=1
@@ -88,6 +99,18 @@ obey_record_options() {
 	NT_UNITS=$(units_of "$NT_OWNER")
 	NT_MIN_NS=$(awk -v ms="${GIVEN[min_ms]-0}" 'BEGIN { printf "%.0f", ms * 1e6 }')
 	export NT_MIN_NS
+}
+
+# choose_format: set FORMAT and COMMUNITY_ID.
+choose_format() {
+	[[ ! -v GIVEN[json] ]] || FORMAT=json
+	[[ ! -v GIVEN[format] ]] || FORMAT=${GIVEN[format]}
+	[[ " ${FORMATS[*]} " == *" $FORMAT "* ]] || die_usage "--format knows ${FORMATS[*]}, not '$FORMAT'"
+	[[ $VERB == log || $FORMAT != zeek* ]] ||
+		die_usage "--format $FORMAT is of connections that have ended, as conn.log is; 'netracker log' has them, and list has json, ecs and csv"
+	[[ ! -v GIVEN[community_id] || $FORMAT == @(zeek*|csv|ecs) ]] ||
+		die_usage "--community-id goes with --format zeek, zeek-json and csv, and ecs has it anyway; $FORMAT has no place for it"
+	[[ ! -v GIVEN[community_id] && $FORMAT != ecs ]] || COMMUNITY_ID=1
 }
 
 # units_of NAME: print the units that systemd knows by this name, and those that listen for them, with spaces between; nothing where it is not
@@ -140,10 +163,16 @@ since_us() {
 }
 
 # prepare_output TABLE [PROGRAM]: set FORMATTER, and tell it about the terminal and the clock. PROGRAM reads some of the lines in place of
-# record.awk.
+# record.awk. IDENTIFIER comes behind it if Community IDs are wanted.
 prepare_output() {
 	local width=80
 	export NT_TABLE=$1 NT_COLOUR=0 NT_WIDTH NT_BOOT_US NT_CGROUPS NT_TABLES=$TABLES_TSV
+	export NT_FORMAT=$FORMAT NT_COMMUNITY_ID=$COMMUNITY_ID NT_HOSTNAME=''
+	if ((COMMUNITY_ID)); then
+		require community_id
+		IDENTIFIER=(perl "$LIBDIR/community_id.pl")
+	fi
+	[[ $FORMAT != ecs ]] || read -r NT_HOSTNAME </proc/sys/kernel/hostname || true
 	if [[ -t 1 ]]; then
 		[[ ${NO_COLOR-} || ${TERM-} == dumb ]] || NT_COLOUR=1
 		width=$(terminal_width)
@@ -164,7 +193,12 @@ prepare_output() {
 	AWK+=(-f "$LIBDIR/address.awk" -f "$LIBDIR/owner.awk")
 	[[ ! ${2-} ]] || AWK+=(-f "$LIBDIR/$2")
 	AWK+=(-f "$LIBDIR/record.awk")
-	FORMATTER=("${AWK[@]}" -f "$LIBDIR/$FORMAT.awk")
+	FORMATTER=("${AWK[@]}")
+	case $FORMAT in
+		zeek | zeek-json) FORMATTER+=(-f "$LIBDIR/flow.awk" -f "$LIBDIR/zeek.awk") ;;
+		ecs | csv) FORMATTER+=(-f "$LIBDIR/flow.awk" -f "$LIBDIR/$FORMAT.awk") ;;
+		*) FORMATTER+=(-f "$LIBDIR/$FORMAT.awk") ;;
+	esac
 }
 
 terminal_width() {
