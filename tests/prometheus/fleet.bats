@@ -193,6 +193,44 @@ a_syn_is_dropped() {
 	assert_equal "load" "$loaded" "48 lines: 0 new, 1 repeated, 1 broken"
 }
 
+# follow_page: all commands of the page, in order, where $PWD stands for / and the tree; what they would do to the system is noted in `done`.
+follow_page() {
+	local name
+	mkdir -p page/bin page/etc/{rsyslog,logrotate}.d page/var/log
+	cd page
+	ln -s "$ROOT/contrib" contrib
+	ln -s "$BATS_TEST_TMPDIR/stored" var/log/netracker
+	cp "$BATS_TEST_TMPDIR/web1/netracker.jsonl" var/log/
+	for name in apt systemctl; do
+		printf '#!/bin/sh\necho "%s $*" >>"%s/done"\n' "$name" "$PWD" >"bin/$name"
+		chmod +x "bin/$name"
+	done
+	runnable "$ROOT/docs/monitoring.md" | sed "s| /etc/| $PWD/etc/|g; s| /var/| $PWD/var/|g" >script
+	PATH=$PWD/bin:$PATH bash -euo pipefail script
+}
+
+@test "the page's commands run as they stand" {
+	local dir=$BATS_TEST_TMPDIR package
+	start_receiver
+	begin
+	requests 3
+	note_records 3
+	wait_for all_received web1
+	wait_for all_received db1
+	cd "$dir"
+	follow_page >"$dir/output" || fail "$(tail -n 5 "$dir/output")"
+	grep --quiet '^6 lines: 6 new, 0 repeated, 0 broken$' "$dir/output" || fail "$(<"$dir/output")"
+	grep --quiet --extended-regexp 'web1 +│ out +│ 8000 +│ 3 ' "$dir/output" || fail "$(<"$dir/output")"
+	cmp "$dir/page/etc/rsyslog.d/netracker.conf" "$ROOT/contrib/fleet/sender.conf" # the sender's, which comes after the receiver's
+	cmp "$dir/page/etc/systemd/system/netracker-log.service.d/file.conf" "$ROOT/contrib/fleet/netracker-log.conf"
+	cmp "$dir/page/var/log/netracker-again.jsonl" "$dir/web1/netracker.jsonl"
+	[[ -s $dir/page/authority/web1.example.net/host.key ]]
+	for package in rsyslog rsyslog-relp sqlite3 logrotate; do
+		grep --quiet "^apt install .*\<$package\>" "$dir/page/done" || fail "the page does not install $package"
+		grep --quiet " $package\$" "$ROOT/scripts/deps" || fail "the tests do not have $package"
+	done
+}
+
 # on_disk HOST: its queue is.
 on_disk() {
 	compgen -G "$BATS_TEST_TMPDIR/$1/work/netracker.0*" && (($(du --summarize --bytes "$BATS_TEST_TMPDIR/$1/work" | cut -f 1) > 500000))

@@ -40,5 +40,6 @@ with socket.create_server(("127.0.0.1", 10514)) as server:
 		# The command and the manual page are not installed here.
 		sed 's|^ExecStart=netracker|ExecStart=/bin/true|; /^Documentation=/d' "$unit" >"$BATS_TEST_TMPDIR/units/${unit##*/}"
 	done
-	assert_equal "systemd-analyze verify" "$(systemd-analyze verify "$BATS_TEST_TMPDIR"/units/* 2>&1)" ""
+	install -D --mode=644 "$ROOT/contrib/fleet/netracker-log.conf" "$BATS_TEST_TMPDIR/units/netracker-log.service.d/file.conf"
+	assert_equal "systemd-analyze verify" "$(systemd-analyze verify "$BATS_TEST_TMPDIR"/units/*.{service,timer} 2>&1)" ""
 }
