@@ -197,7 +197,7 @@ a_syn_is_dropped() {
 follow_page() {
 	local name
 	mkdir -p page/bin page/etc/{rsyslog,logrotate}.d page/var/log
-	cd page
+	cd page || return
 	ln -s "$ROOT/contrib" contrib
 	ln -s "$BATS_TEST_TMPDIR/stored" var/log/netracker
 	cp "$BATS_TEST_TMPDIR/web1/netracker.jsonl" var/log/
