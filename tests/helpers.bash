@@ -11,6 +11,7 @@
 #                                root kernel_N.M object ipv6 tool_COMMAND
 #   fail MESSAGE                 end the test
 #   assert_equal WHAT GOT WANT   fail, naming all three, unless the two are the same text
+#   runnable FILE                the commands of a page that are marked `sh runnable`, as one script
 #   copy_of_tree DIR             the sources, to build there what is not to be built in the tester's tree
 #
 # Namespaces and traffic
@@ -137,6 +138,11 @@ copy_of_tree() {
 	(cd "$ROOT" && git -c safe.directory="$ROOT" ls-files -z | tar -c --null --ignore-failed-read --files-from=- 2>/dev/null) | tar -x -C "$1"
 	git -C "$1" init --quiet
 	git -C "$1" add --all
+}
+
+runnable() {
+	# shellcheck disable=SC2016 # these marks are Markdown's
+	sed -n '/^```sh runnable$/,/^```$/ { /^```/! p }' "$1"
 }
 
 fail() {

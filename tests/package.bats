@@ -75,6 +75,11 @@ track_one() {
 	assert_equal "exit status" "$status:$output" "0:$output"
 }
 
+@test "the package has all of contrib, as it is" {
+	dpkg-deb --extract "$DEB" "$BATS_TEST_TMPDIR/extracted"
+	diff --recursive "$ROOT/contrib" "$BATS_TEST_TMPDIR/extracted/usr/share/doc/netracker/contrib"
+}
+
 @test "built again elsewhere and at another time, package and tarball are the same" {
 	copy_of_tree "$BATS_TEST_TMPDIR/elsewhere"
 	find "$BATS_TEST_TMPDIR/elsewhere" -exec touch --date=2030-01-01 {} +

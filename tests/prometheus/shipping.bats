@@ -5,9 +5,9 @@
 
 load ../helpers
 
-@test "rsyslog forwards the log's lines as they are" {
+@test "rsyslog forwards the log's lines as they are, also after logrotate has cut the file" {
 	local dir=$BATS_TEST_TMPDIR
-	requires tool_rsyslogd
+	requires tool_rsyslogd tool_logrotate
 	new_netns shipper
 	printf '{"src": "198.51.100.1", "sport": %d, "uid": null}\n' {1..1000} >"$dir/sent"
 	sed "s|/var/log/netracker.jsonl|$dir/netracker.jsonl|; s|logs.example.net|127.0.0.1|" "$ROOT/contrib/log/rsyslog.conf" >"$dir/rsyslog.conf"
@@ -23,6 +23,14 @@ with socket.create_server(("127.0.0.1", 10514)) as server:
 	background in_netns shipper rsyslogd -n -f "$dir/rsyslog.conf" -i "$dir/rsyslog.pid"
 	wait_for test -e "$dir/rsyslog.pid"
 	cat "$dir/sent" >>"$dir/netracker.jsonl"
+	wait_for cmp "$dir/sent" "$dir/received"
+
+	# A day later: what follows is shorter than what has been cut off.
+	sed "s|/var/log/netracker.jsonl|$dir/netracker.jsonl|" "$ROOT/contrib/log/logrotate.conf" >"$dir/logrotate.conf"
+	chmod 644 "$dir/logrotate.conf"
+	logrotate --force --state "$dir/state" "$dir/logrotate.conf"
+	wait_for test ! -s "$dir/netracker.jsonl"
+	tee --append "$dir/netracker.jsonl" <<<'{"src": "198.51.100.2"}' >>"$dir/sent"
 	wait_for cmp "$dir/sent" "$dir/received"
 }
 
@@ -40,5 +48,6 @@ with socket.create_server(("127.0.0.1", 10514)) as server:
 		# The command and the manual page are not installed here.
 		sed 's|^ExecStart=netracker|ExecStart=/bin/true|; /^Documentation=/d' "$unit" >"$BATS_TEST_TMPDIR/units/${unit##*/}"
 	done
-	assert_equal "systemd-analyze verify" "$(systemd-analyze verify "$BATS_TEST_TMPDIR"/units/* 2>&1)" ""
+	install -D --mode=644 "$ROOT/contrib/fleet/netracker-log.conf" "$BATS_TEST_TMPDIR/units/netracker-log.service.d/file.conf"
+	assert_equal "systemd-analyze verify" "$(systemd-analyze verify "$BATS_TEST_TMPDIR"/units/*.{service,timer} 2>&1)" ""
 }
