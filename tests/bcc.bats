@@ -496,7 +496,7 @@ build_larger() {
 		        # Left in the middle again and again.
 		        for record in tracker.records():
 		            seen.append(record["sport"])
-		            if len(seen) % 7 == 0:
+		            if len(seen) % 7 == 0 or len(seen) == 50:
 		                break
 		    counters = tracker.counters()
 		    assert counters["ended.SF"] == counters["attempts"] == counters["logged"] == 50, counters
@@ -588,4 +588,49 @@ build_small_log() {
 	assert_ended 0 "$BACKGROUND_PID" INT
 	assert_equal "words" "$(<"$BATS_TEST_TMPDIR/out.said")" ""
 	assert_clean
+}
+
+# example N: the Nth runnable block of docs/python.md, on standard output.
+example() {
+	# shellcheck disable=SC2016 # these marks are Markdown's
+	awk -v n="$1" '/^```/ { inside = /^```python runnable$/ ? ++seen : 0; next } inside == n' "$ROOT/docs/python.md"
+}
+
+@test "the examples in docs/python.md do what the page says" {
+	local example
+	in_netns server ip link set veth0 down
+	in_netns server ip link set veth0 name eth0
+	in_netns server ip link set eth0 up
+	add_address server eth0 "$SERVER6"
+	http_server server
+	in_background in_netns server python3 "$ROOT/tests/peer.py" serve 7000
+	wait_for listening server 7000
+	for example in 1 2 3 4; do
+		example "$example" >"$BATS_TEST_TMPDIR/$example.py"
+		[[ $(<"$BATS_TEST_TMPDIR/$example.py") == *"import netracker"* ]] || fail "there is no example $example any more"
+	done
+	assert_equal "a fifth example" "$(example 5)" ""
+
+	background in_netns server env PYTHONPATH="$ROOT/scripts" /usr/bin/python3 -u "$BATS_TEST_TMPDIR/1.py"
+	wait_for is_attached_to eth0
+	get
+	get
+	get
+	wait "$BACKGROUND_PID"
+	[[ $(grep -c -E "^$CLIENT4 -> $SERVER4 SF [0-9.]+ ms$" "$BACKGROUND_OUTPUT") == 3 ]] || fail "$(<"$BACKGROUND_OUTPUT")"
+
+	netracker attach --quiet eth0
+	background peer client connect "$SERVER4" 7000
+	wait_for is_at_rest 1
+	run python <"$BATS_TEST_TMPDIR/2.py"
+	assert_equal "second" "$status:$output" "0:1 connections of $CLIENT4"$'\n''1 attempts so far'
+	run python <"$BATS_TEST_TMPDIR/3.py"
+	[[ $status:$output =~ ^0:$CLIENT4\ [0-9]+\ -\>\ 7000\ [0-9]+\ ns$ ]] || fail "$output"
+	run python <"$BATS_TEST_TMPDIR/4.py"
+	assert_equal "fourth" "$status:$output" "1:nowhere0: no such interface; 'ip link' lists them"
+	netracker detach --quiet --all
+}
+
+is_attached_to() {
+	[[ $(in_netns server tc filter show dev "$1" egress) ]]
 }
