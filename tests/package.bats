@@ -105,10 +105,11 @@ track_one() {
 	new_machine
 	on_machine dpkg --install "/tmp/${DEB##*/}" "/tmp/${BCC_DEB##*/}"
 	http_server server
-	background nsenter --net="$NETNS_DIR/client" -- chroot "$MACHINE" netracker-bcc -i veth0
-	wait_for grep --quiet LADDR "$BACKGROUND_OUTPUT"
+	# The very process, for its signal.
+	background nsenter --net="$NETNS_DIR/client" -- chroot "$MACHINE" env --chdir=/ NETRACKER_LOCK=/tmp/lock PATH=/usr/sbin:/usr/bin:/sbin:/bin netracker-bcc -i veth0
+	wait_for grep LADDR "$BACKGROUND_OUTPUT" || fail "$(<"$BACKGROUND_OUTPUT")"
 	in_netns client curl --silent --output /dev/null "http://$SERVER4:8000/"
-	wait_for grep --quiet " SF " "$BACKGROUND_OUTPUT"
+	wait_for grep " SF " "$BACKGROUND_OUTPUT" || fail "$(<"$BACKGROUND_OUTPUT")"
 	kill -TERM "$BACKGROUND_PID"
 	wait "$BACKGROUND_PID"
 	run on_machine /usr/bin/python3 -c 'import netracker; netracker.attached()'
