@@ -319,6 +319,31 @@ wait_for_log() {
 	assert_equal pins "$(find /sys/fs/bpf -type f ! -name '*.debug')" ''
 }
 
+@test "an interface may be called by another name that it has, and from where ip netns exec runs commands" {
+	http_server server
+	in_netns server ip link property add dev veth0 altname a-name-longer-than-fifteen
+	in_background nsenter --net="$NETNS_DIR/server" -- unshare --mount -- sh -c 'umount -l /sys; mount -t sysfs sysfs /sys; exec "$@"' sh \
+		"$BCC" -i a-name-longer-than-fifteen >"$BATS_TEST_TMPDIR/out" 2>"$BATS_TEST_TMPDIR/out.said"
+	wait_for_words "$BATS_TEST_TMPDIR/out" LADDR
+	assert_whole_filters
+	get
+	wait_for_words "$BATS_TEST_TMPDIR/out" " SF "
+	assert_ended 0 "$BACKGROUND_PID" INT
+	assert_equal "words" "$(<"$BATS_TEST_TMPDIR/out.said")" ""
+	assert_clean
+}
+
+@test "what one would not expect is said: a log that is off, interfaces of one name in several namespaces" {
+	in_netns client "$NETRACKER" attach --quiet veth0
+	"$NETRACKER" config log=off 2>/dev/null
+	follow out
+	assert_equal "words" "$(cut -d ' ' -f 2-4 "$BATS_TEST_TMPDIR/out.said" | sort)" $'the log is\nveth0: interfaces of'
+	end_followers
+	assert_equal "filters" "$(all_filters)" ""
+	"$NETRACKER" detach --quiet --all
+	assert_clean
+}
+
 @test "other tools' filters and qdisc stay, see all packets, and are behind ours" {
 	local hook before
 	http_server server
