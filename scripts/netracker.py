@@ -1087,7 +1087,10 @@ class Tracker:
 
 
 def _run_detach(whom: str) -> None:
-    """`netracker detach` of an interface or --all, which knows all that belongs to it: the records of what is alive, readers that wait, pins. We hold the lock."""
+    """`netracker detach` of an interface or --all, which knows all that belongs to it: records of what is alive, readers that wait, pins.
+
+    The lock is ours, so it gets another one.
+    """
     lock = os.memfd_create("netracker-lock", 0)
     try:
         environment = dict(os.environ, NETRACKER_LOCK=f"/proc/{os.getpid()}/fd/{lock}")

@@ -392,6 +392,38 @@ wait_for_log() {
 	netracker detach --quiet --all
 }
 
+# with CAPABILITIES COMMAND…: in `server`, as uid 0 with these alone.
+with() {
+	nsenter --net="$NETNS_DIR/server" -- setpriv --bounding-set="-all,+${1//,/,+}" --inh-caps=-all --no-new-privs -- "${@:2}"
+}
+
+@test "to attach and to detach needs NET_ADMIN and SYS_ADMIN, to read SYS_ADMIN" {
+	assert_status 4 with sys_admin "$BCC" -i veth0
+	assert_says "root here lacks CAP_NET_ADMIN"
+	assert_status 4 with net_admin "$BCC" -i veth0
+	assert_says "root here lacks CAP_SYS_ADMIN"
+	in_background nsenter --net="$NETNS_DIR/server" -- setpriv --bounding-set=-all,+net_admin,+sys_admin --inh-caps=-all --no-new-privs -- \
+		"$BCC" -i veth0 >"$BATS_TEST_TMPDIR/out" 2>"$BATS_TEST_TMPDIR/out.said"
+	wait_for_words "$BATS_TEST_TMPDIR/out" LADDR
+	assert_status 0 with sys_admin "$BCC" --list
+	assert_ended 0 "$BACKGROUND_PID" TERM
+	assert_equal "words" "$(<"$BATS_TEST_TMPDIR/out.said")" ""
+	assert_clean
+}
+
+@test "without an interface it reads what is attached, and ends with 3 when that is detached" {
+	http_server server
+	netracker attach --quiet veth0
+	in_background nsenter --net="$NETNS_DIR/client" -- "$BCC" >"$BATS_TEST_TMPDIR/out" 2>"$BATS_TEST_TMPDIR/out.said"
+	wait_for_words "$BATS_TEST_TMPDIR/out" LADDR
+	get
+	wait_for_words "$BATS_TEST_TMPDIR/out" " SF "
+	netracker detach --quiet veth0
+	assert_ended 3 "$BACKGROUND_PID"
+	assert_equal "words" "$(<"$BATS_TEST_TMPDIR/out.said")" "netracker-bcc: the last interface was detached"
+	assert_clean
+}
+
 @test "a sentence and a status for what is missing" {
 	local module
 	assert_status 2 bcc -i veth0 -p 1
