@@ -11,27 +11,34 @@ MANDIR ?= $(DATADIR)/man
 DOCDIR ?= $(DATADIR)/doc/netracker
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 COMPLETIONDIR ?= $(DATADIR)/bash-completion/completions
+PYTHONDIR ?= $(LIBDIR)/python3/dist-packages
 
 # All that is the tracker's alone: objects, libraries, version.
 OWNDIR = $(LIBDIR)/netracker
 UNITS = $(notdir $(wildcard contrib/systemd/*))
-FROM_BIN_TO_OWN = $(shell realpath --canonicalize-missing --relative-to='$(BINDIR)' '$(OWNDIR)')
+relative = $(shell realpath --canonicalize-missing --relative-to='$(1)' '$(2)')
+FROM_BIN_TO_OWN = $(call relative,$(BINDIR),$(OWNDIR))
 
 .PHONY: install install-built uninstall
 
-install: all ## install under PREFIX (/usr/local); DESTDIR, BINDIR, LIBDIR, DATADIR, MANDIR, DOCDIR, UNITDIR, COMPLETIONDIR are heeded
+install: all ## install under PREFIX (/usr/local); DESTDIR, BINDIR, LIBDIR, DATADIR, MANDIR, DOCDIR, UNITDIR, COMPLETIONDIR, PYTHONDIR are heeded
 	@$(MAKE) --no-print-directory install-built
 
 install-built:
-	install -d '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(UNITDIR)'
+	install -d '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(UNITDIR)' '$(DESTDIR)$(PYTHONDIR)'
 	install -d '$(DESTDIR)$(OWNDIR)/view' '$(DESTDIR)$(MANDIR)/man8' '$(DESTDIR)$(COMPLETIONDIR)' '$(DESTDIR)$(DOCDIR)/docs'
 	install -m 644 VERSION NeTracker.bpf.o scripts/lib/* '$(DESTDIR)$(OWNDIR)/'
 	install -m 644 view/*.bpf.o '$(DESTDIR)$(OWNDIR)/view/'
 	sed 's|^LIBDIR=$$|LIBDIR=$$(realpath -- "$$(dirname -- "$$(readlink -f -- "$${BASH_SOURCE[0]}")")/$(FROM_BIN_TO_OWN)")|' \
 		scripts/netracker >'$(DESTDIR)$(BINDIR)/netracker'
-	chmod 755 '$(DESTDIR)$(BINDIR)/netracker'
-	install -m 644 man/netracker.8 '$(DESTDIR)$(MANDIR)/man8/'
+	sed 's|^MODULES = ""|MODULES = "$(call relative,$(BINDIR),$(PYTHONDIR))"|' scripts/netracker-bcc >'$(DESTDIR)$(BINDIR)/netracker-bcc'
+	chmod 755 '$(DESTDIR)$(BINDIR)/netracker' '$(DESTDIR)$(BINDIR)/netracker-bcc'
+	sed 's|^_OWN_DIR = ""|_OWN_DIR = "$(call relative,$(PYTHONDIR),$(OWNDIR))"|; s|^_COMMAND = ""|_COMMAND = "$(call relative,$(PYTHONDIR),$(BINDIR)/netracker)"|' \
+		scripts/netracker.py >'$(DESTDIR)$(PYTHONDIR)/netracker.py'
+	chmod 644 '$(DESTDIR)$(PYTHONDIR)/netracker.py'
+	install -m 644 man/netracker.8 man/netracker-bcc.8 '$(DESTDIR)$(MANDIR)/man8/'
 	install -m 644 scripts/completion/netracker.bash '$(DESTDIR)$(COMPLETIONDIR)/netracker'
+	install -m 644 scripts/completion/netracker-bcc.bash '$(DESTDIR)$(COMPLETIONDIR)/netracker-bcc'
 	for unit in $(UNITS); do \
 		sed 's|=netracker |=$(BINDIR)/netracker |' "contrib/systemd/$$unit" >'$(DESTDIR)$(UNITDIR)'/"$$unit" && \
 		chmod 644 '$(DESTDIR)$(UNITDIR)'/"$$unit" || exit; \
@@ -46,6 +53,7 @@ uninstall: ## remove what `make install` installed, with the same variables
 	@if [ -z '$(DESTDIR)' ] && [ -e /sys/fs/bpf/tc/globals/nt_config ]; then \
 		echo "uninstall: the tracker is attached; 'netracker detach --all' comes first" >&2; exit 1; \
 	fi
-	rm -f '$(DESTDIR)$(BINDIR)/netracker' '$(DESTDIR)$(MANDIR)/man8/netracker.8' '$(DESTDIR)$(COMPLETIONDIR)/netracker'
+	rm -f $(foreach name,netracker netracker-bcc,'$(DESTDIR)$(BINDIR)/$(name)' '$(DESTDIR)$(MANDIR)/man8/$(name).8' '$(DESTDIR)$(COMPLETIONDIR)/$(name)')
+	rm -f '$(DESTDIR)$(PYTHONDIR)/netracker.py' '$(DESTDIR)$(PYTHONDIR)'/__pycache__/netracker.*.pyc
 	rm -f $(foreach unit,$(UNITS),'$(DESTDIR)$(UNITDIR)/$(unit)')
 	rm -rf '$(DESTDIR)$(OWNDIR)' '$(DESTDIR)$(DOCDIR)'

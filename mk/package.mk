@@ -12,13 +12,13 @@ SOURCE_DATE_EPOCH ?= $(shell date +%s --date="$$(sed -n 's/^ -- .*>  //p' debian
 .PHONY: deb dist clean-build
 
 # In a copy of what is under version control, so that nothing else gets into the package.
-deb: ## build a Debian package, build/netracker_*.deb; the machine that installs it needs no compiler
+deb: ## build the Debian packages, build/netracker_*.deb and netracker-bcc_*.deb; the machine that installs them needs no compiler
 	@scripts/deps --quiet build package
 	rm -rf build/deb
 	mkdir -p build/deb/netracker
 	git -c safe.directory='$(CURDIR)' ls-files -z | tar -c --null --files-from=- | tar -x -C build/deb/netracker
 	cd build/deb/netracker && SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) dpkg-buildpackage --build=binary --no-sign
-	mv build/deb/netracker_* build/
+	mv build/deb/netracker_* build/deb/netracker-bcc_* build/
 	rm -rf build/deb
 
 dist: all ## build a tarball for other systems, build/netracker-*.tar.gz, with the objects and a checksum: unpack it in /usr/local

@@ -25,11 +25,12 @@ setup() {
 	install_to "$DEST" PREFIX=/usr
 	for file in bin/netracker lib/netracker/NeTracker.bpf.o lib/netracker/view/metrics.bpf.o lib/netracker/common.sh \
 		share/man/man8/netracker.8 share/bash-completion/completions/netracker lib/systemd/system/netracker@.service \
+		bin/netracker-bcc lib/python3/dist-packages/netracker.py share/man/man8/netracker-bcc.8 share/bash-completion/completions/netracker-bcc \
 		share/doc/netracker/README.md share/doc/netracker/docs/troubleshooting.md; do
 		[[ -s $DEST/usr/$file ]] || fail "no $file"
 	done
 	assert_equal "modes" "$(find "$DEST" -type f -printf '%m\n' | sort -u | xargs)" "644 755"
-	assert_equal "executables" "$(cd "$DEST" && find . -type f -perm /111)" ./usr/bin/netracker
+	assert_equal "executables" "$(cd "$DEST" && find . -type f -perm /111 | sort | xargs)" "./usr/bin/netracker ./usr/bin/netracker-bcc"
 	run grep --recursive --fixed-strings --files-with-matches "$DEST" "$DEST"
 	assert_equal "files that name DESTDIR" "$output" ""
 	run grep --recursive --files-with-matches --binary-files=without-match --fixed-strings "$ROOT/" "$DEST"

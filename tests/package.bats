@@ -20,6 +20,7 @@ setup() {
 	isolate
 	requires tool_dh tool_git
 	DEB=$(echo "$SOURCE"/build/netracker_*.deb)
+	BCC_DEB=$(echo "$SOURCE"/build/netracker-bcc_*.deb)
 	TARBALL=$(echo "$SOURCE"/build/netracker-*.tar.gz)
 }
 
@@ -47,7 +48,7 @@ new_machine() {
 	done
 	mount -t tmpfs tmpfs "$MACHINE/tmp"
 	rm -f "$MACHINE"/usr/bin/*clang* "$MACHINE"/usr/bin/*gcc* "$MACHINE"/usr/bin/llvm-* "$MACHINE"/usr/bin/make
-	cp "$DEB" "$TARBALL" "$MACHINE/tmp/"
+	cp "$DEB" "$BCC_DEB" "$TARBALL" "$MACHINE/tmp/"
 }
 
 # on_machine COMMAND…: in the network namespace `client`, too.
@@ -85,6 +86,7 @@ track_one() {
 	find "$BATS_TEST_TMPDIR/elsewhere" -exec touch --date=2030-01-01 {} +
 	make --silent -C "$BATS_TEST_TMPDIR/elsewhere" deb dist >/dev/null 2>&1
 	cmp "$DEB" "$BATS_TEST_TMPDIR/elsewhere/build/${DEB##*/}"
+	cmp "$BCC_DEB" "$BATS_TEST_TMPDIR/elsewhere/build/${BCC_DEB##*/}"
 	cmp "$TARBALL" "$BATS_TEST_TMPDIR/elsewhere/build/${TARBALL##*/}"
 }
 
@@ -98,6 +100,26 @@ track_one() {
 	track_one
 	# Still attached.
 	on_machine dpkg --purge netracker
+	assert_equal "what is left" "$(remains)" ""
+}
+
+@test "the package netracker-bcc installs without a compiler, tracks, and leaves nothing when it is purged" {
+	requires kernel_5.19 tool_nginx tool_curl
+	/usr/bin/python3 -c 'import bcc, pyroute2' 2>/dev/null || lacking "needs python3-bpfcc and python3-pyroute2: 'make deps' installs them"
+	new_pair
+	new_machine
+	on_machine dpkg --install "/tmp/${DEB##*/}" "/tmp/${BCC_DEB##*/}"
+	http_server server
+	# The very process, for its signal.
+	background nsenter --net="$NETNS_DIR/client" -- chroot "$MACHINE" env --chdir=/ NETRACKER_LOCK=/tmp/lock PATH=/usr/sbin:/usr/bin:/sbin:/bin netracker-bcc -i veth0
+	wait_for grep LADDR "$BACKGROUND_OUTPUT" || fail "$(<"$BACKGROUND_OUTPUT")"
+	in_netns client curl --silent --output /dev/null "http://$SERVER4:8000/"
+	wait_for grep " SF " "$BACKGROUND_OUTPUT" || fail "$(<"$BACKGROUND_OUTPUT")"
+	kill -TERM "$BACKGROUND_PID"
+	wait "$BACKGROUND_PID"
+	run on_machine /usr/bin/python3 -c 'import netracker; netracker.attached()'
+	[[ $output == *"NotAttached: not attached to any interface"* ]] || fail "$output"
+	on_machine dpkg --purge netracker-bcc netracker
 	assert_equal "what is left" "$(remains)" ""
 }
 
