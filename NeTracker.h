@@ -435,6 +435,7 @@ struct load {
 	 * is "no match", and the next one runs; at TCX 0 would end the chain, and -1 (TCX_NEXT, Linux 6.6) goes on.
 	 */
 	__s32 answer;
+	__u32 keeper; /* who takes it away: 0: `netracker detach`; else a number that another program knows its own loads by */
 };
 
 /* Key of nt_services. Port 0 of a direction stands for all services that found no place. */

@@ -59,9 +59,10 @@ _SECTIONS = {"ingress": "tc_ing", "egress": "tc_en"}
 _PROGRAMS = {"ingress": "netracker_ingress", "egress": "netracker_egress"}
 _PARENTS = {"ingress": 0xFFFFFFF2, "egress": 0xFFFFFFF3}  # ffff:fff2, ffff:fff3: the two sides of clsact
 
-# A load of the programs knows its interface's scope by the lowest byte of a number in its .bss, of which we use another one to say that this
-# module has hung it: whoever has `netracker attach` take it on writes the number anew, and then it is not ours to take away.
-_MARK = 0x62 << 8
+# struct load of NeTracker.h, a load's .bss: iface_id, scope_id, answer, keeper. The last one says that this module has hung it: whoever has
+# `netracker attach` take it on writes 0 there, and then it is not ours to take away.
+_LOAD = "=IIiI"
+_KEEPER = 0x6263
 
 _PAUSE = 0.1  # seconds between two looks for more
 _LOCK_SECONDS = 60.0
@@ -955,7 +956,7 @@ class Tracker:
             needs_qdisc = self._needs_qdisc(ip)
             index, scope = self._enter(needs_qdisc, vrf)
             own = _Map(os.dup(lib.bpf_map__fd(wanted.maps[next(name for name in wanted.maps if name.endswith(".bss"))])))
-            own.write(0, struct.pack("=2I", index, scope | _MARK))
+            own.write(0, struct.pack(_LOAD, index, scope, 0, _KEEPER))
             own.close()
             if needs_qdisc:
                 self._netlink(ip, "add", "clsact", self.ifindex)
@@ -1056,7 +1057,7 @@ class Tracker:
         if not own:
             return False
         try:
-            return bool(struct.unpack_from("=4xI", own.only_value())[0] & ~0xFF == _MARK)
+            return bool(struct.unpack_from(_LOAD, own.only_value())[3] == _KEEPER)
         finally:
             own.close()
 

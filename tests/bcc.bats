@@ -376,7 +376,7 @@ wait_for_log() {
 	assert_equal pins "$(find /sys/fs/bpf -type f ! -name '*.debug')" ''
 }
 
-@test "the interface has its name and its scope, the scope's mark harms nothing, and the trace is limited as by netracker" {
+@test "the interface has its name and its scope, and the trace is limited as by netracker" {
 	local scope
 	in_background in_netns server python3 "$ROOT/tests/peer.py" serve 7000
 	wait_for listening server 7000

@@ -276,12 +276,12 @@ object_tags() {
 }
 
 # name_load PROGRAM INDEX SCOPE ANSWER: tell this load of the object, in its own .bss, which entry of nt_ifaces is its interface's, its scope,
-# and what it is to answer where it hangs.
+# what it is to answer where it hangs, and that whoever has hung it does not take it away any more.
 name_load() {
 	local map=ID
 	((DRY_RUN)) || map=$(own_map "$1")
 	# shellcheck disable=SC2046 # bytes are words
-	run bpftool map update id "$map" key hex 00 00 00 00 value hex $(bytes 4 "$2") $(bytes 4 "$3") $(bytes 4 "$4")
+	run bpftool map update id "$map" key hex 00 00 00 00 value hex $(bytes 4 "$2") $(bytes 4 "$3") $(bytes 4 "$4") $(bytes 4 0)
 }
 
 # own_map PROGRAM: print the id of its .bss.
