@@ -110,8 +110,8 @@ help_status() {
 		usage: netracker status [--json]
 
 		Per interface: since when, which filters, who else has filters on the same hooks, programs of TCX or XDP, and whether one
-		before ours can hide packets. Then how full the tables are, how many records each consumer of the log has not read, and what was lost. Exit
-		status 3 if nothing is attached, or not any more.
+		before ours can hide packets. Then how full the tables are, how many records each consumer of the log has not read, and
+		what was lost. Exit status 3 if nothing is attached, or not any more.
 
 		  -j, --json             as one JSON object
 	EOF

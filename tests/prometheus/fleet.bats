@@ -21,7 +21,7 @@ setup() {
 	connect client web1 192.0.2.11
 	connect server db1 192.0.2.12
 	mkdir "$BATS_TEST_TMPDIR/stored"
-	"$ROOT/contrib/fleet/certificates" "$BATS_TEST_TMPDIR/authority" "$NAME" web1.example.net db1.example.net
+	bash "$ROOT/contrib/fleet/certificates" "$BATS_TEST_TMPDIR/authority" "$NAME" web1.example.net db1.example.net
 }
 
 # connect NS HOST ADDRESS
@@ -130,7 +130,7 @@ noted() {
 
 # load_all: into the table; $loaded is what was said.
 load_all() {
-	loaded=$("$ROOT/contrib/fleet/load" "$BATS_TEST_TMPDIR/fleet.db" "$BATS_TEST_TMPDIR"/stored/*/*.jsonl)
+	loaded=$(bash "$ROOT/contrib/fleet/load" "$BATS_TEST_TMPDIR/fleet.db" "$BATS_TEST_TMPDIR"/stored/*/*.jsonl)
 	echo "$loaded"
 }
 
@@ -288,7 +288,7 @@ all_but_few() {
 }
 
 @test "who has no certificate of the fleet's authority gets nothing in, and nobody writes outside the directory" {
-	"$ROOT/contrib/fleet/certificates" "$BATS_TEST_TMPDIR/other" web1.example.net
+	bash "$ROOT/contrib/fleet/certificates" "$BATS_TEST_TMPDIR/other" web1.example.net
 	start_receiver
 	mkdir "$BATS_TEST_TMPDIR/web1"
 	configuration sender.conf web1 web1.example.net | sed "s|authority|other|" >"$BATS_TEST_TMPDIR/web1/conf"
