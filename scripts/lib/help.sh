@@ -235,9 +235,10 @@ help_config() {
 		  idle_timeout=S         seconds without a packet until an open connection is watched, and as many again until it is given
 		                         up (8100; 0: never). One that has a socket on this host lives as long as that
 		  only=RULE[,RULE…]      track these connections alone, from now on; only= (nothing behind it): all
-		  exclude=RULE[,RULE…]   do not track these, even if `only` has them. A RULE is a PREFIX that one of the two ends is in, PORTS of the
-		                         responder, or PREFIX:PORTS: 10.0.0.0/8, 443, 8000-8999, 192.0.2.7:443, [2001:db8::/32]:443. Both lists
-		                         have room for 12 rules. What is left out has no record and is counted: skipped.left_out
+		  exclude=RULE[,RULE…]   do not track these, even if `only` has them. A RULE is a PREFIX that one of the two ends is in,
+		                         PORTS of the responder, or PREFIX:PORTS: 10.0.0.0/8, 443, 8000-8999, 192.0.2.7:443,
+		                         [2001:db8::/32]:443. Both lists have room for 12 rules. What is left out has no record and
+		                         is counted: skipped.left_out
 		  log=on|off             off: write no records, count all the same
 		  trace=auto|on|off      which records are written to the kernel's trace (trace_pipe) as well: 300 a second and how many
 		                         more there were (auto), all, none. The log has all of them
