@@ -96,6 +96,7 @@ __noinline int on_segment(struct __sk_buff *skb, __u32 ip_off, __u32 tcp_off, __
 	const struct syn_set *set = set_of(hash);
 	struct segment *s;
 	__u32 woken, tries;
+	bool left_out;
 
 	if (!scratch || !set || comes_out_of_lo(skb, how))
 		return 0;
@@ -107,12 +108,10 @@ __noinline int on_segment(struct __sk_buff *skb, __u32 ip_off, __u32 tcp_off, __
 	if (silence && silence->open)
 		answer_question(skb);
 	if ((s->flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN) {
-		if (has_rules() && is_left_out(s, false)) {
-			COUNT(left_out);
-			return 0;
-		}
-		make_room_if_full(set, s);
-		if (on_syn(skb, s) && give_up(&scratch->slot))
+		left_out = has_rules() && is_left_out(s, false);
+		if (!left_out)
+			make_room_if_full(set, s);
+		if (on_syn(skb, s, left_out) && give_up(&scratch->slot))
 			COUNT(replaced);
 		if (scratch->outcome.acts & (ACT_OPENED | ACT_REPLACES))
 			end_predecessor(s);

@@ -74,6 +74,7 @@ enum syn_outcome {
 	SYN_REPLACED, /* a new attempt took the place of an old one on the same tuple */
 	SYN_EVICTED,
 	SYN_NO_PLACE,
+	SYN_LEFT_OUT,
 };
 
 /*
@@ -122,7 +123,7 @@ static __always_inline enum syn_outcome open_attempt_locked(struct scratch *scra
  */
 static __always_inline enum syn_outcome take_syn_locked(struct scratch *scratch, const struct parts *parts, const struct segment *s,
                                                         bool doubtful, __u32 resting, const struct owner *owner, __u32 slot,
-                                                        struct slot *out)
+                                                        bool left_out, struct slot *out)
 {
 	struct slot *place;
 	struct places found;
@@ -139,6 +140,8 @@ static __always_inline enum syn_outcome take_syn_locked(struct scratch *scratch,
 		}
 		doubtful = true;
 	}
+	if (left_out && !doubtful && found.attempt == NO_PLACE)
+		return SYN_LEFT_OUT;
 	if (owner->opens) {
 		scratch->outcome.acts = doubtful || parts->set->resting != resting ? ACT_OPENED : 0;
 		scratch->outcome.predecessor = found.connection;
@@ -166,12 +169,42 @@ static __always_inline enum syn_outcome take_syn_locked(struct scratch *scratch,
 }
 
 /*
+ * A place with the segment's tag, rather of its scope, and rather of an established connection; NO_PLACE. Without the lock, so it
+ * is a guess.
+ */
+static __always_inline __u32 guess_place(struct scratch *scratch, const struct parts *parts, const struct segment *s)
+{
+	volatile __u32 *place = &scratch->index, *best = &scratch->connection_at;
+	__u16 tag = tag_of(s->hash);
+	__u32 i;
+
+	*place = NO_PLACE;
+	*best = 0;
+	NOT_UNROLLED
+	for (i = 0; i < SYN_WAYS; i++) {
+		const struct slot *slot;
+		__u32 fits;
+
+		if (parts->set->tag[i] != tag)
+			continue;
+		slot = slot_at(parts, i);
+		fits = 1 + 2 * has_scope(scopes_in(slot->scope), s->scope) + !!(slot->flow.flags & ESTABLISHED);
+		if (fits > *best) {
+			*best = fits;
+			*place = i;
+		}
+	}
+	return *place;
+}
+
+/*
  * A SYN without ACK: a new attempt, the old one sent again, seen again on its way through this host, or a SYN that crosses
  * the peer's (RFC 9293, figure 7). On the tuple of a live connection it is doubtful until it is answered, unless this host's own
  * socket sends it: then that connection is over, and scratch->outcome says which, for end_predecessor().
+ * left_out: by the rules; then it is one that is sent again, or tells of a connection that is tracked, or nothing.
  * Returns whether it replaces an older attempt on its tuple, which is to be given up then: scratch->slot.
  */
-__noinline bool on_syn(struct __sk_buff *skb, const struct segment *s)
+__noinline bool on_syn(struct __sk_buff *skb, const struct segment *s, bool left_out)
 {
 	struct scratch *scratch = only_value(&nt_scratch);
 	enum syn_outcome outcome;
@@ -190,16 +223,26 @@ __noinline bool on_syn(struct __sk_buff *skb, const struct segment *s)
 		if (rests == RESTS && scratch->fresh.flow.orig_isn == s->seq)
 			return false; /* the SYN of this very connection, late or seen again */
 	}
+	/* Mostly nothing here has its tag, and then it costs no more than to look. */
+	if (left_out && !rests && guess_place(scratch, &parts, s) == NO_PLACE) {
+		COUNT(left_out);
+		return false;
+	}
 	rests = forget(&scratch->index, rests);
+	left_out = forget(&scratch->connection_at, left_out);
 	find_owner(skb, s, &owner);
 	slot = take_slot(parts.pool);
 	bpf_spin_lock(&parts.set->lock);
-	outcome = take_syn_locked(scratch, &parts, s, rests, resting, &owner, slot, &scratch->slot);
+	outcome = take_syn_locked(scratch, &parts, s, rests, resting, &owner, slot, left_out, &scratch->slot);
 	bpf_spin_unlock(&parts.set->lock);
 	if (outcome != SYN_NEW && slot != NO_SLOT)
 		give_slot(parts.pool, slot);
 	if (outcome == SYN_AGAIN)
 		return false;
+	if (outcome == SYN_LEFT_OUT) {
+		COUNT(left_out);
+		return false;
+	}
 	set_clock(s->now + YOUNG_NS, s->now);
 	COUNT(attempts);
 	if (outcome == SYN_EVICTED || outcome == SYN_NO_PLACE)
@@ -320,35 +363,6 @@ static __always_inline bool wants_socket(const struct slot *slot, const struct s
 	if (!(slot->flow.flags & BOTH_FINS))
 		return s->dir == DIR_OUT || !is_early_fin(&slot->flow, s, same_key(&slot->key, &s->key));
 	return !slot->facts.known || s->now - slot->flow.first_fin_ns > FACTS_GROW_NS;
-}
-
-/*
- * A place with the segment's tag, rather of its scope, and rather of an established connection; NO_PLACE. Without the lock, so it
- * is a guess.
- */
-static __always_inline __u32 guess_place(struct scratch *scratch, const struct parts *parts, const struct segment *s)
-{
-	volatile __u32 *place = &scratch->index, *best = &scratch->connection_at;
-	__u16 tag = tag_of(s->hash);
-	__u32 i;
-
-	*place = NO_PLACE;
-	*best = 0;
-	NOT_UNROLLED
-	for (i = 0; i < SYN_WAYS; i++) {
-		const struct slot *slot;
-		__u32 fits;
-
-		if (parts->set->tag[i] != tag)
-			continue;
-		slot = slot_at(parts, i);
-		fits = 1 + 2 * has_scope(scopes_in(slot->scope), s->scope) + !!(slot->flow.flags & ESTABLISHED);
-		if (fits > *best) {
-			*best = fits;
-			*place = i;
-		}
-	}
-	return *place;
 }
 
 /*

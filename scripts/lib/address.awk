@@ -65,7 +65,7 @@ function group_digits(groups,   part, n, i, digits)
 {
 	n = split(groups, part, ":")
 	for (i = 1; i <= n; i++) {
-		if (length(part[i]) < 1 || length(part[i]) > 4)
+		if (length(part[i]) < 1 || length(part[i]) > 4 || part[i] !~ /^[0-9a-f]+$/)
 			return "!"
 		digits = digits substr("0000" part[i], length(part[i]) + 1)
 	}

@@ -29,6 +29,7 @@ cmd_attach() {
 	take_lock
 	mount_bpffs
 	find_maps
+	require_tcx_if_used
 	for iface in "$@"; do
 		check_interface "$iface"
 	done
@@ -45,6 +46,8 @@ cmd_attach() {
 	LOG_BEFORE=${OUR_MAPS[nt_log_head]-}
 
 	((DRY_RUN)) || undo_on_failure
+	# Of one that was killed on its way: nobody else is at work under the lock.
+	((DRY_RUN)) || rm -f -- "$BPFFS"/netracker_tcx_*
 	unpin_remains "${CONNECTION_TABLES[@]}"
 	unpin_remains "${LOG_TABLES[@]}"
 	for iface in "${IFACES[@]}"; do

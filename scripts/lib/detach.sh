@@ -23,6 +23,7 @@ cmd_detach() {
 	require root net_admin sys_admin tc bpftool jq util_linux
 	take_lock
 	find_maps
+	require_tcx_if_used
 	if [[ -v GIVEN[all] ]]; then
 		find_all_targets
 	else

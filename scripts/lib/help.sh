@@ -237,8 +237,9 @@ help_config() {
 		  only=RULE[,RULE…]      track these connections alone, from now on; only= (nothing behind it): all
 		  exclude=RULE[,RULE…]   do not track these, even if `only` has them. A RULE is a PREFIX that one of the two ends is in,
 		                         PORTS of the responder, or PREFIX:PORTS: 10.0.0.0/8, 443, 8000-8999, 192.0.2.7:443,
-		                         [2001:db8::/32]:443. Both lists have room for 12 rules. What is left out has no record and
-		                         is counted: skipped.left_out
+		                         [2001:db8::/32]:443, in brackets for the port's sake. IPv4 is ::ffff:0:0/96, so ::/0 is
+		                         all. Both lists have room for 12 rules. What is left out has no record and its SYNs are
+		                         counted, at each interface: skipped.left_out
 		  log=on|off             off: write no records, count all the same
 		  trace=auto|on|off      which records are written to the kernel's trace (trace_pipe) as well: 300 a second and how many
 		                         more there were (auto), all, none. The log has all of them

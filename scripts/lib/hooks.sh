@@ -356,6 +356,10 @@ tracked_interfaces() {
 walk_namespaces() {
 	local netns file hooks
 	while read -r netns file; do
+		# bpftool knows TCX from 7.3 on.
+		tcx_in_netns "$file" | NETNS=$netns PROGRAMS=$1 awk '
+			BEGIN { for (n = split(ENVIRON["PROGRAMS"], line, "\n"); n; n--) { split(line[n], word, " "); whose[word[1]] = word[2] } }
+			($3 in whose) && whose[$3] ~ /^(ours|stray)$/ && !seen[$1, whose[$3]]++ { print ENVIRON["NETNS"], $1, whose[$3] }'
 		# It escapes no control characters in names, whose bytes are not wanted here.
 		hooks=$(command nsenter --net="$file" bpftool --json net show 2>/dev/null | tr -d '[:cntrl:]') || continue
 		[[ $hooks == *netracker_* || $hooks == *"$OBJECT_NAME"* ]] || continue

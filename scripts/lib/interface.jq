@@ -8,7 +8,7 @@ def hook($name):
 	| {kind: (if $first == null then null elif .[$first].kind == "tcx" then "tcx" else "clsact" end),
 		program: (if $first == null then null else .[$first].program end), whose: (if $first == null then null else .[$first].whose end),
 		others: [range(length) as $i | .[$i] | select($i != $first)
-			| {pref, handle, kind, program, name, place: (if $first == null or $i < $first then "before" else "behind" end), can_hide: (.kind != "bpf" or .direct_action)}]};
+			| {pref, handle, kind, program, name, place: (if $first == null or $i < $first then "before" else "behind" end), can_hide: (.whose == "-" and (.kind != "bpf" or .direct_action))}]};
 
 [inputs / " " | {
 	hook: .[0], pref: (.[1] | tonumber? // null), handle: (if .[4] | IN("tcx", "xdp") then null else .[2] end), kind: .[4], whose: .[5], direct_action: (.[6] == "true"),

@@ -8,6 +8,7 @@ cmd_status() {
 	(($# == 0)) || die_word "$1"
 	require root sys_admin tc bpftool jq util_linux tables
 	find_maps
+	require_tcx_if_used
 	find_all_targets
 	if ((${#TARGETS[@]} == 0)); then
 		[[ ! -v GIVEN[json] ]] || printf '{"interfaces":[]}\n'
@@ -89,10 +90,17 @@ interfaces_json() {
 
 # Print a line for each program of TCX and XDP in this network namespace that gets packets before a filter of the tracker does, or would.
 tell_of_hiders() {
-	local links name hook kind program what
+	local links busy index name hook kind program what
 	find_maps
+	# Hosts have hundreds of interfaces, most of them with nothing but filters.
+	busy=$(
+		tcx_in_netns /proc/self/ns/net | cut -d ' ' -f 1
+		bpftool_of_netns --json net show | tr -d '[:cntrl:]' | jq '.[].xdp[]?.ifindex'
+	)
+	[[ $busy ]] || return 0
 	links=$("${IN_NETNS[@]}" ip -json link)
-	while read -r _ _ _ name; do
+	while read -r index _ _ name; do
+		[[ $'\n'$busy$'\n' == *$'\n'$index$'\n'* ]] || continue
 		while read -r hook kind program what; do
 			printf 'notice   %s: %s, program %s of %s, gets packets at %s before a filter does, and can hide them%s\n' "$name" "$what" "$program" \
 				"${kind^^}" "$hook" "${HIDER_REMEDY[$kind]}"

@@ -2,7 +2,8 @@
 #
 # TCX, by the system call itself:
 #
-#	tcx.pl SYSCALL query IFINDEX                  print HOOK PROGRAM, its id, of each there, in the order in which packets pass them
+#	tcx.pl SYSCALL query IFINDEX…                 print IFINDEX HOOK PROGRAM, its id, of each there, in the order in which packets pass them;
+#	                                              nothing of an interface that is not there (any more)
 #	tcx.pl SYSCALL attach IFINDEX HOOK PROGRAM    hang the program with this id there, before all others; it stays until it is detached
 #	tcx.pl SYSCALL detach IFINDEX HOOK PROGRAM    take it, and no other one, away
 #
@@ -17,9 +18,9 @@ use warnings;
 use constant { PROG_ATTACH => 8, PROG_DETACH => 9, PROG_GET_FD_BY_ID => 13, PROG_QUERY => 16 };
 use constant { BPF_F_BEFORE => 1 << 3, PROGRAMS_MAX => 64 };    # BPF_MPROG_MAX
 my %TYPE = (ingress => 46, egress => 47);
-use constant EINVAL => 22;
+use constant { ENODEV => 19, EINVAL => 22 };
 
-my ($syscall, $verb, $ifindex, $hook, $program) = @ARGV;
+my ($syscall, $verb, @rest) = @ARGV;
 
 # bpf(COMMAND, ATTRIBUTES): what the system call returns; ends with the kernel's reason.
 sub bpf {
@@ -27,21 +28,24 @@ sub bpf {
 	my $result = syscall($syscall + 0, $command + 0, $_[1], length $_[1]);
 	return $result if $result >= 0;
 	exit 3 if $! == EINVAL && $command == PROG_QUERY;
+	return $result if $! == ENODEV && $command == PROG_QUERY;
 	print STDERR "$!\n";
 	exit 1;
 }
 
 if ($verb eq 'query') {
-	for my $hook (qw(ingress egress)) {
+	for (map { ("$_ ingress", "$_ egress") } @rest) {
+		my ($ifindex, $hook) = split;
 		my $ids = "\0" x (4 * PROGRAMS_MAX);
 
 		# target, type, 2 flags, ids, count, 4 more
 		my $attributes = pack 'L4 Q L x4 Q4', $ifindex, $TYPE{$hook}, 0, 0, unpack('J', pack 'P', $ids), PROGRAMS_MAX, 0, 0, 0, 0;
-		bpf(PROG_QUERY, $attributes);
+		next if bpf(PROG_QUERY, $attributes) < 0;
 		my $count = unpack 'x24 L', $attributes;
-		print map { "$hook $_\n" } unpack "L$count", $ids;
+		print map { "$ifindex $hook $_\n" } unpack "L$count", $ids;
 	}
 } else {
+	my ($ifindex, $hook, $program) = @rest;
 	my $fd = bpf(PROG_GET_FD_BY_ID, pack 'L3', $program, 0, 0);
 
 	# target, program, type, flags, 2 of others, revision

@@ -40,7 +40,23 @@ tcx_programs() {
 	local index
 	[[ ${SYS_BPF[$(uname -m)]-} ]] && type -P perl >/dev/null || return 0
 	read -r index _ < <(find_interface "$1") || return 0
-	in_tcx query "$index" 2>/dev/null || true
+	{ in_tcx query "$index" 2>/dev/null || true; } | cut -d ' ' -f 2-
+}
+
+# tcx_in_netns FILE: print IFINDEX HOOK PROGRAM of all that hangs at TCX in that network namespace; nothing where nobody can ask.
+tcx_in_netns() {
+	local links
+	local -a indices
+	[[ ${SYS_BPF[$(uname -m)]-} ]] && type -P perl >/dev/null || return 0
+	links=$(command nsenter --net="$1" ip -json link 2>/dev/null) || return 0
+	mapfile -t indices < <(awk -f "$LIBDIR/links.awk" <<<"$links" | cut -d ' ' -f 1)
+	command nsenter --net="$1" perl "$LIBDIR/tcx.pl" "${SYS_BPF[$(uname -m)]}" query "${indices[@]}" 2>/dev/null || true
+}
+
+# require_tcx_if_used: what hangs at TCX is ours to find only where it can be asked for.
+require_tcx_if_used() {
+	local hooks
+	! hooks=$(hooks_by_view) || [[ $hooks != *' tcx_'* ]] || require tcx
 }
 
 # xdp_program DEV: print the program that gets each packet that comes in before all hooks, if there is one, as `filters` would. bpftool
@@ -66,7 +82,7 @@ LOADED=
 load_for_tcx() {
 	local output
 	LOADED=
-	announce "bash load.bash $(quoted "$OBJECT") $TCX_PIN $1 ${SECTION[$1]}"
+	announce "unshare --net bash $(quoted "$LIBDIR/load.bash" "$OBJECT" "$TCX_PIN" "$1" "${SECTION[$1]}")"
 	((!DRY_RUN)) || return 0
 	output=$(unshare --net bash "$LIBDIR/load.bash" "$OBJECT" "$TCX_PIN" "$1" "${SECTION[$1]}" 2>&1) || die_of_load "$output"
 	read -r _ LOADED _ < <(tail -n 1 <<<"$output")
@@ -83,11 +99,17 @@ leave_tcx() {
 	use_tcx detach "$@"
 }
 
-# use_tcx VERB DEV HOOK PROGRAM
+# use_tcx VERB DEV HOOK PROGRAM. Returns its status plus $SAID when that fails, as `run` does: detach and undo go on.
 use_tcx() {
 	local index said
-	read -r index _ < <(find_interface "$2")
-	announce "$(quoted "${IN_NETNS[@]}" perl tcx.pl "$1" "$2" "$3" "${4:-ID}")"
+	read -r index _ < <(find_interface "$2") || {
+		say "$2: the interface has gone meanwhile"
+		return $((SAID + EXIT_FAILED))
+	}
+	announce "$(quoted "${IN_NETNS[@]}" perl "$LIBDIR/tcx.pl" "${SYS_BPF[$(uname -m)]}" "$1" "$index" "$3" "${4:-ID}")"
 	((!DRY_RUN)) || return 0
-	said=$(in_tcx "$1" "$index" "${@:3}" 2>&1) || die "$EXIT_FAILED" "$2: the kernel refuses to $1 program $4 at TCX's $3: $said"
+	said=$(in_tcx "$1" "$index" "${@:3}" 2>&1) || {
+		say "$2: the kernel refuses to $1 program $4 at TCX's $3: $said"
+		return $((SAID + EXIT_FAILED))
+	}
 }

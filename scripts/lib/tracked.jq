@@ -4,4 +4,4 @@
 # $programs: the lines of `programs` in hooks.sh.
 
 ($programs / "\n" | map(select(. != "") / " " | {(.[0]): .[1]}) | add) as $whose
-| [.[].tc[]? | select($whose["\(.id)"] | IN("ours", "stray")) | "\($netns) \(.ifindex) \($whose["\(.id)"])"] | unique[]
+| [.[].tc[]? | (.id // .prog_id) as $id | select($whose["\($id)"] | IN("ours", "stray")) | "\($netns) \(.ifindex) \($whose["\($id)"])"] | unique[]

@@ -144,6 +144,52 @@ static void what_is_tracked_stays_so(void)
 	conserved();
 }
 
+/* The SYN of an attempt that is tracked is sent again: it counts as ever, and the time-out begins anew. */
+static void a_syn_that_is_sent_again_is_its_attempts(void)
+{
+	struct talk t = { .key = tuple(1, 1, 40000, 80), .orig = 1000, .resp = 2000 };
+
+	host_reset();
+	send_at(&t, ORIG, TCP_SYN, 0, 0, 0);
+	add_rule(true, 80, 80, NULL, 0);
+	host.now += 1000 * HOST_MS;
+	send_next(&t, ORIG, TCP_SYN, 0);
+	CHECK_EQUAL(attempt_of(&t.key)->flow.syn_retrans, 1);
+	CHECK_EQUAL(attempt_of(&t.key)->flow.last_ns, host.now);
+	CHECK_EQUAL(counted(left_out), 0);
+}
+
+/*
+ * A new one on the tuple of a connection that is tracked, at rest or in motion, is tracked, too: else its segments would be the old
+ * one's.
+ */
+static void a_successor_is_not_taken_for_its_predecessor(void)
+{
+	struct flow_key key = tuple(1, 1, 40000, 80);
+	int at_rest;
+
+	for (at_rest = 0; at_rest < 2; at_rest++) {
+		struct talk next = { .key = key, .orig = 500000, .resp = 700000 };
+
+		host_reset();
+		if (at_rest)
+			rest_talk(key, 1000, 2000);
+		else
+			open_talk(key, 1000, 2000);
+		add_rule(true, 80, 80, NULL, 0);
+		send_next(&next, ORIG, TCP_SYN, 0);
+		send_next(&next, RESP, TCP_SYN | TCP_ACK, 0);
+		send_next(&next, ORIG, TCP_ACK, 0);
+		CHECK_EQUAL(counted(ended[S1]), 1);
+		send_next(&next, ORIG, TCP_ACK | TCP_FIN, 5);
+		send_next(&next, RESP, TCP_ACK | TCP_FIN, 100);
+		CHECK_EQUAL(counted(ended[SF]), 1);
+		CHECK_EQUAL(counted(left_out), 0);
+		conserved();
+		CHECK(!is_tracked(key));
+	}
+}
+
 /* Bit by bit, as one would say it. */
 static bool fits(const struct rule *rule, const struct flow_key *key)
 {
@@ -199,6 +245,8 @@ int main(void)
 	RUN(a_prefix_is_of_either_end);
 	RUN(what_is_left_out_leaves_no_trace);
 	RUN(what_is_tracked_stays_so);
+	RUN(a_syn_that_is_sent_again_is_its_attempts);
+	RUN(a_successor_is_not_taken_for_its_predecessor);
 	RUN(any_rules_do_what_each_of_them_says);
 	return unit_end();
 }
