@@ -25,10 +25,10 @@ connections() {
 	done
 }
 
-# at_tcx HOOK: the ids of the programs there, in the order in which packets pass them.
+# at_tcx HOOK [DEV]: the ids of the programs there, in the order in which packets pass them.
 at_tcx() {
 	in_netns server perl "$ROOT/scripts/lib/tcx.pl" "$(python3 -c 'import sys; sys.path.insert(0, sys.argv[1]); import bpf; print(bpf.SYS_BPF)' "$ROOT/tests")" \
-		query "$INDEX" | sed -n "s/^$INDEX $1 //p"
+		query "${2:-veth0}" | sed -n "s/^[0-9]* $1 //p"
 }
 
 # hang NAME HOOK: somebody else's program of tests/foreign.bpf.c, behind all that hang there. $HUNG is its id.
@@ -118,7 +118,7 @@ is_logged() {
 	bpftool prog loadall "$ROOT/tests/foreign.bpf.o" /sys/fs/bpf/foreign type tc 2>/dev/null
 	HUNG=$(bpftool --json prog show pinned /sys/fs/bpf/foreign/foreign_next | jq .id)
 	in_netns server perl "$ROOT/scripts/lib/tcx.pl" "$(python3 -c 'import sys; sys.path.insert(0, sys.argv[1]); import bpf; print(bpf.SYS_BPF)' "$ROOT/tests")" \
-		attach "$INDEX" ingress "$HUNG"
+		attach veth0 ingress "$HUNG"
 	assert_equal "order" "$(at_tcx ingress | tr '\n' ' ')" "$HUNG $(ours ingress) "
 	netracker attach --quiet veth0
 	assert_equal "order" "$(at_tcx ingress | tr '\n' ' ')" "$(ours ingress) $HUNG "
@@ -204,15 +204,14 @@ is_logged() {
 	mkdir "$BATS_TEST_TMPDIR/bin"
 	cat >"$BATS_TEST_TMPDIR/bin/perl" <<-EOF
 		#!/bin/bash
-		[[ \$3 != detach || \$4 != $INDEX ]] || { echo "Device or resource busy" >&2; exit 1; }
+		[[ \$3 != detach || \$4 != veth0 ]] || { echo "Device or resource busy" >&2; exit 1; }
 		exec $(command -v perl) "\$@"
 	EOF
 	chmod +x "$BATS_TEST_TMPDIR/bin/perl"
 	PATH="$BATS_TEST_TMPDIR/bin:$PATH" assert_status 1 netracker detach --all
 	assert_says "veth0: the kernel refuses to detach program"
 	assert_equal "pins" "$(find /sys/fs/bpf -type f ! -name '*.debug')" ''
-	INDEX=$(in_netns server ip -json link show dev veth1 | jq '.[].ifindex')
-	assert_equal "left at TCX of the other one" "$(at_tcx ingress)$(at_tcx egress)" ''
+	assert_equal "left at TCX of the other one" "$(at_tcx ingress veth1)$(at_tcx egress veth1)" ''
 	assert_status 0 netracker detach --all
 }
 

@@ -19,7 +19,7 @@ LOG_BEFORE=             # the map nt_log_head, if it was pinned before
 WAS_ATTACHED=           # what tracked_interfaces printed before: if there is `ours` in it, the maps were in use
 
 cmd_attach() {
-	local group=${GIVEN[group]-} netns=${GIVEN[netns]-} iface
+	local group=${GIVEN[group]-} netns=${GIVEN[netns]-} iface pin
 	obey_options "$@"
 	(($#)) || die_usage "which interface? 'ip -brief link' lists them"
 	require root net_admin sys_admin tc bpftool jq util_linux awk object
@@ -47,7 +47,9 @@ cmd_attach() {
 
 	((DRY_RUN)) || undo_on_failure
 	# Of one that was killed on its way: nobody else is at work under the lock.
-	((DRY_RUN)) || rm -f -- "$BPFFS"/netracker_tcx_*
+	((DRY_RUN)) || for pin in "$BPFFS"/netracker_tcx_*; do
+		rm -f -- "$pin"
+	done
 	unpin_remains "${CONNECTION_TABLES[@]}"
 	unpin_remains "${LOG_TABLES[@]}"
 	for iface in "${IFACES[@]}"; do
@@ -185,7 +187,7 @@ undo_attach() {
 	trap - ERR
 	trap '' HUP INT TERM
 	say "not attached; taking back what was done"
-	rm -f -- "$TCX_PIN"
+	[[ ! -e $TCX_PIN ]] || rm -f -- "$TCX_PIN"
 	find_maps
 	for dev in "${!BEFORE[@]}"; do
 		while read -r hook pref handle _; do

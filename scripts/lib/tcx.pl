@@ -2,13 +2,13 @@
 #
 # TCX, by the system call itself:
 #
-#	tcx.pl SYSCALL query IFINDEX…                 print IFINDEX HOOK PROGRAM, its id, of each there, in the order in which packets pass them;
-#	                                              nothing of an interface that is not there (any more)
-#	tcx.pl SYSCALL attach IFINDEX HOOK PROGRAM    hang the program with this id there, before all others; it stays until it is detached
-#	tcx.pl SYSCALL detach IFINDEX HOOK PROGRAM    take it, and no other one, away
+#	tcx.pl SYSCALL query DEV…                 print IFINDEX HOOK PROGRAM, its id, of each there, in the order in which packets pass them;
+#	                                          nothing of an interface that is not there (any more)
+#	tcx.pl SYSCALL attach DEV HOOK PROGRAM    hang the program with this id there, before all others; it stays until it is detached
+#	tcx.pl SYSCALL detach DEV HOOK PROGRAM    take it, and no other one, away
 #
-# SYSCALL is the number of bpf(2) on this machine; IFINDEX an interface's of the network namespace at hand; HOOK ingress or egress. Exit
-# status: 0; 1: the kernel's reason is on stderr, a word of strerror(3); 3: this kernel has no TCX.
+# SYSCALL is the number of bpf(2) on this machine; DEV the name of an interface of the network namespace at hand; HOOK ingress or egress.
+# Exit status: 0; 1: the kernel's reason is on stderr, a word of strerror(3); 3: this kernel has no TCX.
 #
 # Why not bpftool: what it attaches comes behind all others (before 7.8), and what it detaches is the last one, whosever it is.
 use strict;
@@ -33,8 +33,16 @@ sub bpf {
 	exit 1;
 }
 
+# index_of(DEV): its number; 0: there is none of this name. <linux/sockios.h>, struct ifreq.
+sub index_of {
+	use constant { AF_INET => 2, SOCK_DGRAM => 2, SIOCGIFINDEX => 0x8933 };
+	my $request = pack 'Z16 x24', $_[0];
+	socket my $socket, AF_INET, SOCK_DGRAM, 0 or return 0;
+	return ioctl($socket, SIOCGIFINDEX, $request) ? unpack('x16 i', $request) : 0;
+}
+
 if ($verb eq 'query') {
-	for (map { ("$_ ingress", "$_ egress") } @rest) {
+	for (map { my $index = index_of($_); $index ? ("$index ingress", "$index egress") : () } @rest) {
 		my ($ifindex, $hook) = split;
 		my $ids = "\0" x (4 * PROGRAMS_MAX);
 
@@ -45,7 +53,8 @@ if ($verb eq 'query') {
 		print map { "$ifindex $hook $_\n" } unpack "L$count", $ids;
 	}
 } else {
-	my ($ifindex, $hook, $program) = @rest;
+	my ($dev, $hook, $program) = @rest;
+	my $ifindex = index_of($dev);
 	my $fd = bpf(PROG_GET_FD_BY_ID, pack 'L3', $program, 0, 0);
 
 	# target, program, type, flags, 2 of others, revision

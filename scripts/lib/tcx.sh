@@ -4,8 +4,9 @@
 # TCX (Linux 6.6): a place at the same hooks that packets pass before all filters of tc, without a filter or a qdisc. Cilium and Calico hang
 # their programs there. And XDP, before that, where packets come in. What hangs there looks like a filter to the rest: hooks.sh.
 
-# The number of bpf(2), by what the kernel calls the machine (asm/unistd.h).
-declare -rA SYS_BPF=([x86_64]=321 [aarch64]=280 [riscv64]=280 [loongarch64]=280 [ppc64]=361 [ppc64le]=361 [s390x]=351)
+# The number of bpf(2) (asm/unistd.h), by what bash calls the machine; empty on others.
+declare -rA SYS_BPF_OF=([x86_64]=321 [aarch64]=280 [riscv64]=280 [loongarch64]=280 [powerpc64]=361 [powerpc64le]=361 [s390x]=351)
+readonly SYS_BPF=${SYS_BPF_OF[$HOSTTYPE]-}
 
 # The answer of a load: 0 at clsact, TCX_NEXT at TCX (NeTracker.h, struct load).
 declare -rA ANSWER=([clsact]=0 [tcx]=-1)
@@ -15,42 +16,35 @@ readonly TCX_PIN=$BPFFS/netracker_tcx_$BASHPID
 
 # Can the tracker hang there? Tried, as distributors of long-lived kernels take over what is newer.
 has_tcx() {
-	local machine said status=0
-	machine=$(uname -m)
+	local said status=0
 	has_command perl perl-base || return
-	[[ ${SYS_BPF[$machine]-} ]] || missing "how to ask a kernel for $machine of TCX is not known here; attach without --tcx" || return
-	said=$(in_tcx query "$(loopback)" 2>&1) || status=$?
+	[[ $SYS_BPF ]] || missing "how to ask a kernel for $HOSTTYPE of TCX is not known here; attach without --tcx" || return
+	said=$(in_tcx query lo 2>&1) || status=$?
 	((status != 3)) || missing "this kernel ($(uname -r)) has no TCX, which came with Linux 6.6; attach without --tcx, or boot a newer kernel" || return
 	((status == 0)) || missing "this kernel does not tell what hangs at TCX ($said); attach without --tcx"
 }
 
-loopback() {
-	local index
-	read -r index _ < <(find_interface lo)
-	printf '%s\n' "$index"
-}
-
 # in_tcx WORD…: tcx.pl in the namespace at hand.
 in_tcx() {
-	command "${IN_NETNS[@]}" perl "$LIBDIR/tcx.pl" "${SYS_BPF[$(uname -m)]}" "$@"
+	command "${IN_NETNS[@]}" perl "$LIBDIR/tcx.pl" "$SYS_BPF" "$@"
 }
 
 # tcx_programs DEV: print HOOK PROGRAM of each that hangs there, in the order in which packets pass them; nothing where nobody can ask.
 tcx_programs() {
-	local index
-	[[ ${SYS_BPF[$(uname -m)]-} ]] && type -P perl >/dev/null || return 0
-	read -r index _ < <(find_interface "$1") || return 0
-	{ in_tcx query "$index" 2>/dev/null || true; } | cut -d ' ' -f 2-
+	local found
+	[[ $SYS_BPF ]] && type -P perl >/dev/null || return 0
+	found=$(in_tcx query "$1" 2>/dev/null) || return 0
+	[[ ! $found ]] || cut -d ' ' -f 2- <<<"$found"
 }
 
 # tcx_in_netns FILE: print IFINDEX HOOK PROGRAM of all that hangs at TCX in that network namespace; nothing where nobody can ask.
 tcx_in_netns() {
 	local links
-	local -a indices
-	[[ ${SYS_BPF[$(uname -m)]-} ]] && type -P perl >/dev/null || return 0
+	local -a names
+	[[ $SYS_BPF ]] && type -P perl >/dev/null || return 0
 	links=$(command nsenter --net="$1" ip -json link 2>/dev/null) || return 0
-	mapfile -t indices < <(awk -f "$LIBDIR/links.awk" <<<"$links" | cut -d ' ' -f 1)
-	command nsenter --net="$1" perl "$LIBDIR/tcx.pl" "${SYS_BPF[$(uname -m)]}" query "${indices[@]}" 2>/dev/null || true
+	mapfile -t names < <(awk -f "$LIBDIR/links.awk" <<<"$links" | cut -d ' ' -f 4)
+	command nsenter --net="$1" perl "$LIBDIR/tcx.pl" "$SYS_BPF" query "${names[@]}" 2>/dev/null || true
 }
 
 # require_tcx_if_used: what hangs at TCX is ours to find only where it can be asked for.
@@ -101,14 +95,10 @@ leave_tcx() {
 
 # use_tcx VERB DEV HOOK PROGRAM. Returns its status plus $SAID when that fails, as `run` does: detach and undo go on.
 use_tcx() {
-	local index said
-	read -r index _ < <(find_interface "$2") || {
-		say "$2: the interface has gone meanwhile"
-		return $((SAID + EXIT_FAILED))
-	}
-	announce "$(quoted "${IN_NETNS[@]}" perl "$LIBDIR/tcx.pl" "${SYS_BPF[$(uname -m)]}" "$1" "$index" "$3" "${4:-ID}")"
+	local said
+	announce "$(quoted "${IN_NETNS[@]}" perl "$LIBDIR/tcx.pl" "$SYS_BPF" "$1" "$2" "$3" "${4:-ID}")"
 	((!DRY_RUN)) || return 0
-	said=$(in_tcx "$1" "$index" "${@:3}" 2>&1) || {
+	said=$(in_tcx "$@" 2>&1) || {
 		say "$2: the kernel refuses to $1 program $4 at TCX's $3: $said"
 		return $((SAID + EXIT_FAILED))
 	}
