@@ -392,9 +392,9 @@ wait_for_log() {
 	netracker detach --quiet --all
 }
 
-# with CAPABILITIES COMMAND…: in `server`, as uid 0 with these alone.
+# with CAPABILITIES COMMAND…: in `server`, as uid 0 with these alone, and that to read a clone where only its owner gets in.
 with() {
-	nsenter --net="$NETNS_DIR/server" -- setpriv --bounding-set="-all,+${1//,/,+}" --inh-caps=-all --no-new-privs -- "${@:2}"
+	nsenter --net="$NETNS_DIR/server" -- setpriv --bounding-set="-all,+dac_read_search,+${1//,/,+}" --inh-caps=-all --no-new-privs -- "${@:2}"
 }
 
 @test "to attach and to detach needs NET_ADMIN and SYS_ADMIN, to read SYS_ADMIN" {
@@ -402,7 +402,7 @@ with() {
 	assert_says "root here lacks CAP_NET_ADMIN"
 	assert_status 4 with net_admin "$BCC" -i veth0
 	assert_says "root here lacks CAP_SYS_ADMIN"
-	in_background nsenter --net="$NETNS_DIR/server" -- setpriv --bounding-set=-all,+net_admin,+sys_admin --inh-caps=-all --no-new-privs -- \
+	in_background nsenter --net="$NETNS_DIR/server" -- setpriv --bounding-set=-all,+dac_read_search,+net_admin,+sys_admin --inh-caps=-all --no-new-privs -- \
 		"$BCC" -i veth0 >"$BATS_TEST_TMPDIR/out" 2>"$BATS_TEST_TMPDIR/out.said"
 	wait_for_words "$BATS_TEST_TMPDIR/out" LADDR
 	assert_status 0 with sys_admin "$BCC" --list
@@ -441,7 +441,7 @@ with() {
 	assert_says "not attached to any interface; 'netracker attach IFACE' does that"
 	assert_status 4 in_netns server setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=+dac_read_search --ambient-caps=+dac_read_search "$BCC" -i veth0
 	assert_says "only root may do this; try sudo"
-	assert_status 4 in_netns server setpriv --bounding-set=-all,+net_admin --inh-caps=-all "$BCC" -i veth0
+	assert_status 4 in_netns server setpriv --bounding-set=-all,+dac_read_search,+net_admin --inh-caps=-all "$BCC" -i veth0
 	assert_says "root here lacks CAP_SYS_ADMIN"
 	for module in bcc pyroute2; do
 		mkdir "$BATS_TEST_TMPDIR/no_$module"
