@@ -11,6 +11,8 @@
 #   filters_on HOOK              HANDLE NAME of each filter on veth0 in `server`
 #   all_filters                  the same on both hooks
 #   assert_whole, assert_clean   veth0 in `server` is attached with all that belongs to it; there is nothing of the tracker's
+#   is_read [CONSUMER]           somebody reads the log as this consumer
+#   small_disk                   a file system of 64 KiB at $SMALL, which the test has to unmount
 #   foreign_filter HOOK PREF     hang somebody else's there
 #   as_user COMMAND…             run COMMAND as nobody, if we are root
 # bats sets $BATS_FILE_TMPDIR; a file's setup_file builds the stub there.
@@ -82,6 +84,16 @@ assert_clean() {
 	assert_equal qdiscs "$(in_netns server tc qdisc show dev veth0 | grep clsact || true)" ''
 	assert_equal pins "$(find /sys/fs/bpf -type f ! -name '*.debug')" ''
 	[[ ! -d $VIEWS ]] || fail "$VIEWS is still there"
+}
+
+is_read() {
+	[[ -e $VIEWS${1:+/consumers/$1}/log ]] && ! flock --nonblock "$VIEWS${1:+/consumers/$1}/log" true
+}
+
+small_disk() {
+	SMALL=$BATS_TEST_TMPDIR/small
+	mkdir "$SMALL"
+	mount -t tmpfs -o size=64k small "$SMALL"
 }
 
 foreign_filter() {

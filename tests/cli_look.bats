@@ -423,11 +423,6 @@ same_objects() {
 	assert_equal "data" "$stdout" ''
 }
 
-# is_read: somebody has the log open.
-is_read() {
-	! netracker log --no-follow >/dev/null 2>&1
-}
-
 @test "log: one reader at a time, and one that is killed leaves nothing wrong" {
 	local reader
 	background netracker log --json

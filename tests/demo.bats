@@ -9,13 +9,9 @@ demo_instances() {
 	find /sys/kernel/tracing/instances -maxdepth 1 -name "$NETRACKER_TEST_ID-demo-*"
 }
 
-has_ended() {
-	! kill -0 "$BACKGROUND_PID" 2>/dev/null
-}
-
 interrupt() {
 	kill -INT -- "-$BACKGROUND_PID"
-	wait_for has_ended
+	wait_for has_ended "$BACKGROUND_PID"
 	wait "$BACKGROUND_PID" || true
 }
 
@@ -88,7 +84,7 @@ run_with_log() {
 	for signal in HUP INT QUIT TERM; do
 		run_with_log :
 		kill -s "$signal" "$BACKGROUND_PID"
-		wait_for has_ended
+		wait_for has_ended "$BACKGROUND_PID"
 		! kill -0 "$(<"$BATS_TEST_TMPDIR/log")" 2>/dev/null || fail "SIG$signal: the log goes on"
 	done
 }

@@ -76,28 +76,6 @@ follow() {
 	wait_for is_read
 }
 
-is_read() {
-	[[ -e $VIEWS/log ]] && ! flock --nonblock "$VIEWS/log" true
-}
-
-has_ended() {
-	! kill -0 "$1" 2>/dev/null
-}
-
-# ends PID STATUS
-ends() {
-	local status=0
-	wait_for has_ended "$1"
-	wait "$1" || status=$?
-	assert_equal "exit status" "$status" "$2"
-}
-
-small_disk() {
-	SMALL=$BATS_TEST_TMPDIR/small
-	mkdir "$SMALL"
-	mount -t tmpfs -o size=64k small "$SMALL"
-}
-
 # write_to FILE OPTION…: netracker log --no-follow OPTION… into it.
 write_to() {
 	bash -c 'exec "$@" >"$0"' "$1" nsenter --net="$NETNS_DIR/server" -- "$NETRACKER" log --no-follow "${@:2}"

@@ -19,6 +19,8 @@
 #                                $NOBODY4 is on that link, too, if somebody were there. No other run of the tests has these addresses
 #   background COMMAND…          run COMMAND (a function may be) until teardown; its process group is $BACKGROUND_PID, its output
 #                                goes to the file $BACKGROUND_OUTPUT
+#   has_ended PID                that process has
+#   ends PID STATUS              such a job does, and with this exit status
 #   http_server NS [PORT]        nginx on PORT (8000) of every address in NS. / answers and leaves the closing to the client, /close
 #                                closes itself, /files/ is the directory $WWW. $ACCESS_LOG has `address port status` of each request
 #   build TARGET…                make what only tests need, in this tree, which another run may be using
@@ -169,6 +171,17 @@ new_pair() {
 background() {
 	BACKGROUND_OUTPUT=$BATS_TEST_TMPDIR/background.${#BACKGROUND_PIDS[@]}
 	in_background "$@" >"$BACKGROUND_OUTPUT" 2>&1
+}
+
+has_ended() {
+	! kill -0 "$1" 2>/dev/null
+}
+
+ends() {
+	local status=0
+	wait_for has_ended "$1"
+	wait "$1" || status=$?
+	assert_equal "exit status" "$status" "$2"
 }
 
 http_server() {

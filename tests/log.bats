@@ -62,11 +62,6 @@ follow() {
 	wait_for is_read
 }
 
-# is_read [CONSUMER]: somebody reads the log as this consumer.
-is_read() {
-	[[ -e $VIEWS${1:+/consumers/$1}/log ]] && ! flock --nonblock "$VIEWS${1:+/consumers/$1}/log" true
-}
-
 # into_pipe [OPTION…]: netracker log --json OPTION… into a pipe that nobody empties, as descriptor 9, until it is full.
 into_pipe() {
 	mkfifo "$BATS_TEST_TMPDIR/pipe"
@@ -92,25 +87,6 @@ pipe_full() {
 n = array.array("i", [0])
 fcntl.ioctl(os.open(sys.argv[1], os.O_RDWR), termios.FIONREAD, n)
 sys.exit(n[0] <= 49152)' "$1"
-}
-
-has_ended() {
-	! kill -0 "$1" 2>/dev/null
-}
-
-# ends PID STATUS: the job does, and so.
-ends() {
-	local status=0
-	wait_for has_ended "$1"
-	wait "$1" || status=$?
-	assert_equal "exit status" "$status" "$2"
-}
-
-# small_disk: a file system of 64 KiB at $SMALL.
-small_disk() {
-	SMALL=$BATS_TEST_TMPDIR/small
-	mkdir "$SMALL"
-	mount -t tmpfs -o size=64k small "$SMALL"
 }
 
 teardown() {

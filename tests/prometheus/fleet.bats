@@ -35,8 +35,8 @@ connect() {
 # configuration FILE HOST CERTIFICATE
 configuration() {
 	local dir=$BATS_TEST_TMPDIR
-	mkdir -p "$dir/$2/work"
-	echo "global(workDirectory=\"$dir/$2/work\")"
+	mkdir -p "$dir/$2/spool"
+	echo "global(workDirectory=\"$dir/$2/spool\")"
 	sed "s|/etc/netracker/|$dir/authority/$3/|g; s|/var/log/netracker/|$dir/stored/|; s|/var/log/|$dir/$2/|; s|target=\"$NAME\"|target=\"$RECEIVER\"|
 		s|action.resumeInterval=\"[0-9]*\"|action.resumeInterval=\"1\"|" "$ROOT/contrib/fleet/$1"
 }
@@ -233,7 +233,7 @@ follow_page() {
 
 # on_disk HOST: its queue is.
 on_disk() {
-	compgen -G "$BATS_TEST_TMPDIR/$1/work/netracker.0*" && (($(du --summarize --bytes "$BATS_TEST_TMPDIR/$1/work" | cut -f 1) > 500000))
+	compgen -G "$BATS_TEST_TMPDIR/$1/spool/netracker.0*" && (($(du --summarize --bytes "$BATS_TEST_TMPDIR/$1/spool" | cut -f 1) > 500000))
 }
 
 @test "a receiver that is away, or killed, costs nothing" {

@@ -29,19 +29,11 @@ static struct talk fresh_talk(__u32 orig_isn, __u32 resp_isn)
 /* This host has a socket of the connection; the responder's, which all segments of the originator arrive at. */
 static void give_socket(const struct talk *t, __u32 state)
 {
-	own.sk.state = state;
-	own.sk.src_ip4 = bpf_htonl(0x0a000002);
-	own.sk.dst_ip4 = bpf_htonl(0x0a000001);
-	own.sk.src_port = t->key.dport;
-	own.sk.dst_port = bpf_htons(t->key.sport);
-	own.tcp.rcv_nxt = t->orig;
-	own.tcp.snd_una = t->resp;
+	host_responder(&own, t, state);
 	own.tcp.bytes_acked = 200;
 	own.tcp.bytes_received = 100;
-	own.tcp.rtt_min = ~0U;
 	own.cgroup = 77;
 	own.uid = 1000;
-	host.receiver = &own;
 	host.sender = &own;
 }
 

@@ -151,14 +151,7 @@ static struct host_socket own;
 static void give_socket(const struct talk *t, __u32 state)
 {
 	memset(&own, 0, sizeof(own));
-	own.sk.state = state;
-	own.sk.src_ip4 = bpf_htonl(0x0a000002);
-	own.sk.dst_ip4 = bpf_htonl(0x0a000001);
-	own.sk.src_port = t->key.dport;
-	own.sk.dst_port = bpf_htons(t->key.sport);
-	own.tcp.rcv_nxt = t->orig;
-	own.tcp.snd_una = t->resp;
-	host.receiver = &own;
+	host_responder(&own, t, state);
 }
 
 static void an_established_socket_of_this_host_proves_the_answer(void)

@@ -321,6 +321,42 @@ static void tell_again(struct story *s, enum side side, __u8 flags, __u32 len, _
 	s->now += time;
 }
 
+/* How a SYN ends that no SYN-ACK answers; false: that is not how. */
+static bool is_unanswered(struct story *s)
+{
+	switch (any_below(24)) {
+	case 0:
+		s->state = S0;
+		return true;
+	case 1:
+		s->seen[ORIG] = s->next[ORIG];
+		see(s, RESP, RST_ACK, 0, 0, s->now);
+		s->state = REJ;
+		s->last_flag = TCP_RST;
+		return true;
+	case 2:
+		s->state = RSTOS0;
+		s->last_flag = TCP_RST;
+		see(s, ORIG, TCP_RST, s->isn[ORIG] + 1, 0, s->now);
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* The other side opens at the same time. */
+static void open_at_once(struct story *s)
+{
+	tell_at(s, RESP, TCP_SYN, 0, true, some_time());
+	s->seen[ORIG] = s->next[ORIG];
+	s->seen[RESP] = s->next[RESP];
+	see(s, ORIG, SYN_ACK, s->isn[ORIG], 0, s->now);
+	s->now += 100 * US;
+	see(s, RESP, SYN_ACK, s->isn[RESP], 0, s->now);
+	s->now += some_time();
+	s->opened = true;
+}
+
 /* The handshake; false: it ends there. */
 static bool open_story(struct story *s)
 {
@@ -332,35 +368,11 @@ static bool open_story(struct story *s)
 	tell_at(s, ORIG, TCP_SYN, len, true, again ? HOST_S : some_time());
 	for (i = 0; i < again; i++)
 		tell_again(s, ORIG, TCP_SYN, len, i + 1 < again ? (2ULL << i) * HOST_S : some_time());
-	switch (any_below(24)) {
-	case 0:
-		s->state = S0;
+	if (is_unanswered(s))
 		return false;
-	case 1:
-		s->seen[ORIG] = s->next[ORIG];
-		see(s, RESP, RST_ACK, 0, 0, s->now);
-		s->state = REJ;
-		s->last_flag = TCP_RST;
-		return false;
-	case 2:
-		s->state = RSTOS0;
-		s->last_flag = TCP_RST;
-		see(s, ORIG, TCP_RST, s->isn[ORIG] + 1, 0, s->now);
-		return false;
-	case 3: /* the other side opens at the same time */
-		if (len)
-			break;
-		tell_at(s, RESP, TCP_SYN, 0, true, some_time());
-		s->seen[ORIG] = s->next[ORIG];
-		s->seen[RESP] = s->next[RESP];
-		see(s, ORIG, SYN_ACK, s->isn[ORIG], 0, s->now);
-		s->now += 100 * US;
-		see(s, RESP, SYN_ACK, s->isn[RESP], 0, s->now);
-		s->now += some_time();
-		s->opened = true;
+	if (!len && one_in(21)) {
+		open_at_once(s);
 		return true;
-	default:
-		break;
 	}
 	/* Who does not take the data in a SYN acknowledges the SYN alone, and has it sent again. */
 	if (len && one_in(2)) {
@@ -619,6 +631,39 @@ static void rewrite(const struct story *s)
 	}
 }
 
+/* A segment of nobody's, with another number, that would end a connection or begin one; NULL: there is no room for it. */
+static struct event *forge_end(enum trouble trouble)
+{
+	struct event *e = any_event(0, 0);
+
+	if (e)
+		e = forge(e);
+	if (!e)
+		return NULL;
+	e->p.len = 0;
+	e->p.seq += some_way_off();
+	if (trouble == FORGED_FIN)
+		e->p.ack = any64() >> 32;
+	e->p.flags = trouble == FORGED_FIN ? FIN_ACK : trouble == FORGED_SYN ? TCP_SYN : one_in(2) ? TCP_RST : RST_ACK;
+	return e;
+}
+
+/* A segment, or a copy of it, with another number; NULL likewise. */
+static struct event *change_number(void)
+{
+	struct event *e = any_event(0, 0);
+
+	if (e && one_in(2))
+		e = forge(e);
+	if (!e)
+		return NULL;
+	if (one_in(2))
+		e->p.seq += some_way_off();
+	else
+		e->p.ack += some_way_off();
+	return e;
+}
+
 static void spoil(void)
 {
 	static const __u8 flags[] = { TCP_ACK, FIN_ACK, TCP_RST, RST_ACK, TCP_SYN, SYN_ACK };
@@ -665,27 +710,10 @@ static void spoil(void)
 	case FORGED_FIN:
 	case FORGED_RST:
 	case FORGED_SYN:
-		e = any_event(0, 0);
-		if (e)
-			e = forge(e);
-		if (!e)
-			return;
-		e->p.len = 0;
-		e->p.seq += some_way_off();
-		if (trouble == FORGED_FIN)
-			e->p.ack = any64() >> 32;
-		e->p.flags = trouble == FORGED_FIN ? FIN_ACK : trouble == FORGED_SYN ? TCP_SYN : one_in(2) ? TCP_RST : RST_ACK;
+		e = forge_end(trouble);
 		break;
 	case OTHER_NUMBER:
-		e = any_event(0, 0);
-		if (e && one_in(2))
-			e = forge(e);
-		if (!e)
-			return;
-		if (one_in(2))
-			e->p.seq += some_way_off();
-		else
-			e->p.ack += some_way_off();
+		e = change_number();
 		break;
 	case OTHER_FLAGS:
 		e = any_event(0, 0);

@@ -21,15 +21,8 @@ static void begin(void)
 /* This host has the responder's socket of this connection, in this state. */
 static void give_socket(const struct talk *t, __u32 state)
 {
-	own.sk.state = state;
-	own.sk.src_ip4 = bpf_htonl(0x0a000002);
-	own.sk.dst_ip4 = bpf_htonl(0x0a000001);
-	own.sk.src_port = t->key.dport;
-	own.sk.dst_port = bpf_htons(t->key.sport);
-	own.tcp.rcv_nxt = t->orig;
-	own.tcp.snd_una = t->resp;
-	own.tcp.rtt_min = ~0U;
-	host.sender = host.receiver = &own;
+	host_responder(&own, t, state);
+	host.sender = &own;
 }
 
 static void take_socket(void)

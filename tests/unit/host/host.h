@@ -583,6 +583,23 @@ enum side {
 	RESP,
 };
 
+/*
+ * own is the responder's socket of a talk between tuple4()'s addresses, in this state, where the talk has arrived; and it is what a
+ * look-up at ingress finds.
+ */
+static inline void host_responder(struct host_socket *own, const struct talk *t, __u32 state)
+{
+	own->sk.state = state;
+	own->sk.src_ip4 = bpf_htonl(0x0a000002);
+	own->sk.dst_ip4 = bpf_htonl(0x0a000001);
+	own->sk.src_port = t->key.dport;
+	own->sk.dst_port = bpf_htons(t->key.sport);
+	own->tcp.rcv_nxt = t->orig;
+	own->tcp.snd_una = t->resp;
+	own->tcp.rtt_min = ~0U;
+	host.receiver = own;
+}
+
 /* A segment of one side, at the places that the talk has arrived at, off by `seq` and `ack`; the talk stays where it is. */
 static inline void send_at(const struct talk *t, enum side side, __u8 flags, __u32 seq, __u32 ack, __u32 len)
 {
