@@ -109,6 +109,11 @@ __noinline int on_segment(struct __sk_buff *skb, __u32 ip_off, __u32 tcp_off, __
 		answer_question(skb);
 	if ((s->flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN) {
 		left_out = has_rules() && is_left_out(s, false);
+		/* Mostly nothing of its tuple is tracked, as this set alone tells. */
+		if (left_out && !has_tag(set, tag_of(hash)) && !may_rest(set, hash)) {
+			COUNT(left_out);
+			return 0;
+		}
 		if (!left_out)
 			make_room_if_full(set, s);
 		if (on_syn(skb, s, left_out) && give_up(&scratch->slot))

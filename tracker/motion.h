@@ -169,35 +169,6 @@ static __always_inline enum syn_outcome take_syn_locked(struct scratch *scratch,
 }
 
 /*
- * A place with the segment's tag, rather of its scope, and rather of an established connection; NO_PLACE. Without the lock, so it
- * is a guess.
- */
-static __always_inline __u32 guess_place(struct scratch *scratch, const struct parts *parts, const struct segment *s)
-{
-	volatile __u32 *place = &scratch->index, *best = &scratch->connection_at;
-	__u16 tag = tag_of(s->hash);
-	__u32 i;
-
-	*place = NO_PLACE;
-	*best = 0;
-	NOT_UNROLLED
-	for (i = 0; i < SYN_WAYS; i++) {
-		const struct slot *slot;
-		__u32 fits;
-
-		if (parts->set->tag[i] != tag)
-			continue;
-		slot = slot_at(parts, i);
-		fits = 1 + 2 * has_scope(scopes_in(slot->scope), s->scope) + !!(slot->flow.flags & ESTABLISHED);
-		if (fits > *best) {
-			*best = fits;
-			*place = i;
-		}
-	}
-	return *place;
-}
-
-/*
  * A SYN without ACK: a new attempt, the old one sent again, seen again on its way through this host, or a SYN that crosses
  * the peer's (RFC 9293, figure 7). On the tuple of a live connection it is doubtful until it is answered, unless this host's own
  * socket sends it: then that connection is over, and scratch->outcome says which, for end_predecessor().
@@ -222,11 +193,6 @@ __noinline bool on_syn(struct __sk_buff *skb, const struct segment *s, bool left
 		rests = find_resting(s, scopes_of(s->scope), parts.set->twins);
 		if (rests == RESTS && scratch->fresh.flow.orig_isn == s->seq)
 			return false; /* the SYN of this very connection, late or seen again */
-	}
-	/* Mostly nothing here has its tag, and then it costs no more than to look. */
-	if (left_out && !rests && guess_place(scratch, &parts, s) == NO_PLACE) {
-		COUNT(left_out);
-		return false;
 	}
 	rests = forget(&scratch->index, rests);
 	left_out = forget(&scratch->connection_at, left_out);
@@ -363,6 +329,35 @@ static __always_inline bool wants_socket(const struct slot *slot, const struct s
 	if (!(slot->flow.flags & BOTH_FINS))
 		return s->dir == DIR_OUT || !is_early_fin(&slot->flow, s, same_key(&slot->key, &s->key));
 	return !slot->facts.known || s->now - slot->flow.first_fin_ns > FACTS_GROW_NS;
+}
+
+/*
+ * A place with the segment's tag, rather of its scope, and rather of an established connection; NO_PLACE. Without the lock, so it
+ * is a guess.
+ */
+static __always_inline __u32 guess_place(struct scratch *scratch, const struct parts *parts, const struct segment *s)
+{
+	volatile __u32 *place = &scratch->index, *best = &scratch->connection_at;
+	__u16 tag = tag_of(s->hash);
+	__u32 i;
+
+	*place = NO_PLACE;
+	*best = 0;
+	NOT_UNROLLED
+	for (i = 0; i < SYN_WAYS; i++) {
+		const struct slot *slot;
+		__u32 fits;
+
+		if (parts->set->tag[i] != tag)
+			continue;
+		slot = slot_at(parts, i);
+		fits = 1 + 2 * has_scope(scopes_in(slot->scope), s->scope) + !!(slot->flow.flags & ESTABLISHED);
+		if (fits > *best) {
+			*best = fits;
+			*place = i;
+		}
+	}
+	return *place;
 }
 
 /*

@@ -341,6 +341,17 @@ static __always_inline __u32 places_taken(const struct syn_set *set)
 	return taken;
 }
 
+/* Does any place have this tag? Likewise without a branch, and without the lock: a guess. */
+static __always_inline bool has_tag(const struct syn_set *set, __u16 tag)
+{
+	__u32 i, others = 0;
+
+#pragma unroll
+	for (i = 0; i < SYN_WAYS; i++)
+		others += ((set->tag[i] ^ tag) + 0xffffU) >> 16;
+	return others != SYN_WAYS;
+}
+
 /* Frees a place. Returns its slot, for give_slot(). */
 static __always_inline __u32 free_place_locked(const struct parts *parts, __u32 i)
 {
