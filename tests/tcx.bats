@@ -177,6 +177,8 @@ is_logged() {
 	PATH=$BATS_TEST_TMPDIR/bin assert_status 0 netracker attach --quiet veth0
 	assert_whole
 	PATH=$BATS_TEST_TMPDIR/bin assert_status 0 netracker status
+	PATH=$BATS_TEST_TMPDIR/bin assert_status 0 netracker check
+	assert_says "notice   what hangs at TCX is not known, as there is no command perl"
 }
 
 @test "a program of XDP is named" {

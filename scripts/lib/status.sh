@@ -92,6 +92,8 @@ interfaces_json() {
 tell_of_hiders() {
 	local links busy index name hook kind program what
 	find_maps
+	type -P perl >/dev/null ||
+		printf 'notice   %s\n' "what hangs at TCX is not known, as there is no command perl; install the package perl-base"
 	# Hosts have hundreds of interfaces, most of them with nothing but filters.
 	busy=$(
 		tcx_in_netns /proc/self/ns/net | cut -d ' ' -f 1
