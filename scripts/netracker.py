@@ -35,7 +35,7 @@ import subprocess
 import sys
 import time
 from types import TracebackType
-from typing import Any, Deque, Dict, Iterator, List, NamedTuple, Optional, Tuple, Type, TypedDict
+from typing import Any, Deque, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple, Type, TypedDict
 
 __all__ = ["attach", "attached", "Tracker", "Record", "Connection", "Error", "NotAttached", "Missing"]
 
@@ -765,11 +765,18 @@ class Tracker:
     def connections(self) -> Iterator[Connection]:
         """The live connections: those that are being opened or closed, from the sets, then those that are established, from conn_map.
 
-        In no order. As with `netracker list`, one that goes from one to the other while they are read may be there twice or not at all.
+        In no order. One that goes to rest while they are read is there once; one that leaves its rest then may not be there at all.
         """
         self._set_boot()
+        moving: Set[bytes] = set()
         for name, over in (("handshake_records.json", "syn_map"), ("records.json", "conn_map")):
             for line in self._view(name, over).lines():
+                # The first SYN and the two ends.
+                first = line.partition(b',"family":')[0]
+                if over == "syn_map":
+                    moving.add(first)
+                elif first in moving:
+                    continue
                 yield json.loads(line)
 
     def counters(self) -> Dict[str, int]:

@@ -41,16 +41,24 @@ cmd_list() {
 	fi
 	# gawk would read a pipe by 4 KiB.
 	export AWKBUFSIZE=131072
-	views=("${views[@]/#/$VIEWS/}")
 	if [[ $plain && -v GIVEN[numeric] ]]; then
-		cat -- "${views[@]}" 2>/dev/null | copy_out || exit_of_list "${PIPESTATUS[0]}" 0 "${PIPESTATUS[1]}"
+		read_live "${views[@]}" | copy_out || exit_of_list "${PIPESTATUS[0]}" 0 "${PIPESTATUS[1]}"
 	elif [[ ! $SORT ]]; then
-		cat -- "${views[@]}" 2>/dev/null | format_rows | copy_out || exit_of_list "${PIPESTATUS[@]}"
+		read_live "${views[@]}" | format_rows | copy_out || exit_of_list "${PIPESTATUS[@]}"
 	else
-		cat -- "${views[@]}" 2>/dev/null | NT_SORT=$SORT NT_MAX_ROWS='' NT_COMMUNITY_ID=0 "${AWK[@]}" -f "$LIBDIR/sortkey.awk" |
+		read_live "${views[@]}" | NT_SORT=$SORT NT_MAX_ROWS='' NT_COMMUNITY_ID=0 "${AWK[@]}" -f "$LIBDIR/sortkey.awk" |
 			sort --stable --key=1,1 --field-separator=$'\t' | cut -f 2- | format_rows | copy_out ||
 			exit_of_list "${PIPESTATUS[@]}"
 	fi
+}
+
+# read_live MOTION REST: print what these views show, each connection once. Who listens may have heard enough.
+read_live() {
+	local -a ended
+	{ cat -- "$VIEWS/$1" && echo && cat -- "$VIEWS/$2"; } 2>/dev/null | awk -f "$LIBDIR/once.awk" 2>/dev/null
+	ended=("${PIPESTATUS[@]}")
+	((ended[0] == 0)) || return "${ended[0]}"
+	return "${ended[1]}"
 }
 
 # format_rows: the lines on standard input.
