@@ -1,15 +1,24 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 #
 # What `ip -json -details link` prints, to a line for each interface: IFINDEX KIND MASTER NAME. KIND is what `ip link add … type` calls it,
-# - if it is hardware; MASTER the interface that it belongs to, - if there is none. The name is the interface's own, byte by byte; ip escapes quotes and backslashes in it and nothing else, so what it prints is
-# not always JSON. A quote within a string has a backslash before it, so no name looks like a key.
+# - if it is hardware; MASTER the interface that it belongs to, - if there is none. The name is the interface's own, byte by byte. Up to 7.2
+# ip escapes quotes, backslashes and backspaces in it and nothing else, so what it prints is not always JSON; later ones escape what JSON
+# wants escaped. A quote within a string has a backslash before it, so no name looks like a key.
+
+BEGIN {
+	escaped["b"] = "\b"
+	escaped["f"] = "\f"
+	escaped["n"] = "\n"
+	escaped["r"] = "\r"
+	escaped["t"] = "\t"
+}
 
 {
 	n = split($0, link, /\{"ifindex":/)
 	for (i = 2; i <= n; i++) {
 		kind = string_behind(link[i], "\"linkinfo\":{\"info_kind\":\"")
 		master = string_behind(link[i], "\"master\":\"")
-		print link[i] + 0, kind == "" ? "-" : kind, master == "" ? "-" : master, string_behind(link[i], "\"ifname\":\"")
+		print link[i] + 0, (kind == "" ? "-" : kind), (master == "" ? "-" : master), string_behind(link[i], "\"ifname\":\"")
 	}
 }
 
@@ -22,10 +31,20 @@ function string_behind(text, key,   at, c, string)
 	for (at += length(key); (c = substr(text, at, 1)) != "\"" && c != ""; at++) {
 		if (c == "\\") {
 			c = substr(text, ++at, 1)
-			if (c == "b")
-				c = "\b"
+			if (c == "u") {
+				# A control character: all others are as they are.
+				c = sprintf("%c", 16 * hex(substr(text, at + 3, 1)) + hex(substr(text, at + 4, 1)))
+				at += 4
+			} else if (c in escaped) {
+				c = escaped[c]
+			}
 		}
 		string = string c
 	}
 	return string
+}
+
+function hex(digit)
+{
+	return index("123456789abcdef", tolower(digit))
 }

@@ -276,6 +276,27 @@ printed() {
 		<<<$'1 ours\n2 7,12\n3 11,12\n4 12\n5 '
 }
 
+@test "names of interfaces, whether ip writes JSON of all that is in them, as since 7.3, or not" {
+	local want=$'3 veth - e\xff\e[1m\x7f"\\x\b\n4 - veth0 -'
+	printed "of ip 7.2" "$want" links.awk \
+		<<<$'[{"ifindex":3,"ifname":"e\xff\e[1m\x7f\\"\\\\x\\b","linkinfo":{"info_kind":"veth"}},{"ifindex":4,"ifname":"-","master":"veth0"}]'
+	printed "of ip 7.3" "$want" links.awk \
+		<<<$'[{"ifindex":3,"ifname":"e\xff\\u001b[1m\\u007F\\"\\\\x\\b","linkinfo":{"info_kind":"veth"}},{"ifindex":4,"ifname":"-","master":"veth0"}]'
+}
+
+@test "a connection that goes to rest while a list is read is there once; others of its tuple are there, too" {
+	local attempt young other rest
+	attempt=$(live age_ns=5 | sed 's/state=S1/state=S0/; s/start_ns=[0-9]*/start_ns=9/')
+	young=$(live age_ns=75 | sed 's/start_ns=[0-9]*/start_ns=7/')
+	other=$(live src=192.0.2.9:1)
+	rest=$(live age_ns=76 | sed 's/start_ns=[0-9]*/start_ns=7/')
+	printed "lines" "$attempt"$'\n'"$young"$'\n'"$other"$'\n'"${rest/ start_ns=7/ start_ns=8}" once.awk \
+		<<<"$attempt"$'\n'"$young"$'\n\n'"$rest"$'\n'"$other"$'\n'"${rest/ start_ns=7/ start_ns=8}"
+	printed "objects" $'{"ts":"T1","dport":1,"family":4,"age_ns":1}\n{"ts":"T2","dport":1,"family":4,"age_ns":1}' once.awk \
+		<<<$'{"ts":"T1","dport":1,"family":4,"age_ns":1}\n\n{"ts":"T2","dport":1,"family":4,"age_ns":1}\n{"ts":"T1","dport":1,"family":4,"age_ns":2}'
+	printed "nothing in motion" "$rest" once.awk <<<$'\n'"$rest"
+}
+
 @test "which entry an interface gets: the lowest that is free, else that of the one that went first" {
 	local line=' 5 0 4026531840 100 eth0'
 	TRACKED='' printed "the first" 1 free_entry.awk -v max=4 </dev/null
