@@ -85,6 +85,25 @@ static __always_inline void carry_on(struct __sk_buff *skb, const struct scratch
 		lay_to_rest(set_index(s->hash), scratch->outcome.place, s->now);
 }
 
+/* A SYN without ACK, unless the rules leave it out. */
+static __always_inline void open_by_syn(struct __sk_buff *skb, struct scratch *scratch, const struct syn_set *set,
+                                        const struct segment *s)
+{
+	bool left_out = has_rules() && is_left_out(s, false);
+
+	/* Mostly nothing of its tuple is tracked, as this set alone tells. */
+	if (left_out && !has_tag(set, tag_of(s->hash)) && !may_rest(set, s->hash)) {
+		COUNT(left_out);
+		return;
+	}
+	if (!left_out)
+		make_room_if_full(set, s);
+	if (on_syn(skb, s, left_out) && give_up(&scratch->slot))
+		COUNT(replaced);
+	if (scratch->outcome.acts & (ACT_OPENED | ACT_REPLACES))
+		end_predecessor(s);
+}
+
 /*
  * A segment that carries SYN, FIN or RST, or one without that is looked at. Its headers are read by their offsets: so
  * the verifier looks at all this once, and not once for each way in which the fast path can find them.
@@ -96,7 +115,6 @@ __noinline int on_segment(struct __sk_buff *skb, __u32 ip_off, __u32 tcp_off, __
 	const struct syn_set *set = set_of(hash);
 	struct segment *s;
 	__u32 woken, tries;
-	bool left_out;
 
 	if (!scratch || !set || comes_out_of_lo(skb, how))
 		return 0;
@@ -108,18 +126,7 @@ __noinline int on_segment(struct __sk_buff *skb, __u32 ip_off, __u32 tcp_off, __
 	if (silence && silence->open)
 		answer_question(skb);
 	if ((s->flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN) {
-		left_out = has_rules() && is_left_out(s, false);
-		/* Mostly nothing of its tuple is tracked, as this set alone tells. */
-		if (left_out && !has_tag(set, tag_of(hash)) && !may_rest(set, hash)) {
-			COUNT(left_out);
-			return 0;
-		}
-		if (!left_out)
-			make_room_if_full(set, s);
-		if (on_syn(skb, s, left_out) && give_up(&scratch->slot))
-			COUNT(replaced);
-		if (scratch->outcome.acts & (ACT_OPENED | ACT_REPLACES))
-			end_predecessor(s);
+		open_by_syn(skb, scratch, set, s);
 		return 0;
 	}
 	if (on_motion(skb, s, false) || !(s->flags & (TCP_FIN | TCP_RST))) {

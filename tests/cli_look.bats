@@ -361,6 +361,20 @@ rests() {
 	done
 }
 
+@test "list: as many rows as are wanted, also where SIGPIPE is ignored, as in a unit" {
+	local form
+	open 8000
+	wait_for rests 1
+	# More than a pipe holds.
+	python3 "$ROOT/tests/clone_entries.py" "$PINS/conn_map" 5000 12
+	trap '' PIPE
+	for form in '--no-header -n 1' '--json -n 1' '--json --numeric -n 1' '--sort age --no-header -n 1'; do
+		# shellcheck disable=SC2086 # options are words
+		assert_status 0 netracker list $form
+		assert_equal "rows and words of $form" "$(wc -l <<<"$output")" 1
+	done
+}
+
 # without_age: objects on standard input with sorted keys, without what differs from one look to the next.
 without_age() {
 	jq --sort-keys --compact-output 'del(.age_ns)' | sort

@@ -46,19 +46,25 @@ cmd_list() {
 	elif [[ ! $SORT ]]; then
 		read_live "${views[@]}" | format_rows | copy_out || exit_of_list "${PIPESTATUS[@]}"
 	else
-		read_live "${views[@]}" | NT_SORT=$SORT NT_MAX_ROWS='' NT_COMMUNITY_ID=0 "${AWK[@]}" -f "$LIBDIR/sortkey.awk" |
-			sort --stable --key=1,1 --field-separator=$'\t' | cut -f 2- | format_rows | copy_out ||
+		read_live "${views[@]}" | NT_SORT=$SORT NT_MAX_ROWS='' NT_COMMUNITY_ID=0 ends_unheard "${AWK[@]}" -f "$LIBDIR/sortkey.awk" |
+			ends_unheard sort --stable --key=1,1 --field-separator=$'\t' | ends_unheard cut -f 2- | format_rows | copy_out ||
 			exit_of_list "${PIPESTATUS[@]}"
 	fi
 }
 
-# read_live MOTION REST: print what these views show, each connection once. Who listens may have heard enough.
+# read_live MOTION REST: print what these views show, each connection once. Exit status 1: the kernel has broken off; 141: who listens has heard
+# enough; others are awk's.
 read_live() {
 	local -a ended
-	{ cat -- "$VIEWS/$1" && echo && cat -- "$VIEWS/$2"; } 2>/dev/null | awk -f "$LIBDIR/once.awk" 2>/dev/null
+	{ ends_unheard cat -- "$VIEWS/$1" && echo && ends_unheard cat -- "$VIEWS/$2"; } 2>/dev/null | ends_unheard awk -f "$LIBDIR/once.awk" 2>/dev/null
 	ended=("${PIPESTATUS[@]}")
-	((ended[0] == 0)) || return "${ended[0]}"
+	((ended[0] == 0 || ended[0] == 141)) || return 1
 	return "${ended[1]}"
+}
+
+# ends_unheard COMMAND…: by SIGPIPE and without a word, when nobody listens any more; also where that signal is ignored, as in systemd's units.
+ends_unheard() {
+	env --default-signal=PIPE "$@"
 }
 
 # format_rows: the lines on standard input.
@@ -76,7 +82,8 @@ exit_of_list() {
 	local kernel=$1 formatter=${*: -2:1} writer=${*: -1}
 	((writer == 0)) || exit "$EXIT_FAILED"
 	((formatter == 0)) || die "$EXIT_FAILED" "awk ended with status $formatter in the middle of the list; start again"
-	((kernel == 0 || kernel == 141)) ||
+	((kernel <= 1 || kernel == 141)) || die "$EXIT_FAILED" "awk ended with status $kernel in the middle of the list; start again"
+	((kernel != 1)) ||
 		die "$EXIT_FAILED" "the kernel ended in the middle of the list, perhaps for want of memory; start again"
 }
 
