@@ -17,7 +17,9 @@ ifneq ($(LOG_RECORDS),$(firstword $(filter $(LOG_SIZES),$(LOG_RECORDS))))
 $(error LOG_RECORDS=$(LOG_RECORDS): the log holds so many records; it has to be a power of two from 64 to 4194304)
 endif
 
-BPF_OBJECTS = $(patsubst %.c,%.o,$(wildcard *.bpf.c view/*.bpf.c))
+# The tracker once more, for kernels without BTF. tc names filters by their object's file, so it has the same name.
+WITHOUT_BTF = no-btf/NeTracker.bpf.o
+BPF_OBJECTS = $(patsubst %.c,%.o,$(wildcard *.bpf.c tracker/*.bpf.c view/*.bpf.c)) $(WITHOUT_BTF)
 
 .PHONY: all deps demo run check test test-beside lint clean help FORCE
 .DEFAULT_GOAL := all
@@ -28,6 +30,14 @@ all: $(BPF_OBJECTS) scripts/lib/tables.tsv ## build the BPF objects; MAX_CONNECT
 # llvm-strip -g takes DWARF away and leaves BTF. The move replaces what root may have built in a user's tree.
 %.bpf.o: %.bpf.c .bpf-flags
 	$(CLANG) $(BPF_CFLAGS) -MMD -MP -MT $@ -MF $*.bpf.d -c $< -o $@.new
+	$(LLVM_STRIP) -g $@.new
+	mv -f $@.new $@
+
+# Newer compilers call a function of the kernel where they see no way on, and only BTF says whether it is there.
+$(WITHOUT_BTF): NeTracker.bpf.c .bpf-flags
+	@mkdir -p $(@D)
+	$(CLANG) $(BPF_CFLAGS) -DWITHOUT_KERNEL_TYPES $(shell $(CLANG) -target bpf -mllvm -bpf-disable-trap-unreachable -c -x c /dev/null -o /dev/null 2>/dev/null && echo -mllvm -bpf-disable-trap-unreachable) \
+		-MMD -MP -MT $@ -MF $(@:.o=.d) -c $< -o $@.new
 	$(LLVM_STRIP) -g $@.new
 	mv -f $@.new $@
 
@@ -78,7 +88,8 @@ lint: ## check the shell and C sources: shellcheck; shfmt and clang-format, wher
 	scripts/lint
 
 clean: ## remove what was built
-	rm -f $(foreach dir,. view,$(addprefix $(dir)/,*.bpf.o *.bpf.o.new *.bpf.d)) .bpf-flags scripts/lib/tables.tsv
+	rm -f $(foreach dir,. tracker view no-btf,$(addprefix $(dir)/,*.bpf.o *.bpf.o.new *.bpf.d)) .bpf-flags scripts/lib/tables.tsv
+	[ ! -d no-btf ] || rmdir no-btf
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16

@@ -17,12 +17,12 @@
  *	parse       from a packet to its TCP segment (segment, tuple, scope)
  *	sets        where connections in motion are, behind one lock a set; the gate
  *	motion      what a segment makes of them: attempt up to the third ACK, closing from there on (flow: what both have)
- *	rest        the way to conn_map and back; socket: what this host's own sockets say of a connection
+ *	rest        the way to conn_map and back; socket: what this host's own sockets say of a connection; process: whose it is
  *	rules       which connections are not tracked
  *	timeout     what ends without a packet; clock: the timer for it
  *	report      counters, figures, the record
  *
- * Under all of them: maps, scratch, verifier; and what the views share: NeTracker.h, tables, record, text.
+ * Under all of them: maps, scratch, verifier, kernel; and what the views share: NeTracker.h, tables, record, text.
  *
  * The programs are passive: what they return lets every packet go on to the filters and programs behind them (NeTracker.h, struct
  * load). Never attach them with `da`.

@@ -25,7 +25,7 @@
  */
 #define SYN_SETS 8192
 #define SYN_WAYS 8
-#define POOLS 4
+#define POOLS 8
 #define POOL_SLOTS (SYN_SETS * SYN_WAYS / POOLS)
 
 /* Services with figures of their own; the rest is counted under port 0. */
@@ -41,7 +41,7 @@ _Static_assert(LOG_RECORDS >= 64 && LOG_RECORDS <= 4194304 && !(LOG_RECORDS & (L
                "LOG_RECORDS is a power of two from 64 to 4194304");
 
 #define MAX_IFACES 256
-#define IFACE_NAME_LEN 16 /* IFNAMSIZ */
+#define IFACE_NAME_LEN 16 /* IFNAMSIZ; a process's name has as many: TASK_COMM_LEN */
 
 /*
  * Places for what is known of connections at rest besides, as many as there may be, and at least one in each of POOLS parts.
@@ -102,6 +102,35 @@ struct conn_key {
  */
 #define SCOPES 4
 
+/* A process, as it was when it opened a connection or closed one. */
+struct process {
+	__u32 pid;                 /* in the initial namespace; 0: not known */
+	char comm[IFACE_NAME_LEN]; /* its name, which may have any bytes; ends with a NUL, or where this does */
+};
+
+/* Why this host reset a connection: tracker/socket.h. The names that the records have for them are in tracker/record.h. */
+enum reset_reason {
+	RESET_UNKNOWN, /* it did not, or nothing says why */
+	RESET_NO_LISTENER,
+	RESET_NO_SOCKET,
+	RESET_UNREAD_DATA,
+	RESET_LINGER,
+	RESET_ABORT,
+	RESET_GIVEN_UP,
+	RESET_REASONS,
+};
+
+/* What held a connection back: tracker/record.h. */
+enum held_by {
+	HELD_UNKNOWN,
+	HELD_APPLICATION,
+	HELD_RECEIVER,
+	HELD_SEND_BUFFER,
+	HELD_LOSS,
+	HELD_ROUND_TRIPS,
+	HELD_REASONS,
+};
+
 /* Bits of flow.flags. They change under the lock of the tuple's set; what is in conn_map does not change. */
 enum flow_flag {
 	ORIG_FIN = 1 << 0, /* the originator's FIN was seen; orig_end holds its sequence number */
@@ -125,7 +154,7 @@ enum flow_flag {
 	ONE_PLACE = 1 << 18,   /* it has several numbers for one thing: only what passes where its first SYN did is looked at */
 };
 
-/* What is known of one connection, wherever it is. 80 bytes; the first 24 share a cache line with the key in a slot. */
+/* What is known of one connection, wherever it is. 104 bytes; the first 24 share a cache line with the key in a slot. */
 struct flow {
 	__u32 flags;    /* enum flow_flag */
 	__u32 orig_isn; /* initial sequence numbers */
@@ -151,9 +180,11 @@ struct flow {
 		__u32 last_syn; /* opening: when its originator's last SYN was seen, wherever: syn_step() */
 		__u32 rst_seq;  /* established: sequence number of the pending RST */
 	};
+	struct process process; /* who has this host's own socket, if known: tracker/process.h */
+	__u32 reset;            /* enum reset_reason */
 };
 
-/* Value of conn_map. With its key and the kernel's own header an element takes 192 bytes. */
+/* Value of conn_map. With its key and the kernel's own header an element takes 256 bytes. */
 struct conn {
 	struct flow flow;
 	__u32 place; /* in nt_rest; NO_REST: it has none */
@@ -231,25 +262,24 @@ struct silence {
 struct facts {
 	__u64 bytes_acked; /* sent and acknowledged; may count a SYN and a FIN */
 	__u64 bytes_received;
-	__u64 cgroup; /* of the socket that sends, where it is at hand; else 0 */
-	__u32 uid;
+	__u64 asked_ns; /* when it was asked */
 	__u32 snd_una;
 	__u32 rcv_nxt;
 	__u32 segs_out;
 	__u32 segs_in;
 	/* What goes into the record as it is: docs/fields.md. */
 #define NOT_KEPT(...)
-#define FACT(key, ...) __u32 key;
+#define FACT(key, json, of, unit, unknown, heading, width, bits, value) __u##bits key;
 	FIELDS(NOT_KEPT, NOT_KEPT, NOT_KEPT, NOT_KEPT, FACT)
 #undef NOT_KEPT
 #undef FACT
+	__u16 tick_us;  /* of the kernel's clock tick, in which it measures some of these; 10,000 at most */
 	__u8 of_orig;   /* the socket is the originator's */
-	__u8 has_owner; /* uid and cgroup are set */
 	__u8 tcp_state; /* BPF_TCP_ESTABLISHED ... */
 	__u8 known;     /* there is such a socket */
 };
 
-/* A connection in motion. 192 bytes, three cache lines. */
+/* A connection in motion. 256 bytes, four cache lines. */
 struct slot {
 	struct flow_key key;
 	__u8 scope[SCOPES];
@@ -330,7 +360,7 @@ struct counters {
 #undef BY_STATE
 };
 
-/* Value of nt_log: an ended connection, as the log keeps it. 224 bytes. */
+/* Value of nt_log: an ended connection, as the log keeps it. 288 bytes. */
 struct record {
 	__u64 seq; /* how many records there were with this one; 0: it is being written */
 	__u64 end_ns;
@@ -394,6 +424,7 @@ struct config {
 	__u32 trace;             /* enum trace_mode */
 	__u32 flush;        /* 1: the next frame of EtherType 0x88b5 ends all that is alive, 1,024 at a time (used by detach) */
 	__u32 idle_timeout; /* seconds without a packet at rest; 0: IDLE_TIMEOUT_S; IDLE_NEVER */
+	__u32 closers_off;  /* 1: attach does not have closer.bpf.c run (used by attach) */
 };
 
 /* Value of nt_ifaces, written by `netracker attach`. Index 0 is never used: it stands for an interface attached by hand. */
@@ -435,7 +466,8 @@ struct load {
 	 * is "no match", and the next one runs; at TCX 0 would end the chain, and -1 (TCX_NEXT, Linux 6.6) goes on.
 	 */
 	__s32 answer;
-	__u32 keeper; /* who takes it away: 0: `netracker detach`; else a number that another program knows its own loads by */
+	__u32 keeper;  /* who takes it away: 0: `netracker detach`; else a number that another program knows its own loads by */
+	__u32 tick_us; /* how long the kernel's clock tick is: tracker/socket.h; 0: not known yet */
 };
 
 /* Key of nt_services. Port 0 of a direction stands for all services that found no place. */
@@ -456,8 +488,14 @@ struct service {
 	__u64 resp_bytes;
 	__u64 duration_sum_ns;
 	__u64 handshake_sum_ns;
+	/* Of those whose socket this host has, as it said at the end. In one cache line, as CPUs take it from each other. */
+	__u64 segments_sent;
+	__u64 segments_retransmitted;
+	__u64 srtt_sum_ns;
+	__u64 held[8];                 /* by enum held_by; as many as HELD_MASK lets through. None of HELD_UNKNOWN is counted */
 	__u64 duration[HIST_BUCKETS];  /* first SYN -> end, of all that ended */
 	__u64 handshake[HIST_BUCKETS]; /* first SYN -> third ACK, of all that were established */
+	__u64 srtt[HIST_BUCKETS];      /* smoothed round-trip times, as the sockets of this host said at the end */
 };
 
 #endif

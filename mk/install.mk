@@ -26,9 +26,11 @@ install: all ## install under PREFIX (/usr/local); DESTDIR, BINDIR, LIBDIR, DATA
 
 install-built:
 	install -d '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(UNITDIR)' '$(DESTDIR)$(PYTHONDIR)'
-	install -d '$(DESTDIR)$(OWNDIR)/view' '$(DESTDIR)$(MANDIR)/man8' '$(DESTDIR)$(COMPLETIONDIR)' '$(DESTDIR)$(DOCDIR)/docs'
+	install -d '$(DESTDIR)$(OWNDIR)/tracker' '$(DESTDIR)$(OWNDIR)/view' '$(DESTDIR)$(OWNDIR)/no-btf' '$(DESTDIR)$(MANDIR)/man8' '$(DESTDIR)$(COMPLETIONDIR)' '$(DESTDIR)$(DOCDIR)/docs'
 	install -m 644 VERSION NeTracker.bpf.o scripts/lib/* '$(DESTDIR)$(OWNDIR)/'
+	install -m 644 tracker/*.bpf.o '$(DESTDIR)$(OWNDIR)/tracker/'
 	install -m 644 view/*.bpf.o '$(DESTDIR)$(OWNDIR)/view/'
+	install -m 644 no-btf/*.bpf.o '$(DESTDIR)$(OWNDIR)/no-btf/'
 	sed 's|^LIBDIR=$$|LIBDIR=$$(realpath -- "$$(dirname -- "$$(readlink -f -- "$${BASH_SOURCE[0]}")")/$(FROM_BIN_TO_OWN)")|' \
 		scripts/netracker >'$(DESTDIR)$(BINDIR)/netracker'
 	sed 's|^MODULES = ""|MODULES = "$(call relative,$(BINDIR),$(PYTHONDIR))"|' scripts/netracker-bcc >'$(DESTDIR)$(BINDIR)/netracker-bcc'

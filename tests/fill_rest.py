@@ -14,8 +14,8 @@ from bpf import PINS, Map
 
 BATCH = 65536
 ADDRESS = 12  # the last four bytes of flow_key.src
-POOLS = 4
-PLACE = 80  # conn.place, behind the flow
+POOLS = 8
+PLACE = 104  # conn.place, behind the flow
 HAS_OWNER = 1 << 13  # enum flow_flag; the flags come first
 FRESH = 4  # place_pool.fresh, behind the lock
 

@@ -57,15 +57,38 @@ static __always_inline bool goes_to_rest(const struct flow *f)
  * tracked, both sockets may be asked; it is the one on the side that the direction names: the originator's if it went out, else the
  * responder's; whoever closes first.
  */
-static __always_inline void keep_facts_locked(struct slot *slot, const struct facts *facts, bool of_orig)
+static __always_inline void keep_facts_locked(struct slot *slot, const struct told *told, bool of_orig)
 {
-	if (!facts->known || of_orig != !!(slot->flow.flags & IS_OUTBOUND))
+	if (!told->facts.known || of_orig != !!(slot->flow.flags & IS_OUTBOUND))
 		return;
-	slot->facts = *facts;
+	slot->facts = told->facts;
 	slot->facts.of_orig = of_orig;
 	/* The listener's owner was all there was at the handshake. */
-	if (facts->has_owner)
-		note_owner(&slot->flow, facts->cgroup, facts->uid);
+	if (told->owner.known)
+		note_owner(&slot->flow, told->owner.cgroup, told->owner.uid);
+}
+
+/* Why this host resets the connection: what find_reset() has found, and what is known of that. by_orig: this host opened it. */
+static __always_inline __u32 reset_of(const struct flow *f, __u32 found, bool by_orig)
+{
+	bool refused = !by_orig && !(f->flags & RESP_SEEN);
+
+	if (found == RESET_NO_LISTENER && !refused)
+		return RESET_NO_SOCKET;
+	/* Where somebody listens, or has, a SYN is not refused for want of a socket. */
+	return found == RESET_NO_SOCKET && refused ? RESET_UNKNOWN : found;
+}
+
+/*
+ * Likewise the process that sends a FIN or RST of the connection, unless that which opened it is known; and why this host resets
+ * it. by_orig: the originator sends it.
+ */
+static __always_inline void keep_sender_locked(struct slot *slot, const struct told *told, bool by_orig)
+{
+	if (told->process.pid && !slot->flow.process.pid && by_orig == !!(slot->flow.flags & IS_OUTBOUND))
+		slot->flow.process = told->process;
+	if (told->reset)
+		slot->flow.reset = reset_of(&slot->flow, told->reset, by_orig);
 }
 
 enum verdict {
@@ -103,10 +126,10 @@ static __always_inline bool refutes_fin(const struct flow *f, const struct segme
 
 /*
  * A FIN. Its place is known, and so the end of what its sender sent, if it acknowledges the other side's FIN or is acknowledged by
- * it, or if a socket vouches for it; else when the other side acknowledges it. facts: of a socket, if known; of_orig: of the
+ * it, or if a socket vouches for it; else when the other side acknowledges it. told: by a socket, if known; of_orig: by the
  * originator's.
  */
-static __always_inline void note_fin_locked(struct slot *slot, const struct segment *s, bool by_orig, const struct facts *facts,
+static __always_inline void note_fin_locked(struct slot *slot, const struct segment *s, bool by_orig, const struct told *told,
                                             bool of_orig)
 {
 	__u32 mine = by_orig ? ORIG_FIN : RESP_FIN, theirs = by_orig ? RESP_FIN : ORIG_FIN;
@@ -126,13 +149,13 @@ static __always_inline void note_fin_locked(struct slot *slot, const struct segm
 	acked = !first && place + 1 == (by_orig ? f->orig_end : f->resp_end);
 	if (acked)
 		f->flags |= their_end;
-	if (acks || acked || judge_fin(facts, s) == GENUINE)
+	if (acks || acked || judge_fin(&told->facts, s) == GENUINE)
 		f->flags |= my_end;
 	if (first && !(f->flags & their_end))
 		note_end(f, !by_orig, s->ack);
 	/* Of the first FIN only who sends it is asked: nobody else can be gone before the end. */
 	if (!first || of_orig == by_orig)
-		keep_facts_locked(slot, facts, of_orig);
+		keep_facts_locked(slot, told, of_orig);
 	note_end(f, by_orig, place);
 	if (!f->first_fin_ns)
 		f->first_fin_ns = s->now;
@@ -162,7 +185,7 @@ struct refuted {
 
 /* A segment without SYN and RST. */
 static __always_inline struct refuted note_closing_locked(struct slot *slot, const struct segment *s, bool by_orig,
-                                                          const struct facts *facts, bool of_orig)
+                                                          const struct told *told, bool of_orig)
 {
 	struct flow *f = &slot->flow;
 	struct refuted refuted = {};
@@ -172,6 +195,7 @@ static __always_inline struct refuted note_closing_locked(struct slot *slot, con
 			return refuted;
 		f->flags &= ~(RST_PENDING | RST_BY_ORIG | RST_ACKED);
 		f->last_ns = s->now;
+		f->reset = RESET_UNKNOWN;
 		refuted.rst = true;
 	}
 	note_acked(f, by_orig, s->ack);
@@ -183,7 +207,7 @@ static __always_inline struct refuted note_closing_locked(struct slot *slot, con
 		refuted.fin = true;
 	}
 	if (s->flags & TCP_FIN)
-		note_fin_locked(slot, s, by_orig, facts, of_orig);
+		note_fin_locked(slot, s, by_orig, told, of_orig);
 	else if (f->flags & BOTH_FINS && ((f->flags & BOTH_FINS) != BOTH_FINS || s->len))
 		f->last_ns = s->now;
 	return refuted;
@@ -226,9 +250,9 @@ static __always_inline __u32 note_acked_end_locked(struct flow *f, const struct 
 
 /* A RST. Returns what comes of it; GENUINE: the connection has ended. */
 static __always_inline enum verdict note_rst_locked(struct slot *slot, const struct segment *s, bool by_orig,
-                                                    const struct facts *facts, bool of_orig)
+                                                    const struct told *told, bool of_orig)
 {
-	enum verdict verdict = judge_rst(facts, s);
+	enum verdict verdict = judge_rst(&told->facts, s);
 	struct flow *f = &slot->flow;
 
 	/* Both have closed, as far as is known: then it ends by that. */
@@ -239,7 +263,7 @@ static __always_inline enum verdict note_rst_locked(struct slot *slot, const str
 	if (verdict == DISCARDED)
 		return verdict;
 	if (verdict == GENUINE)
-		keep_facts_locked(slot, facts, of_orig);
+		keep_facts_locked(slot, told, of_orig);
 	/* Who is on its way cannot be ended here. */
 	if (verdict == GENUINE && !(f->flags & MOVING)) {
 		note_reset(f, by_orig, s->seq);

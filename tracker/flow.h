@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * flow.h - what segments and sockets add to a struct flow, wherever it is, and how it ends if nothing more comes. For attempt.h,
- * closing.h, motion.h and rest.h, for socket.h and record.h, and for the views, which show that of a live connection.
+ * closing.h, motion.h and rest.h, for socket.h, process.h, scratch.h and record.h, and for the views, which show that of a live
+ * connection.
  */
 #ifndef NETRACKER_FLOW_H
 #define NETRACKER_FLOW_H
@@ -42,6 +43,14 @@ struct owner {
 	__u32 uid;
 	bool known;
 	bool opens; /* that socket is in SYN_SENT: the SYN that it sends is no forgery */
+};
+
+/* What the socket of a segment's connection was found to say, and who sends the segment. */
+struct told {
+	struct facts facts;
+	struct owner owner; /* of who sends */
+	struct process process;
+	__u32 reset; /* enum reset_reason, of a RST */
 };
 
 static __always_inline void note_owner(struct flow *f, __u64 cgroup, __u32 uid)

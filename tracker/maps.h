@@ -214,6 +214,18 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } nt_services SEC(".maps");
 
+/*
+ * Who has closed a socket whose connection was not over by then; it goes with the socket. closer.bpf.c writes, where attach has
+ * that; process.h reads.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct process);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} nt_closers SEC(".maps");
+
 /* The value of a map with one entry. */
 static __always_inline void *only_value(void *map)
 {

@@ -11,6 +11,7 @@
 #include "closing.h"
 #include "flow.h"
 #include "maps.h"
+#include "process.h"
 #include "report.h"
 #include "rest.h"
 #include "scratch.h"
@@ -82,7 +83,7 @@ enum syn_outcome {
  * place is free. An attempt that has to leave its slot to it is in *out.
  */
 static __always_inline enum syn_outcome open_attempt_locked(struct scratch *scratch, const struct parts *parts, __u32 i,
-                                                            const struct segment *s, bool doubtful, const struct owner *owner,
+                                                            const struct segment *s, bool doubtful, const struct told *told,
                                                             __u32 slot, struct slot *out)
 {
 	enum syn_outcome outcome = SYN_NEW;
@@ -106,8 +107,10 @@ static __always_inline enum syn_outcome open_attempt_locked(struct scratch *scra
 	i = bounded(i, SYN_WAYS);
 	place = slot_at(parts, i);
 	open_slot_locked(place, s, doubtful ? DOUBTFUL : 0);
-	if (owner->known)
-		note_owner(&place->flow, owner->cgroup, owner->uid);
+	if (told->owner.known)
+		note_owner(&place->flow, told->owner.cgroup, told->owner.uid);
+	if (told->process.pid)
+		place->flow.process = told->process;
 	parts->set->tag[i] = tag_of(s->hash);
 	open_gate_locked(parts, i, s->hash);
 	/* It may be young by then. */
@@ -122,7 +125,7 @@ static __always_inline enum syn_outcome open_attempt_locked(struct scratch *scra
  * socket sends the SYN, nothing is doubtful: scratch->outcome says what end_predecessor() has to do then.
  */
 static __always_inline enum syn_outcome take_syn_locked(struct scratch *scratch, const struct parts *parts, const struct segment *s,
-                                                        bool doubtful, __u32 resting, const struct owner *owner, __u32 slot,
+                                                        bool doubtful, __u32 resting, const struct told *told, __u32 slot,
                                                         bool left_out, struct slot *out)
 {
 	struct slot *place;
@@ -142,7 +145,7 @@ static __always_inline enum syn_outcome take_syn_locked(struct scratch *scratch,
 	}
 	if (left_out && !doubtful && found.attempt == NO_PLACE)
 		return SYN_LEFT_OUT;
-	if (owner->opens) {
+	if (told->owner.opens) {
 		scratch->outcome.acts = doubtful || parts->set->resting != resting ? ACT_OPENED : 0;
 		scratch->outcome.predecessor = found.connection;
 		scratch->outcome.start_ns = s->now;
@@ -160,12 +163,12 @@ static __always_inline enum syn_outcome take_syn_locked(struct scratch *scratch,
 		}
 		if (found.reply || place->flow.orig_isn == s->seq) {
 			note_syn_again_locked(&place->flow, s, found.reply);
-			if (owner->opens)
+			if (told->owner.opens)
 				place->flow.flags &= ~DOUBTFUL;
 			return SYN_AGAIN;
 		}
 	}
-	return open_attempt_locked(scratch, parts, i, s, doubtful, owner, slot, out);
+	return open_attempt_locked(scratch, parts, i, s, doubtful, told, slot, out);
 }
 
 /*
@@ -179,7 +182,6 @@ __noinline bool on_syn(struct __sk_buff *skb, const struct segment *s, bool left
 {
 	struct scratch *scratch = only_value(&nt_scratch);
 	enum syn_outcome outcome;
-	struct owner owner = {};
 	struct parts parts;
 	__u32 slot, resting, rests = 0;
 
@@ -196,10 +198,11 @@ __noinline bool on_syn(struct __sk_buff *skb, const struct segment *s, bool left
 	}
 	rests = forget(&scratch->index, rests);
 	left_out = forget(&scratch->connection_at, left_out);
-	find_owner(skb, s, &owner);
+	find_owner(skb, s, &scratch->told.owner);
+	find_process(skb, s, &scratch->told.process);
 	slot = take_slot(parts.pool);
 	bpf_spin_lock(&parts.set->lock);
-	outcome = take_syn_locked(scratch, &parts, s, rests, resting, &owner, slot, left_out, &scratch->slot);
+	outcome = take_syn_locked(scratch, &parts, s, rests, resting, &scratch->told, slot, left_out, &scratch->slot);
 	bpf_spin_unlock(&parts.set->lock);
 	if (outcome != SYN_NEW && slot != NO_SLOT)
 		give_slot(parts.pool, slot);
@@ -218,11 +221,11 @@ __noinline bool on_syn(struct __sk_buff *skb, const struct segment *s, bool left
 
 /* Notes a segment of an attempt in place i. */
 static __always_inline __u32 note_attempt_locked(const struct parts *parts, __u32 i, const struct segment *s, bool reply,
-                                                 const struct owner *owner, const struct facts *facts, __u64 close_timeout)
+                                                 const struct told *told, __u64 close_timeout)
 {
 	struct slot *slot = slot_at(parts, i);
-	bool proved = !(s->flags & TCP_SYN) && proves_answer(slot, facts, (s->dir == DIR_OUT) == !reply);
-	struct noted noted = note_locked(slot, s, reply, owner, proved);
+	bool proved = !(s->flags & TCP_SYN) && proves_answer(slot, &told->facts, (s->dir == DIR_OUT) == !reply);
+	struct noted noted = note_locked(slot, s, reply, &told->owner, proved);
 	__u32 acts = 0;
 
 	if (!noted.believed)
@@ -258,11 +261,11 @@ static __always_inline __u32 reset_attempt_locked(const struct parts *parts, __u
 
 /* Of a RST: ends an established connection, or waits for more. */
 static __always_inline __u32 reset_connection_locked(const struct parts *parts, __u32 i, const struct segment *s, bool by_orig,
-                                                     const struct facts *facts, bool of_orig, __u64 close_timeout)
+                                                     const struct told *told, bool of_orig, __u64 close_timeout)
 {
 	struct slot *slot = slot_at(parts, i);
 
-	switch (note_rst_locked(slot, s, by_orig, facts, of_orig)) {
+	switch (note_rst_locked(slot, s, by_orig, told, of_orig)) {
 	case GENUINE:
 		end_locked(parts, i);
 		return ACT_RESET | ACT_MINE;
@@ -276,16 +279,16 @@ static __always_inline __u32 reset_connection_locked(const struct parts *parts, 
 
 /* Notes a segment without RST of an established connection in place i. */
 static __always_inline __u32 note_connection_locked(const struct parts *parts, __u32 i, const struct segment *s, bool by_orig,
-                                                    const struct facts *facts, bool of_orig, __u64 close_timeout)
+                                                    const struct told *told, bool of_orig, __u64 close_timeout)
 {
 	__u32 acts = ACT_MINE;
 	struct refuted refuted;
 
 	if (s->flags & TCP_SYN)
 		return acts; /* its SYN-ACK, sent again */
-	if (s->flags & TCP_FIN && judge_fin(facts, s) == DISCARDED)
+	if (s->flags & TCP_FIN && judge_fin(&told->facts, s) == DISCARDED)
 		return acts | ACT_FIN_DISBELIEVED;
-	refuted = note_closing_locked(slot_at(parts, i), s, by_orig, facts, of_orig);
+	refuted = note_closing_locked(slot_at(parts, i), s, by_orig, told, of_orig);
 	if (refuted.rst)
 		acts |= ACT_REFUTED;
 	if (refuted.fin)
@@ -293,17 +296,6 @@ static __always_inline __u32 note_connection_locked(const struct parts *parts, _
 	if (settle_locked(parts, i, s->hash, close_timeout))
 		acts |= ACT_ENDED;
 	return acts;
-}
-
-/*
- * Asks this host's socket of the segment's connection, where there is need to: scratch->facts. Returns whether it was asked. What
- * the slots have may change before the lock is taken; then a socket is asked in vain, or not asked.
- */
-static __always_inline bool ask(struct __sk_buff *skb, const struct segment *s, struct facts *facts)
-{
-	if (!ask_socket(skb, s, facts))
-		facts->known = false;
-	return true;
 }
 
 /*
@@ -320,8 +312,10 @@ static __always_inline bool is_early_fin(const struct flow *f, const struct segm
 static __always_inline bool wants_socket(const struct slot *slot, const struct segment *s)
 {
 	/* Of an attempt that nobody was seen to answer: has somebody? */
+	if (!(slot->flow.flags & ESTABLISHED) && s->flags & TCP_RST)
+		return s->dir == DIR_OUT;
 	if (!(slot->flow.flags & ESTABLISHED))
-		return !(slot->flow.flags & RESP_SEEN) && !(s->flags & (TCP_SYN | TCP_RST));
+		return !(slot->flow.flags & RESP_SEEN) && !(s->flags & TCP_SYN);
 	if (s->flags & TCP_RST)
 		return true;
 	if (!(s->flags & TCP_FIN))
@@ -361,11 +355,11 @@ static __always_inline __u32 guess_place(struct scratch *scratch, const struct p
 }
 
 /*
- * Notes any segment but a SYN with the attempt or the connection that it belongs to: scratch->outcome. asked: scratch->facts is
+ * Notes any segment but a SYN with the attempt or the connection that it belongs to: scratch->outcome. asked: scratch->told is
  * what a socket says of it.
  */
 static __always_inline void note_motion_locked(struct scratch *scratch, const struct parts *parts, const struct segment *s,
-                                               const struct owner *owner, bool asked, __u64 close_timeout)
+                                               bool asked, __u64 close_timeout)
 {
 	struct outcome *outcome = &scratch->outcome;
 	enum conn_state state = S0;
@@ -382,7 +376,7 @@ static __always_inline void note_motion_locked(struct scratch *scratch, const st
 	else if (at != NO_PLACE && s->flags & TCP_RST)
 		outcome->acts = reset_attempt_locked(parts, at, s, found.reply, &state);
 	else if (at != NO_PLACE)
-		outcome->acts = note_attempt_locked(parts, at, s, found.reply, owner, &scratch->facts, close_timeout);
+		outcome->acts = note_attempt_locked(parts, at, s, found.reply, &scratch->told, close_timeout);
 	outcome->predecessor = found.connection;
 	/* Not all are doubtful that should be: when their SYN came, the other one may have been on its way to conn_map. */
 	if (outcome->acts & (ACT_ANSWERED | ACT_ESTABLISHED) && found.connection != NO_PLACE &&
@@ -396,12 +390,14 @@ static __always_inline void note_motion_locked(struct scratch *scratch, const st
 			outcome->acts |= ACT_MINE;
 		else if (s->flags & TCP_RST)
 			outcome->acts |=
-				reset_connection_locked(parts, at, s, !found.from_resp, &scratch->facts, of_orig, close_timeout);
+				reset_connection_locked(parts, at, s, !found.from_resp, &scratch->told, of_orig, close_timeout);
 		else
 			outcome->acts |=
-				note_connection_locked(parts, at, s, !found.from_resp, &scratch->facts, of_orig, close_timeout);
+				note_connection_locked(parts, at, s, !found.from_resp, &scratch->told, of_orig, close_timeout);
 	}
 	slot = slot_at(parts, at);
+	if (outcome->acts & ACT_MINE && s->dir == DIR_OUT && s->flags & (TCP_FIN | TCP_RST))
+		keep_sender_locked(slot, &scratch->told, !outcome->reply);
 	outcome->asked = asked;
 	outcome->state = state;
 	outcome->place = bounded(at, SYN_WAYS);
@@ -411,13 +407,12 @@ static __always_inline void note_motion_locked(struct scratch *scratch, const st
 }
 
 /*
- * Anything but a SYN that may be of a connection in motion: notes it there. asked: scratch->facts is what a socket says of it.
+ * Anything but a SYN that may be of a connection in motion: notes it there. asked: scratch->told is what a socket says of it.
  * Returns whether it was a connection's; what has to be done for it then is in scratch->outcome, for carry_out().
  */
 __noinline bool on_motion(struct __sk_buff *skb, const struct segment *s, bool asked)
 {
 	struct scratch *scratch = only_value(&nt_scratch);
-	struct owner owner = {};
 	struct parts parts;
 	__u64 close_timeout;
 	__u32 at;
@@ -431,15 +426,15 @@ __noinline bool on_motion(struct __sk_buff *skb, const struct segment *s, bool a
 	if (at == NO_PLACE)
 		return false;
 	if (!asked) {
-		scratch->facts.known = false;
+		forget_told(&scratch->told);
 		if (wants_socket(slot_at(&parts, at), s))
-			asked = ask(skb, s, &scratch->facts);
+			asked = ask(skb, s, &scratch->told);
 	}
 	if (s->flags & TCP_SYN)
-		find_owner(skb, s, &owner);
+		find_owner(skb, s, &scratch->told.owner);
 	close_timeout = close_timeout_ns();
 	bpf_spin_lock(&parts.set->lock);
-	note_motion_locked(scratch, &parts, s, &owner, asked, close_timeout);
+	note_motion_locked(scratch, &parts, s, asked, close_timeout);
 	bpf_spin_unlock(&parts.set->lock);
 	return scratch->outcome.acts & ACT_MINE;
 }
@@ -491,8 +486,10 @@ __noinline int carry_out(struct __sk_buff *skb, const struct segment *s)
 		                  passed_ns(outcome->start_ns, s->now));
 	if (acts & ACT_ENDED) {
 		/* It looked like the first FIN, until the other side's was there before it. */
-		if (!outcome->asked && !slot->facts.known && ask(skb, s, &scratch->facts))
-			keep_facts_locked(slot, &scratch->facts, (s->dir == DIR_OUT) == !outcome->reply);
+		if (!outcome->asked && !slot->facts.known && ask(skb, s, &scratch->told)) {
+			keep_facts_locked(slot, &scratch->told, (s->dir == DIR_OUT) == !outcome->reply);
+			keep_sender_locked(slot, &scratch->told, !outcome->reply);
+		}
 		report_slot(slot, SF, slot->flow.last_ns);
 	} else if (acts & ACT_RESET) {
 		report_slot(slot, outcome->reply ? RSTR : RSTO, outcome->flags & RST_PENDING ? slot->flow.last_ns : s->now);

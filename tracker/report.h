@@ -69,6 +69,23 @@ __noinline int count_established(__u32 port, __u32 dir, __u64 handshake_ns)
 	return 0;
 }
 
+/* What the connection's socket has said goes into its service's figures. */
+static __always_inline void count_told(struct service *service, const struct flow *f, const struct facts *facts)
+{
+	__u64 srtt_ns = facts->srtt_us * 1000ULL;
+	__u32 held = held_back(f, facts) & HELD_MASK;
+
+	__sync_fetch_and_add(&service->segments_sent, facts->segs_out);
+	if (facts->retrans)
+		__sync_fetch_and_add(&service->segments_retransmitted, facts->retrans);
+	if (held != HELD_UNKNOWN)
+		__sync_fetch_and_add(&service->held[held], 1);
+	if (!srtt_ns)
+		return;
+	__sync_fetch_and_add(&service->srtt_sum_ns, srtt_ns);
+	__sync_fetch_and_add(&service->srtt[bounded(bucket_of(srtt_ns), HIST_BUCKETS)], 1);
+}
+
 static __always_inline void count_ended(const struct scratch *scratch, const struct flow_key *key, const struct flow *f,
                                         const struct facts *facts, __u64 state, __u64 duration_ns)
 {
@@ -87,6 +104,8 @@ static __always_inline void count_ended(const struct scratch *scratch, const str
 		__sync_fetch_and_add(&service->orig_bytes, from_orig);
 	if (from_resp > 0)
 		__sync_fetch_and_add(&service->resp_bytes, from_resp);
+	if (facts->known)
+		count_told(service, f, facts);
 }
 
 /* The name of the interface that saw the first SYN, or "-" if nobody gave it one. */

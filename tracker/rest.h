@@ -16,6 +16,7 @@
 #include "closing.h"
 #include "flow.h"
 #include "maps.h"
+#include "process.h"
 #include "report.h"
 #include "scope.h"
 #include "scratch.h"
@@ -598,7 +599,7 @@ static __always_inline void arrive(const struct parts *parts, __u32 i, const str
 }
 
 /*
- * A FIN or RST of a tuple that has no connection in motion: if there is one at rest, gives it a slot. scratch->facts: what its
+ * A FIN or RST of a tuple that has no connection in motion: if there is one at rest, gives it a slot. scratch->told: what its
  * socket says, unless NOT_AT_REST. Returns enum woken.
  */
 __noinline int wake(struct __sk_buff *skb, const struct segment *s)
@@ -617,9 +618,8 @@ __noinline int wake(struct __sk_buff *skb, const struct segment *s)
 		return NOT_AT_REST;
 	if (is_elsewhere(&scratch->fresh.flow, s))
 		return ELSEWHERE;
-	if (!ask_socket(skb, s, &scratch->facts))
-		scratch->facts.known = false;
-	if ((s->flags & TCP_RST ? judge_rst(&scratch->facts, s) : judge_fin(&scratch->facts, s)) == DISCARDED)
+	ask(skb, s, &scratch->told);
+	if ((s->flags & TCP_RST ? judge_rst(&scratch->told.facts, s) : judge_fin(&scratch->told.facts, s)) == DISCARDED)
 		return UNTOUCHED;
 
 	slot = take_slot(parts.pool);

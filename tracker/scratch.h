@@ -6,6 +6,7 @@
 #define NETRACKER_SCRATCH_H
 
 #include "../NeTracker.h"
+#include "flow.h"
 #include "maps.h"
 #include "segment.h"
 #include "text.h"
@@ -34,7 +35,7 @@ struct scratch {
 	struct slot slot;          /* a connection taken out of its slot */
 	struct conn_key fresh_key; /* a connection on its way to conn_map or from there */
 	struct conn fresh;
-	struct facts facts;     /* what the socket of this segment says */
+	struct told told;       /* what the socket of this segment says, and who sends it */
 	struct service service; /* stays zero: what a new entry of nt_services starts with */
 	struct text line;       /* the record */
 	__u32 flushed;          /* by flush() */

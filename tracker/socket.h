@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * socket.h - what this host's own sockets know: of a connection, ask_socket(); whose it is, find_owner(); whether it is still
- * there, answer_question(). For motion.h and rest.h, and NeTracker.bpf.c, which brings the packets that answers need. Nobody else
- * asks sockets.
+ * socket.h - what this host's own sockets know: of a connection, ask_socket(); whose it is, find_owner(); why it was reset,
+ * find_reset(); whether it is still there, answer_question(). For process.h, motion.h and rest.h, and NeTracker.bpf.c, which brings
+ * the packets that answers need; and for the facts in tables.h. Nobody else asks sockets.
  */
 #ifndef NETRACKER_SOCKET_H
 #define NETRACKER_SOCKET_H
 
 #include "flow.h"
+#include "kernel.h"
 #include "maps.h"
 #include "segment.h"
 #include "text.h"
@@ -43,30 +44,101 @@ static __always_inline bool comes_from(const struct bpf_sock *sk, const struct f
  */
 static __always_inline bool sends(const struct bpf_sock *sk, const struct flow_key *key)
 {
-	return goes_to(sk, key) || comes_from(sk, key);
+	return sk->type == STREAM_SOCKET && (goes_to(sk, key) || comes_from(sk, key));
 }
 
-/* The socket of this host that receives the segment, to be released; NULL if there is none in the interface's namespace. */
-static __always_inline struct bpf_sock *receiver(struct __sk_buff *skb, const struct flow_key *key)
+/* The socket of this host that sends the segment, if it is a full one: no request, and none of those that wait out TIME_WAIT. */
+static __always_inline struct bpf_sock *own_sender(struct __sk_buff *skb, const struct flow_key *key)
+{
+	struct bpf_sock *sk = skb->sk;
+
+	if (!sk)
+		return NULL;
+	sk = bpf_sk_fullsock(sk);
+	return sk && sends(sk, key) ? sk : NULL;
+}
+
+/*
+ * The socket of this host that has these two ends, to be released; NULL if there is none in the interface's namespace. One that
+ * listens at its own end will do.
+ */
+static __always_inline struct bpf_sock *socket_of(struct __sk_buff *skb, const __u8 *far, __u16 far_port, const __u8 *own,
+                                                  __u16 own_port)
 {
 	struct bpf_sock_tuple tuple = {};
 
-	if (is_ipv4(key->src)) {
-		tuple.ipv4.saddr = *(const __u32 *)(key->src + 12);
-		tuple.ipv4.daddr = *(const __u32 *)(key->dst + 12);
-		tuple.ipv4.sport = bpf_htons(key->sport);
-		tuple.ipv4.dport = bpf_htons(key->dport);
+	if (is_ipv4(far)) {
+		tuple.ipv4.saddr = *(const __u32 *)(far + 12);
+		tuple.ipv4.daddr = *(const __u32 *)(own + 12);
+		tuple.ipv4.sport = bpf_htons(far_port);
+		tuple.ipv4.dport = bpf_htons(own_port);
 		return bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
 	}
-	__builtin_memcpy(tuple.ipv6.saddr, key->src, 16);
-	__builtin_memcpy(tuple.ipv6.daddr, key->dst, 16);
-	tuple.ipv6.sport = bpf_htons(key->sport);
-	tuple.ipv6.dport = bpf_htons(key->dport);
+	__builtin_memcpy(tuple.ipv6.saddr, far, 16);
+	__builtin_memcpy(tuple.ipv6.daddr, own, 16);
+	tuple.ipv6.sport = bpf_htons(far_port);
+	tuple.ipv6.dport = bpf_htons(own_port);
 	return bpf_skc_lookup_tcp(skb, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
 }
 
-static __always_inline void read_facts(struct facts *facts, const struct bpf_tcp_sock *tcp)
+/* The one that receives the segment. */
+static __always_inline struct bpf_sock *receiver(struct __sk_buff *skb, const struct flow_key *key)
 {
+	return socket_of(skb, key->src, key->sport, key->dst, key->dport);
+}
+
+/* The one that it would be from. */
+static __always_inline struct bpf_sock *sender(struct __sk_buff *skb, const struct flow_key *key)
+{
+	return socket_of(skb, key->dst, key->dport, key->src, key->sport);
+}
+
+/* How far the kernel's clock is from ticking so often a second, in thousandths of a tick. */
+static __always_inline __u64 clock_error(__s64 ticks, __s64 ms, __u32 hz)
+{
+	__s64 off = ticks * 1000 - ms * hz;
+
+	return off < 0 ? -off : off;
+}
+
+/*
+ * How long the kernel's clock tick is, microseconds. A kernel is built for 100, 250, 300 or 1,000 a second, and says nowhere for
+ * which; but it counts them from a number on with which it is at 2^32 after five minutes (INITIAL_JIFFIES,
+ * include/linux/jiffies.h). Right then all four would be right.
+ */
+static __always_inline __u32 tick_us(void)
+{
+	__s64 ticks, ms;
+	__u32 tick, hz;
+
+	tick = this_load.tick_us;
+	if (tick)
+		return tick;
+	ticks = bpf_jiffies64() - (1ULL << 32);
+	ms = bpf_ktime_get_ns() / 1000000 - 300000;
+	hz = clock_error(ticks, ms, 100) < clock_error(ticks, ms, 250) ? 100 : 250;
+	if (clock_error(ticks, ms, 300) < clock_error(ticks, ms, hz))
+		hz = 300;
+	if (clock_error(ticks, ms, 1000) < clock_error(ticks, ms, hz))
+		hz = 1000;
+	tick = hz == 100 ? 10000 : hz == 250 ? 4000 : hz == 300 ? 3333 : 1000;
+	if (ms > 10000 || ms < -10000)
+		this_load.tick_us = tick;
+	return tick;
+}
+
+/* Payload bytes a second, as last measured where the application did not hold it back (tcp_compute_delivery_rate()); 0: never. */
+static __always_inline __u64 delivery_rate(const struct bpf_tcp_sock *tcp)
+{
+	__u64 interval_us = tcp->rate_interval_us;
+
+	return interval_us ? (__u64)tcp->rate_delivered * tcp->mss_cache * 1000000 / interval_us : 0;
+}
+
+/* kernel: the same socket, as the kernel has it; NULL: not known. */
+static __always_inline void read_facts(struct facts *facts, const struct bpf_tcp_sock *tcp, const struct tcp_sock *kernel __unused)
+{
+	facts->tick_us = tick_us();
 	facts->bytes_acked = tcp->bytes_acked;
 	facts->bytes_received = tcp->bytes_received;
 	facts->snd_una = tcp->snd_una;
@@ -74,7 +146,7 @@ static __always_inline void read_facts(struct facts *facts, const struct bpf_tcp
 	facts->segs_out = tcp->segs_out;
 	facts->segs_in = tcp->segs_in;
 #define NOT_READ(...)
-#define FACT(key, json, of, unit, unknown, heading, width, value) facts->key = value;
+#define FACT(key, json, of, unit, unknown, heading, width, bits, value) facts->key = value;
 	FIELDS(NOT_READ, NOT_READ, NOT_READ, NOT_READ, FACT)
 #undef NOT_READ
 #undef FACT
@@ -83,33 +155,31 @@ static __always_inline void read_facts(struct facts *facts, const struct bpf_tcp
 
 /*
  * Asks this host's own socket of the connection: at egress the one that sends the segment, at ingress the one that will receive it;
- * there skb->sk is never asked, as on a veth it can be the sender's. Returns whether there is one; *facts is what it says. uid and
- * cgroup can be read only of the sender.
+ * there skb->sk is never asked, as on a veth it can be the sender's. Returns whether there is one; told->facts is what it says.
+ * The owner can be read only of the sender.
  */
-__noinline bool ask_socket(struct __sk_buff *skb, const struct segment *s, struct facts *facts)
+__noinline bool ask_socket(struct __sk_buff *skb, const struct segment *s, struct told *told)
 {
 	struct bpf_tcp_sock *tcp;
 	struct bpf_sock *sk;
 
-	if (!s || !facts)
+	if (!s || !told)
 		return false;
-	facts->known = false;
-	facts->has_owner = false;
+	told->facts.known = false;
+	told->owner.known = false;
+	told->facts.asked_ns = s->now;
 	if (s->dir == DIR_OUT) {
-		sk = skb->sk;
+		sk = own_sender(skb, &s->key);
 		if (!sk)
-			return false;
-		sk = bpf_sk_fullsock(sk);
-		if (!sk || !sends(sk, &s->key))
 			return false;
 		tcp = bpf_tcp_sock(sk);
 		if (!tcp)
 			return false;
-		read_facts(facts, tcp);
-		facts->tcp_state = sk->state;
-		facts->cgroup = bpf_skb_cgroup_id(skb);
-		facts->uid = bpf_get_socket_uid(skb);
-		facts->has_owner = true;
+		read_facts(&told->facts, tcp, kernel_socket(sk));
+		told->facts.tcp_state = sk->state;
+		told->owner.cgroup = bpf_skb_cgroup_id(skb);
+		told->owner.uid = bpf_get_socket_uid(skb);
+		told->owner.known = true;
 		return true;
 	}
 
@@ -118,11 +188,80 @@ __noinline bool ask_socket(struct __sk_buff *skb, const struct segment *s, struc
 		return false;
 	tcp = bpf_tcp_sock(sk);
 	if (tcp && sk->state != BPF_TCP_LISTEN) {
-		read_facts(facts, tcp);
-		facts->tcp_state = sk->state;
+		read_facts(&told->facts, tcp, kernel_socket(sk));
+		told->facts.tcp_state = sk->state;
 	}
 	bpf_sk_release(sk);
-	return facts->known;
+	return told->facts.known;
+}
+
+#ifndef WITHOUT_KERNEL_TYPES
+
+/*
+ * Why a socket sends a RST. A process that has it locked has closed it (tcp_close(), which looks at what was not read first), or
+ * taken it down in another way. Else the kernel's timers have given it up; or, from Linux 6.13 on, it is the one that a segment was
+ * for that nobody wanted any more. Such a one may have waited for the process that has closed it just before.
+ */
+static __always_inline enum reset_reason reason_of(const struct tcp_sock *kernel)
+{
+	const struct sock *sk = &kernel->inet_conn.icsk_inet.sk;
+	__u32 unread = kernel->rcv_nxt - kernel->copied_seq;
+	unsigned long flags = sk->__sk_common.skc_flags;
+	unsigned char state = sk->__sk_common.skc_state;
+
+	if (state == BPF_TCP_SYN_SENT)
+		return RESET_UNKNOWN;
+	if (state == BPF_TCP_LISTEN)
+		return RESET_NO_SOCKET;
+	if (!sk->sk_lock.owned)
+		return state == BPF_TCP_CLOSE ? RESET_NO_SOCKET : RESET_GIVEN_UP;
+	if (state != BPF_TCP_CLOSE)
+		return RESET_ABORT;
+	/* The peer's FIN takes a place, too. */
+	if (unread > (flags >> SOCK_DONE_BIT & 1))
+		return RESET_UNREAD_DATA;
+	if (flags >> SOCK_LINGER_BIT & 1 && !sk->sk_lingertime)
+		return RESET_LINGER;
+	return sk->sk_backlog.len ? RESET_NO_SOCKET : RESET_ABORT;
+}
+
+#else
+
+static __always_inline enum reset_reason reason_of(const struct tcp_sock *kernel)
+{
+	(void)kernel;
+	return RESET_UNKNOWN;
+}
+
+#endif
+
+/*
+ * Why this host sends a RST: enum reset_reason. RESET_NO_LISTENER: there is no socket at all; RESET_NO_SOCKET: there is none that
+ * has the connection, but one that listens, or what is left of one that has closed. Of a RST that it only passes on nothing is
+ * known, nor of one that a firewall makes in another's name: no socket sends that over IPv4, and over IPv6 it is told from what
+ * the kernel sends for nobody by whether there is a socket.
+ */
+__noinline __u32 find_reset(struct __sk_buff *skb, const struct segment *s)
+{
+	const struct tcp_sock *kernel;
+	struct bpf_sock *sk;
+	bool closed;
+
+	if (!s || s->dir != DIR_OUT || !(s->flags & TCP_RST) || skb->ingress_ifindex)
+		return RESET_UNKNOWN;
+	if (!skb->sk && is_ipv4(s->key.src))
+		return RESET_UNKNOWN;
+	sk = own_sender(skb, &s->key);
+	if (sk) {
+		kernel = kernel_socket(sk);
+		return kernel ? reason_of(kernel) : RESET_UNKNOWN;
+	}
+	sk = sender(skb, &s->key);
+	if (!sk)
+		return RESET_NO_LISTENER;
+	closed = sk->state == BPF_TCP_TIME_WAIT || sk->state == BPF_TCP_LISTEN;
+	bpf_sk_release(sk);
+	return closed ? RESET_NO_SOCKET : RESET_UNKNOWN;
 }
 
 /*
@@ -177,8 +316,8 @@ __noinline int find_owner(struct __sk_buff *skb, const struct segment *s, struct
 		if (!sk || (!known && sk->src_port != s->key.sport))
 			return 0;
 	} else {
-		sk = bpf_sk_fullsock(sk);
-		if (!sk || !bpf_tcp_sock(sk) || !sends(sk, &s->key))
+		sk = own_sender(skb, &s->key);
+		if (!sk || !bpf_tcp_sock(sk))
 			return 0;
 		owner->opens = sk->state == BPF_TCP_SYN_SENT && goes_to(sk, &s->key) && comes_from(sk, &s->key);
 	}

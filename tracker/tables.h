@@ -35,9 +35,12 @@
  *
  *	key      in the line
  *	json     in JSON; "": not there
- *	of       whose: ENDED, LIVE connections, ANY; OWNER: if the owner of this host's socket is known; SOCKET: if its facts are
- *	unit     NS, US, BYTES, SEGMENTS, COUNT; TEXT; NAME, a text from outside, which may hold anything but white space
- *	unknown  what stands for a value that nobody knows: ZERO, MINUS (-1), DASH (-), ONES (all bits), NEVER
+ *	of       whose: ENDED, LIVE connections, ANY; OWNER: if the owner of this host's socket is known; SOCKET: if its facts
+ *	         are; PROCESS: if the process is; RESET: if it is known why this host reset it; HELD: if it is known what held it
+ *	         back
+ *	unit     NS, US, BYTES, SEGMENTS, COUNT, PERCENT; TICKS, kept in those of the kernel's clock and shown in microseconds;
+ *	         RATE, bytes a second; TEXT; NAME, a text from outside, which may hold anything
+ *	unknown  what stands for a value that nobody knows: ZERO, MINUS (-1), DASH (-), EMPTY, ONES (all bits), NEVER
  *	heading  of its column in tables for people, where times are in milliseconds; "": it has none
  *	width    of that column; below 0: text, on the left
  *
@@ -47,8 +50,9 @@
  *	SIZE(…, value)          a signed one
  *	TEXT_FIELD(…, value)    a string; ends with a NUL, or where its array does
  *	NAME_FIELD(…, value)    likewise, of IFACE_NAME_LEN bytes, from outside
- *	FACT(…, value)          a number of 32 bits that the socket tells at the close: this row alone measures, keeps and shows it;
- *	                        value: an expression with the struct bpf_tcp_sock *tcp of socket.h. Unknown: left out of the line
+ *	FACT(…, bits, value)    a number of so many bits that the socket tells at the close: this row alone measures, keeps and
+ *	                        shows it; value: an expression with the struct bpf_tcp_sock *tcp of socket.h, or OF_KERNEL() of
+ *	                        one with the kernel's own struct tcp_sock *kernel: kernel.h. Unknown: left out of the line
  *
  * A line of the trace has 511 characters at most; fields that do not fit are left out there.
  */
@@ -68,13 +72,27 @@
 	NAME_FIELD(ifname,   "ifname",       ANY,    NAME,     DASH,  "IFACE",      -8, *r->ifname)                               \
 	NUMBER(uid,          "uid",          OWNER,  COUNT,    NEVER, "",           0,  r->flow->uid)                             \
 	NUMBER(cgroup,       "cgroup",       OWNER,  COUNT,    ZERO,  "",           0,  r->flow->cgroup)                          \
-	FACT(srtt_us,        "srtt_us",      SOCKET, US,       ZERO,  "SRTT_MS",    8,  tcp->srtt_us >> 3)                        \
-	FACT(min_rtt_us,     "min_rtt_us",   SOCKET, US,       ONES,  "MIN_MS",     8,  tcp->rtt_min)                             \
-	FACT(retrans,        "retrans",      SOCKET, SEGMENTS, NEVER, "RETR",       4,  tcp->total_retrans)                       \
+	FACT(srtt_us,        "srtt_us",      SOCKET, US,       ZERO,  "SRTT_MS",    8,  32, tcp->srtt_us >> 3)                    \
+	FACT(min_rtt_us,     "min_rtt_us",   SOCKET, US,       ONES,  "MIN_MS",     8,  32, tcp->rtt_min)                         \
+	FACT(retrans,        "retrans",      SOCKET, SEGMENTS, NEVER, "RETR",       4,  32, tcp->total_retrans)                   \
 	NUMBER(orig_segs,    "orig_segs",    SOCKET, SEGMENTS, NEVER, "",           0,  r->facts->of_orig ? r->facts->segs_out : r->facts->segs_in) \
 	NUMBER(resp_segs,    "resp_segs",    SOCKET, SEGMENTS, NEVER, "",           0,  r->facts->of_orig ? r->facts->segs_in : r->facts->segs_out) \
-	FACT(cwnd,           "cwnd",         SOCKET, SEGMENTS, NEVER, "",           0,  tcp->snd_cwnd)                            \
-	FACT(mss,            "mss",          SOCKET, BYTES,    NEVER, "",           0,  tcp->mss_cache)
+	FACT(cwnd,           "cwnd",         SOCKET, SEGMENTS, NEVER, "",           0,  32, tcp->snd_cwnd)                        \
+	FACT(mss,            "mss",          SOCKET, BYTES,    NEVER, "",           0,  32, tcp->mss_cache)                       \
+	NUMBER(pid,          "pid",          PROCESS, COUNT,   NEVER, "PID",        7,  r->flow->process.pid)                     \
+	NAME_FIELD(comm,     "comm",         PROCESS, NAME,    EMPTY, "COMM",       -15, r->flow->process.comm)                   \
+	TEXT_FIELD(reset_reason, "reset_reason", RESET, TEXT,  NEVER, "RESET",      -11, reset_name[bounded(r->flow->reset, 8)])  \
+	TEXT_FIELD(held_by,  "held_by",      HELD,   TEXT,     NEVER, "HELD_BY",    -11, held_name[held & HELD_MASK])             \
+	NUMBER(held_pct,     "held_pct",     HELD,   PERCENT,  NEVER, "HELD_PCT",   8,  held >> HELD_SHIFT)                       \
+	FACT(busy_us,        "busy_us",      SOCKET, TICKS,    ONES,  "",           0,  32, OF_KERNEL(busy_ticks(kernel)))        \
+	FACT(rwnd_limited_us, "rwnd_limited_us", SOCKET, TICKS, ONES, "",           0,  32, OF_KERNEL(limited_ticks(kernel, CHRONO_RWND_LIMITED))) \
+	FACT(sndbuf_limited_us, "sndbuf_limited_us", SOCKET, TICKS, ONES, "",       0,  32, OF_KERNEL(limited_ticks(kernel, CHRONO_SNDBUF_LIMITED))) \
+	FACT(rcv_ooopack,    "rcv_ooopack",  SOCKET, SEGMENTS, ONES,  "",           0,  32, OF_KERNEL(kernel->rcv_ooopack))       \
+	FACT(reord_seen,     "reord_seen",   SOCKET, COUNT,    ONES,  "",           0,  32, OF_KERNEL(kernel->reord_seen))        \
+	FACT(dsack_dups,     "dsack_dups",   SOCKET, SEGMENTS, NEVER, "",           0,  32, tcp->dsack_dups)                      \
+	FACT(delivered_ce,   "delivered_ce", SOCKET, SEGMENTS, NEVER, "",           0,  32, tcp->delivered_ce)                    \
+	FACT(bytes_retrans,  "bytes_retrans", SOCKET, BYTES,   ONES,  "",           0,  64, OF_KERNEL(kernel->bytes_retrans))     \
+	FACT(delivery_rate,  "delivery_rate", SOCKET, RATE,    ZERO,  "",           0,  64, delivery_rate(tcp))
 
 /*
  * COUNTER(name, stats, metric, label, line): a member of struct counters; the law that they obey is there.
@@ -177,6 +195,12 @@
 		"From the first SYN to the end of a connection.")                                                                 \
 	METRIC(HANDSHAKE,     "handshake_seconds",             "histogram", "",                                                   \
 		"From the first SYN to the ACK that establishes a connection.")                                                   \
+	METRIC(SENT,          "segments_sent_total",           "counter",   "",                                                   \
+		"Segments that sockets of this host sent on connections that have ended.")                                        \
+	METRIC(RETRANSMITTED, "segments_retransmitted_total",  "counter",   "",      "Those of them that were sent again.")       \
+	METRIC(SRTT,          "srtt_seconds",                  "histogram", "",                                                   \
+		"Smoothed round-trip time of a connection, as this host's socket had it at the end.")                             \
+	METRIC(HELD,          "connections_held_total",        "counter",   "by",    "Connections, by what held them back most.") \
 	METRIC(HOOKS,         "interface_hooks",               "gauge",     "",                                                   \
 		"At how many of its two hooks the tracker still is, of an interface that it was attached to.")                    \
 	METRIC(INTERFACE,     "interface_info",                "gauge",     "",                                                   \

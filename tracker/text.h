@@ -23,7 +23,7 @@
 
 /* Who includes this may want a smaller text. */
 #ifndef TEXT_LEN
-#define TEXT_LEN 1024  /* power of two, beyond the longest record; bpf_trace_printk cuts at 511 characters */
+#define TEXT_LEN 2048  /* power of two, beyond the longest record; bpf_trace_printk cuts at 511 characters */
 #define LITERAL_LEN 32 /* the longest literal, and the room behind the text that it may reach into */
 #endif
 
@@ -167,7 +167,7 @@ __noinline int put_name_byte(struct text *t, __u32 i)
 	if (i >= t->until) {
 		length = utf8_length(t->name + i, IFACE_NAME_LEN - i, &plain);
 		t->until = i + length;
-		t->plain = plain && t->name[i] != '\\' && !is_control(t->name + i, length);
+		t->plain = plain && t->name[i] != '\\' && t->name[i] != ' ' && !is_control(t->name + i, length);
 	}
 	if (t->plain) {
 		put_char(t, t->name[i]);
@@ -180,8 +180,8 @@ __noinline int put_name_byte(struct text *t, __u32 i)
 }
 
 /*
- * Writes t->name, a text from outside. What would do harm to a terminal or is no UTF-8 goes as \xHH, byte by byte, and so does the
- * backslash. Returns 0.
+ * Writes t->name, a text from outside. What would do harm to a terminal, is no UTF-8 or would end the field goes as \xHH, byte by
+ * byte, and so does the backslash. Returns 0.
  */
 __noinline int put_name(struct text *t)
 {

@@ -9,7 +9,7 @@
 
 /*
  * Writes t->name, a text from outside, between quotes, with what RFC 8259 (section 7) wants escaped, and the other control
- * characters. What is no UTF-8 is replaced by U+FFFD. "-" is no name.
+ * characters. What is no UTF-8 is replaced by U+FFFD.
  */
 __noinline int put_json_name(struct text *t)
 {
@@ -18,10 +18,6 @@ __noinline int put_json_name(struct text *t)
 
 	if (!t)
 		return 0;
-	if (t->name[0] == '-' && !t->name[1]) {
-		put_literal(t, "null");
-		return 0;
-	}
 	put_char(t, '"');
 	for (i = 0; i < IFACE_NAME_LEN && t->name[i]; i = end) {
 		length = utf8_length(t->name + i, IFACE_NAME_LEN - i, &whole);
@@ -109,12 +105,18 @@ __noinline int put_json_address(struct text *t, const struct address *a)
 #define IN_OBJECT_LIVE(r) (r)->live
 #define IN_OBJECT_OWNER(r) false
 #define IN_OBJECT_SOCKET(r) true
+#define IN_OBJECT_PROCESS(r) true
+#define IN_OBJECT_RESET(r) true
+#define IN_OBJECT_HELD(r) true
 
 #define IS_OWNERS_ANY false
 #define IS_OWNERS_ENDED false
 #define IS_OWNERS_LIVE false
 #define IS_OWNERS_OWNER true
 #define IS_OWNERS_SOCKET false
+#define IS_OWNERS_PROCESS false
+#define IS_OWNERS_RESET false
+#define IS_OWNERS_HELD false
 
 #define JSON_NUMBER_IF(shown, json, of, unknown, value)     \
 	if (json[0] && (shown)) {                           \
@@ -145,25 +147,32 @@ __noinline int put_json_address(struct text *t, const struct address *a)
 #define JSON_TEXT_FIELD(key, json, of, unit, unknown, heading, width, value) \
 	if (json[0] && IN_OBJECT_##of(r)) {                                  \
 		put_literal(t, ",\"" json "\":");                            \
-		put_char(t, '"');                                            \
-		put_string(t, value, sizeof(value));                         \
-		put_char(t, '"');                                            \
+		if (SHOWS_##of(r)) {                                         \
+			put_char(t, '"');                                    \
+			put_string(t, value, sizeof(value));                 \
+			put_char(t, '"');                                    \
+		} else {                                                     \
+			put_literal(t, "null");                              \
+		}                                                            \
 	}
 
 #define JSON_NAME(key, json, of, unit, unknown, heading, width, value) \
 	if (json[0] && IN_OBJECT_##of(r)) {                            \
 		put_literal(t, ",\"" json "\":");                      \
 		__builtin_memcpy(t->name, value, sizeof(t->name));     \
-		put_json_name(t);                                      \
-	}
-
-#define JSON_FACT(key, json, of, unit, unknown, heading, width, value) \
-	{                                                              \
-		put_literal(t, ",\"" json "\":");                      \
-		if (r->facts->known && !IS_##unknown(r->facts->key))   \
-			put_number(t, r->facts->key);                  \
+		if (SHOWS_##of(r) && !IS_##unknown(t->name))           \
+			put_json_name(t);                              \
 		else                                                   \
 			put_literal(t, "null");                        \
+	}
+
+#define JSON_FACT(key, json, of, unit, unknown, heading, width, bits, value) \
+	{                                                                    \
+		put_literal(t, ",\"" json "\":");                            \
+		if (r->facts->known && !IS_##unknown(r->facts->key))         \
+			put_number(t, SHOWN_##unit(r, r->facts->key));       \
+		else                                                         \
+			put_literal(t, "null");                              \
 	}
 
 /*
@@ -172,6 +181,8 @@ __noinline int put_json_address(struct text *t, const struct address *a)
  */
 static __always_inline void put_object(struct text *t, const struct shown *r, __u64 boot_us)
 {
+	__u32 held = r->facts->known ? held_back(r->flow, r->facts) : HELD_UNKNOWN;
+
 	put_literal(t, "{\"ts\":\"");
 	put_time(t, boot_us + r->flow->start_ns / 1000);
 	put_literal(t, "\",\"src\":");

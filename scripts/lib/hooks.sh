@@ -11,7 +11,12 @@ readonly SECTIONS=(ingress "${SECTION[ingress]}" egress "${SECTION[egress]}") # 
 OBJECT=${NETRACKER_OBJ-}
 if [[ ! $OBJECT ]]; then
 	# In the source tree the object is two levels above the libraries; installed it is with them.
-	for OBJECT in "$LIBDIR/$OBJECT_NAME" "${LIBDIR%/*/*}/$OBJECT_NAME"; do
+	# A kernel that has no BTF, or lets no program read its memory, takes the one that reads nothing of its structs.
+	OBJECT=$OBJECT_NAME
+	if [[ ! -e /sys/kernel/btf/vmlinux ]] || grep --quiet --no-messages --fixed-strings '[confidentiality]' /sys/kernel/security/lockdown; then
+		OBJECT=no-btf/$OBJECT_NAME
+	fi
+	for OBJECT in "$LIBDIR/$OBJECT" "${LIBDIR%/*/*}/$OBJECT"; do
 		[[ ! -e $OBJECT ]] || break
 	done
 fi
@@ -219,7 +224,7 @@ explain_load() {
 # What the tracker and the views need of the kernel that came last, by the number of the helper function: name and release. From there on,
 # distributors of long-lived kernels have taken over some and not others, so the release that a kernel calls itself tells nothing.
 readonly -A HELPER_CAME=([99]='bpf_skc_lookup_tcp 5.2' [125]='bpf_ktime_get_boot_ns 5.8' [164]='bpf_for_each_map_elem 5.13'
-	[156]='bpf_task_storage_get 5.11' [158]='bpf_get_current_task_btf 5.11' [169]='bpf_timer_init 5.15' [170]='bpf_timer_set_callback 5.15' [171]='bpf_timer_start 5.15' [177]='bpf_trace_vprintk 5.16'
+	[156]='bpf_task_storage_get 5.11' [158]='bpf_get_current_task_btf 5.11' [162]='bpf_sock_from_file 5.11' [169]='bpf_timer_init 5.15' [170]='bpf_timer_set_callback 5.15' [171]='bpf_timer_start 5.15' [177]='bpf_trace_vprintk 5.16'
 	[181]='bpf_loop 5.17' [195]='bpf_map_lookup_percpu_elem 5.19')
 
 # explain_helper OUTPUT: the kernel lacks a function that the programs call.
@@ -281,7 +286,7 @@ name_load() {
 	local map=ID
 	((DRY_RUN)) || map=$(own_map "$1")
 	# shellcheck disable=SC2046 # bytes are words
-	run bpftool map update id "$map" key hex 00 00 00 00 value hex $(bytes 4 "$2") $(bytes 4 "$3") $(bytes 4 "$4") $(bytes 4 0)
+	run bpftool map update id "$map" key hex 00 00 00 00 value hex $(bytes 4 "$2") $(bytes 4 "$3") $(bytes 4 "$4") $(bytes 4 0) $(bytes 4 0)
 }
 
 # own_map PROGRAM: print the id of its .bss.

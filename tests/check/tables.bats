@@ -89,7 +89,7 @@ man_words() {
 	assert_same "docs/monitoring.md" "$metrics" \
 		"$(section "$ROOT/docs/monitoring.md" '## The metrics' | first_cells | sed 's/{.*//')"
 	asked=$(grep --no-filename --only-matching -E '\<netracker_[a-z_]+' "$ROOT/contrib/prometheus/netracker.rules.yml" "$ROOT/contrib/grafana/netracker.json" |
-		sed -E 's/(duration_seconds|handshake_seconds)_(bucket|sum|count)$/\1/' | sort -u)
+		sed -E 's/(duration_seconds|handshake_seconds|srtt_seconds)_(bucket|sum|count)$/\1/' | sort -u)
 	(($(wc -l <<<"$asked") > 5)) || fail "neither alerts nor dashboard ask for anything"
 	assert_same "metrics that are asked for and not there" "" "$(grep --invert-match --line-regexp --file=<(printf '%s\n' "$metrics") <<<"$asked" || true)"
 }

@@ -59,6 +59,10 @@ holds() {
 	holds connection
 }
 
+@test "processes: who is named and who is not, why a connection was reset, what held it back" {
+	holds process
+}
+
 @test "scopes: whose four-tuple it is, and which connection passes several" {
 	holds scope
 }

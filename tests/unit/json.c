@@ -70,7 +70,8 @@ static void a_name_is_a_string_of_utf8(void)
 		const char *name, *line, *json;
 	} cases[] = {
 		{ "eth0", "eth0", "\"eth0\"" },
-		{ "-", "-", "null" },
+		{ "-", "-", "\"-\"" },
+		{ "a b", "a\\x20b", "\"a b\"" },
 		{ "--", "--", "\"--\"" },
 		{ "a\"b\\c", "a\"b\\x5cc", "\"a\\\"b\\\\c\"" },
 		{ "\x01\x1f\x7f", "\\x01\\x1f\\x7f", "\"\\u0001\\u001f\\u007f\"" },
@@ -166,12 +167,16 @@ static void the_longest_object_has_room(void)
 	CHECK(strstr(object, ",\"uid\":4294967295,\"cgroup\":18446744073709551615,\"user\":null,\"owner\":null"));
 	CHECK(!strstr(object, "age_ns"));
 	shown.live = true;
-	flow.flags = 0;
+	memset(&flow, 0, sizeof(flow));
+	strcpy(ifname, "-");
 	facts.known = false;
 	begin();
 	put_object(&text, &shown, 0);
 	object = written();
-	CHECK(strstr(object, ",\"mss\":null,\"uid\":null,\"cgroup\":null,\"user\":null,\"owner\":null"));
+	CHECK(strstr(object, ",\"mss\":null,\"pid\":null,\"comm\":null,\"reset_reason\":null,\"held_by\":null,\"held_pct\":null,"
+	                     "\"busy_us\":null,"));
+	CHECK(strstr(object, ",\"delivery_rate\":null,\"uid\":null,\"cgroup\":null,\"user\":null,\"owner\":null"));
+	CHECK(strstr(object, ",\"ifname\":null,"));
 	CHECK(strstr(object, ",\"age_ns\":18446744073709551615,"));
 	CHECK(!strstr(object, "duration_ns"));
 }

@@ -144,8 +144,9 @@ static inline void host_reset(void)
 		host.maps[i].max_entries = host.maps[i].made_for;
 	}
 	memset(&host, 0, offsetof(struct host, frame));
-	this_load.iface_id = this_load.scope_id = 0;
+	this_load.iface_id = this_load.scope_id = this_load.tick_us = 0;
 	host.now = 3600 * HOST_S;
+	host.jiffies = (1ULL << 32) + 250 * 3300;
 }
 
 /* A CPU begins to work. Ends with host_leave(). */
@@ -196,6 +197,7 @@ static inline void receive(const struct packet *p)
 		.data_end = (unsigned long)frame + len,
 		.protocol = bpf_htons(ipv4 ? ETH_P_IP : ETH_P_IPV6),
 		.ifindex = p->ifindex ? p->ifindex : 2,
+		.ingress_ifindex = host.ingress_ifindex,
 		.sk = host.sender && p->dir == DIR_OUT ? &host.sender->sk : NULL,
 	};
 	struct tcphdr tcp = {
@@ -206,6 +208,9 @@ static inline void receive(const struct packet *p)
 		.doff = 5,
 	};
 
+	if (host.sender && !host.sender->raw)
+		host.sender->sk.type = STREAM_SOCKET;
+	host.skb = &skb;
 	memset(frame, 2, ETH_HLEN);
 	memcpy(frame + ETH_TYPE_OFF, &(__be16){ skb.protocol }, 2);
 	if (ipv4) {

@@ -71,7 +71,10 @@ struct host_socket {
 	struct bpf_sock *listener; /* for a request: whose it is */
 	__u64 cgroup;
 	__u32 uid;
-	bool no_tcp; /* bpf_tcp_sock() finds nothing to tell */
+	bool no_tcp;             /* bpf_tcp_sock() finds nothing to tell */
+	bool raw;                /* it is one of the kernel's control sockets, which are raw ones */
+	struct tcp_sock *kernel; /* as the kernel has it; NULL: not to be had */
+	void *closer;            /* a struct process: who has been noted to have closed it */
 };
 
 /* The world around the tracker. A test sets what it needs after host_reset(). */
@@ -86,6 +89,11 @@ static struct host {
 
 	struct host_socket *sender;   /* skb->sk */
 	struct host_socket *receiver; /* what bpf_skc_lookup_tcp() finds */
+	struct task_struct *task;     /* who runs */
+	const void *skb;              /* the packet at work */
+	void *device;                 /* that it is at */
+	__u32 ingress_ifindex;        /* that it came in by; 0: it is from this host */
+	__u64 jiffies;
 	int references;
 
 	bool timer_refuses;
@@ -367,10 +375,50 @@ static inline struct bpf_tcp_sock *bpf_tcp_sock(struct bpf_sock *sk)
 	return host_socket_of(sk)->no_tcp ? NULL : &host_socket_of(sk)->tcp;
 }
 
+static inline struct tcp_sock *bpf_skc_to_tcp_sock(void *sk)
+{
+	host_step(__func__, NULL);
+	return host_socket_of(sk)->kernel;
+}
+
+static inline struct task_struct *bpf_get_current_task_btf(void)
+{
+	host_step(__func__, NULL);
+	return host.task;
+}
+
+/* A packet's device is the only thing that is read of its own struct, which the host has none of. */
+static inline long bpf_probe_read_kernel(void *to, __u32 size, const void *from)
+{
+	host_step(__func__, NULL);
+	memcpy(to, from == host.skb ? &host.device : from, size);
+	return 0;
+}
+
+static inline __u64 bpf_jiffies64(void)
+{
+	host_step(__func__, NULL);
+	return host.jiffies;
+}
+
+/* There has been no suspend: it is the same as the other clock. */
+static inline __u64 bpf_ktime_get_ns(void)
+{
+	host_step(__func__, NULL);
+	return host.now;
+}
+
 static inline struct bpf_sock *bpf_get_listener_sock(struct bpf_sock *sk)
 {
 	host_step(__func__, NULL);
 	return host_socket_of(sk)->listener;
+}
+
+static inline void *bpf_sk_storage_get(void *map, struct bpf_sock *sk, void *value, __u64 flags)
+{
+	(void)map, (void)value, (void)flags;
+	host_step(__func__, NULL);
+	return host_socket_of(sk)->closer;
 }
 
 static inline __u64 bpf_skb_cgroup_id(struct __sk_buff *skb)
