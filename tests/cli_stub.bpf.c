@@ -60,6 +60,13 @@ PINNED(nt_silence, BPF_MAP_TYPE_ARRAY, 1, __u32, struct silence);
 #endif
 PINNED(nt_config, BPF_MAP_TYPE_ARRAY, 1, __u32, struct config);
 #ifndef OLDER
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct process);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} nt_closers SEC(".maps");
 PINNED(nt_rules, BPF_MAP_TYPE_ARRAY, 1, __u32, struct rules);
 #endif
 PINNED(nt_counters, BPF_MAP_TYPE_PERCPU_ARRAY, 1, __u32, struct counters);
@@ -76,6 +83,7 @@ static __always_inline int stand_in(struct __sk_buff *skb)
 {
 	struct service_key service = { .port = this_load.iface_id + this_load.scope_id };
 	struct conn_key key = { .sport = VERSION };
+	struct bpf_sock *sk __attribute__((unused));
 	__u32 zero = 0;
 	struct config *config = bpf_map_lookup_elem(&nt_config, &zero);
 
@@ -88,6 +96,8 @@ static __always_inline int stand_in(struct __sk_buff *skb)
 	bpf_map_lookup_elem(&nt_watch, &zero);
 	bpf_map_lookup_elem(&nt_silence, &zero);
 	bpf_map_lookup_elem(&nt_rules, &zero);
+	if (skb->sk && (sk = bpf_sk_fullsock(skb->sk)))
+		bpf_sk_storage_get(&nt_closers, sk, NULL, 0);
 #endif
 	bpf_map_lookup_elem(&nt_counters, &zero);
 	bpf_map_lookup_elem(&nt_ifaces, &zero);

@@ -23,7 +23,7 @@ setup() {
 
 @test "everything goes to its place, readable by all and writable by root alone" {
 	install_to "$DEST" PREFIX=/usr
-	for file in bin/netracker lib/netracker/NeTracker.bpf.o lib/netracker/view/metrics.bpf.o lib/netracker/common.sh \
+	for file in bin/netracker lib/netracker/NeTracker.bpf.o lib/netracker/tracker/closer.bpf.o lib/netracker/view/metrics.bpf.o lib/netracker/common.sh \
 		share/man/man8/netracker.8 share/bash-completion/completions/netracker lib/systemd/system/netracker@.service \
 		bin/netracker-bcc lib/python3/dist-packages/netracker.py share/man/man8/netracker-bcc.8 share/bash-completion/completions/netracker-bcc \
 		share/doc/netracker/README.md share/doc/netracker/docs/troubleshooting.md; do

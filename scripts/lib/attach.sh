@@ -47,7 +47,7 @@ cmd_attach() {
 
 	((DRY_RUN)) || undo_on_failure
 	# Of one that was killed on its way: nobody else is at work under the lock.
-	((DRY_RUN)) || for pin in "$BPFFS"/netracker_tcx_*; do
+	((DRY_RUN)) || for pin in "$BPFFS"/netracker_{tcx,closer}_*; do
 		rm -f -- "$pin"
 	done
 	unpin_remains "${CONNECTION_TABLES[@]}"
@@ -59,6 +59,7 @@ cmd_attach() {
 	((DRY_RUN)) || no_way_back
 	remove_superseded
 	pin_views "$group"
+	note_closers
 }
 
 # check_interface NAME: there is such an interface, and there is a place for our filters. It goes to IFACES by its own name, if it is not there.

@@ -46,6 +46,7 @@ cmd_detach() {
 # Print what a detach that came to nothing, or an attach by hand, may have left.
 leftovers() {
 	pins
+	closer_program
 }
 
 # Set LAST: is there no filter on our maps but on the targets?
@@ -115,6 +116,7 @@ pin_flusher() {
 # Everything of ours that is not on an interface.
 release() {
 	local pin
+	leave_closer
 	((DRY_RUN)) || flush_connections
 	((DRY_RUN)) || wait_for_readers
 	((DRY_RUN)) || view_unshare

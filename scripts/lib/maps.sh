@@ -14,7 +14,7 @@ declare -A OUR_BTFS=()    # the numbers of the BTF that they came with
 OUR_NAMES=                # of all maps that came with those
 
 # The maps that the verbs read; all of them are pinned by the first load of the object.
-readonly TABLES=(conn_map syn_map nt_pool nt_rest nt_places nt_watch nt_silence nt_counters nt_config nt_rules nt_ifaces nt_services nt_log nt_log_head)
+readonly TABLES=(conn_map syn_map nt_pool nt_rest nt_places nt_watch nt_silence nt_counters nt_config nt_rules nt_ifaces nt_services nt_closers nt_log nt_log_head)
 
 # find_maps: see which of the pinned maps are ours: those that came with an object of the tracker's, of whatever version. The kernel
 # keeps an object's BTF with its maps; in ours are the tracker's two entries and a variable of the map's name.
@@ -300,12 +300,12 @@ clear_entry() {
 # nt_config
 #
 
-# Print handshake_timeout, close_timeout, quiet, trace and idle_timeout, which old ones do not have.
+# Print handshake_timeout, close_timeout, quiet, trace, idle_timeout and closers_off; old ones do not have the last two.
 read_config() {
-	dump nt_config | jq --raw-output '.[0].formatted.value | "\(.handshake_timeout) \(.close_timeout) \(.quiet) \(.trace) \(.idle_timeout // 0)"'
+	dump nt_config | jq --raw-output '.[0].formatted.value | "\(.handshake_timeout) \(.close_timeout) \(.quiet) \(.trace) \(.idle_timeout // 0) \(.closers_off // 0)"'
 }
 
-# write_config HANDSHAKE_TIMEOUT CLOSE_TIMEOUT QUIET TRACE IDLE_TIMEOUT FLUSH
+# write_config HANDSHAKE_TIMEOUT CLOSE_TIMEOUT QUIET TRACE IDLE_TIMEOUT CLOSERS_OFF FLUSH
 write_config() {
-	write_struct nt_config "$(bytes 4 0)" "$(bytes 4 "$1") $(bytes 4 "$2") $(bytes 4 "$3") $(bytes 4 "$4") $(bytes 4 "$6") $(bytes 4 "$5")"
+	write_struct nt_config "$(bytes 4 0)" "$(bytes 4 "$1") $(bytes 4 "$2") $(bytes 4 "$3") $(bytes 4 "$4") $(bytes 4 "$7") $(bytes 4 "$5") $(bytes 4 "$6")"
 }

@@ -29,9 +29,10 @@ cmd_status() {
 
 # Print everything as one JSON object. What the maps would tell is null while one of them is not pinned.
 status() {
-	local name tables=null log other=false
+	local name tables=null log closers other=false
 	local -a gone=()
 	log=$(log_json)
+	closers=$(closers_json)
 	if are_of_other_version; then
 		other=true
 	else
@@ -41,7 +42,7 @@ status() {
 		((${#gone[@]})) || tables=$(tables_json)
 	fi
 	interfaces_json | jq --compact-output --slurp --argjson tables "$tables" --argjson gone "[$(join , "${gone[@]}")]" \
-		--argjson other "$other" --argjson log "$log" --from-file "$LIBDIR/status.jq"
+		--argjson other "$other" --argjson log "$log" --argjson closers "$closers" --from-file "$LIBDIR/status.jq"
 }
 
 # Print how full the tables are, and what was lost.
