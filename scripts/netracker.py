@@ -59,9 +59,9 @@ _SECTIONS = {"ingress": "tc_ing", "egress": "tc_en"}
 _PROGRAMS = {"ingress": "netracker_ingress", "egress": "netracker_egress"}
 _PARENTS = {"ingress": 0xFFFFFFF2, "egress": 0xFFFFFFF3}  # ffff:fff2, ffff:fff3: the two sides of clsact
 
-# struct load of NeTracker.h, a load's .bss: iface_id, scope_id, answer, keeper. The last one says that this module has hung it: whoever has
+# struct load of NeTracker.h, a load's .bss: iface_id, scope_id, answer, keeper, tick_us. keeper says that this module has hung it: whoever has
 # `netracker attach` take it on writes 0 there, and then it is not ours to take away.
-_LOAD = "=IIiI"
+_LOAD = "=IIiII"
 _KEEPER = 0x6263
 
 _PAUSE = 0.1  # seconds between two looks for more
@@ -111,6 +111,20 @@ class _Facts(TypedDict):
     resp_segs: Optional[int]
     cwnd: Optional[int]
     mss: Optional[int]
+    pid: Optional[int]
+    comm: Optional[str]
+    reset_reason: Optional[str]
+    held_by: Optional[str]
+    held_pct: Optional[int]
+    busy_us: Optional[int]
+    rwnd_limited_us: Optional[int]
+    sndbuf_limited_us: Optional[int]
+    rcv_ooopack: Optional[int]
+    reord_seen: Optional[int]
+    dsack_dups: Optional[int]
+    delivered_ce: Optional[int]
+    bytes_retrans: Optional[int]
+    delivery_rate: Optional[int]
     user: None
     owner: None
 
@@ -123,7 +137,8 @@ class Record(_Ended, total=False):
     """A connection that has ended: the keys of `netracker log --json --numeric`, docs/fields.md; more may come to be added.
 
     ts: time of the first SYN, RFC 3339, UTC. src, sport: originator, who sent the first SYN; dst, dport: responder. family: 4, 6.
-    duration_ns, first_fin_ns, syn_rtt_ns, ack_rtt_ns: nanoseconds. orig_bytes, resp_bytes: payload, bytes. srtt_us, min_rtt_us: microseconds.
+    duration_ns, first_fin_ns, syn_rtt_ns, ack_rtt_ns: nanoseconds. orig_bytes, resp_bytes: payload, bytes. srtt_us, min_rtt_us, and
+    all else that ends in _us: microseconds. delivery_rate: bytes a second. pid, comm: of the process that holds this host's socket.
     lost_before: only there if records before this one were overwritten before they were read; how many.
     """
 
@@ -131,7 +146,8 @@ class Record(_Ended, total=False):
 
 
 class Connection(_Facts):
-    """A live connection: what its record would say if nothing more came, with age_ns, the nanoseconds since its first SYN."""
+    """A live connection: what its record would say if nothing more came, with age_ns, the nanoseconds since its first SYN. pid and
+    comm of one that came in are None until its server closes it."""
 
     age_ns: int
 
@@ -441,6 +457,15 @@ class _Object:
         if self.handle:
             _libbpf().bpf_object__close(self.handle)
         self.handle = None
+
+
+def _tracker_object() -> str:
+    """The file of the tracker's programs: the one that a kernel takes that has no BTF, or lets no program read its memory, if it is such."""
+    lockdown = ""
+    with contextlib.suppress(OSError), open("/sys/kernel/security/lockdown", encoding="ascii") as state:
+        lockdown = state.read()
+    plain = os.path.exists("/sys/kernel/btf/vmlinux") and "[confidentiality]" not in lockdown
+    return os.environ.get("NETRACKER_OBJ") or os.path.join(_OBJECTS, "" if plain else "no-btf", "NeTracker.bpf.o")
 
 
 class _View:
@@ -926,7 +951,7 @@ class Tracker:
         """Hang the programs on the interface, unless the tracker is there. Who calls holds the lock."""
         assert self.interface
         self.ifindex, vrf = find_interface(self.interface)
-        wanted = _Object(os.environ.get("NETRACKER_OBJ") or os.path.join(_OBJECTS, "NeTracker.bpf.o"))
+        wanted = _Object(_tracker_object())
         try:
             self._tables.check(wanted, whole=bool(self._tables))
             here = self._here() if self._tables else []
@@ -963,7 +988,7 @@ class Tracker:
             needs_qdisc = self._needs_qdisc(ip)
             index, scope = self._enter(needs_qdisc, vrf)
             own = _Map(os.dup(lib.bpf_map__fd(wanted.maps[next(name for name in wanted.maps if name.endswith(".bss"))])))
-            own.write(0, struct.pack(_LOAD, index, scope, 0, _KEEPER))
+            own.write(0, struct.pack(_LOAD, index, scope, 0, _KEEPER, 0))
             own.close()
             if needs_qdisc:
                 self._netlink(ip, "add", "clsact", self.ifindex)
@@ -1186,7 +1211,7 @@ def attached(oldest: bool = False) -> Tracker:
     try:
         if not tracker._tables:
             raise NotAttached("not attached to any interface; 'netracker attach IFACE' does that")
-        wanted = _Object(os.environ.get("NETRACKER_OBJ") or os.path.join(_OBJECTS, "NeTracker.bpf.o"))
+        wanted = _Object(_tracker_object())
         try:
             tracker._tables.check(wanted, whole=True)
         finally:

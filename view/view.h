@@ -11,6 +11,7 @@
 /* A connection in words; longer than any, a power of two. */
 #define TEXT_LEN 2048
 #define LITERAL_LEN 32
+#include "line.h"
 #include "../tracker/flow.h"
 #include "../tracker/record.h"
 #include "../tracker/verifier.h"
@@ -33,35 +34,6 @@ struct {
 	__type(value, struct pool);
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } nt_pool SEC(".maps");
-
-/*
- * A line, in memory of the task that reads the file, as it can be interrupted by another. The verifier does not follow what is
- * written there, as it would on the stack.
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, int);
-	__type(value, struct text);
-} lines SEC(".maps");
-
-/*
- * What a program of the kernel's iterators returns to have the element at hand done again. Where that is the first of a piece, it
- * is an error for who reads: EAGAIN.
- */
-#define AGAIN 1
-
-/* The line to write; NULL if there is no memory. */
-static __always_inline struct text *new_line(void)
-{
-	return bpf_task_storage_get(&lines, bpf_get_current_task_btf(), NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
-}
-
-static __always_inline void print_line(struct seq_file *seq, struct text *t)
-{
-	put_char(t, '\n');
-	bpf_seq_write(seq, t->c, t->len & (TEXT_LEN - 1));
-}
 
 static __always_inline __u64 age_of(const struct flow *flow)
 {

@@ -19,7 +19,9 @@ CREATE TABLE IF NOT EXISTS record (
     resp_bytes INTEGER AS (json ->> 'resp_bytes') STORED,
     ifname TEXT AS (json ->> 'ifname') STORED,
     user TEXT AS (json ->> 'user') STORED,
-    owner TEXT AS (json ->> 'owner') STORED
+    owner TEXT AS (json ->> 'owner') STORED,
+    pid INTEGER AS (json ->> 'pid') STORED,
+    comm TEXT AS (json ->> 'comm') STORED
 );
 
 -- What RELP sends twice, or the log shows again after its reader was killed, is one record.

@@ -8,7 +8,7 @@ _netracker_bcc() {
 	case $before in
 		-i | --interface) words=$(command ip -json link 2>/dev/null | tr -d '[:cntrl:]' | jq --raw-output '.[].ifname' 2>/dev/null) ;;
 		-p | --pid | -L | --localport | -D | --remoteport) return ;;
-		*) words='--help --interface --localport --remoteport --ipv4 --ipv6 --wide --csv --time --timestamp --failed --list' ;;
+		*) words='--help --interface --pid --localport --remoteport --ipv4 --ipv6 --wide --csv --time --timestamp --failed --list' ;;
 	esac
 	# Not compgen -W: it would evaluate what an interface may be called.
 	mapfile -t COMPREPLY < <(printf '%s\n' "$words" | tr ' ' '\n' | PREFIX=$word awk 'length && index($0, ENVIRON["PREFIX"]) == 1')

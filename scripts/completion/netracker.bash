@@ -7,7 +7,7 @@ _netracker() {
 	local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} verb=${COMP_WORDS[1]-} words=
 	local verbs='attach detach status list log stats metrics config check version help'
 	local states='S0 S1 S2 S3 SF SH REJ RSTO RSTR RSTOS0 OTH'
-	local filters='-4 -6 --addr --port --state --iface --owner --max-rows --no-header --wide --numeric --json --format --community-id'
+	local filters='-4 -6 --addr --port --state --iface --owner --process --pid --max-rows --no-header --wide --numeric --json --format --community-id'
 
 	if ((COMP_CWORD == 1)); then
 		words=$verbs
@@ -23,7 +23,7 @@ _netracker() {
 				[[ $verb != log ]] || words+=' zeek zeek-json'
 				;;
 			--consumer) words=$(_netracker_consumers) ;;
-			--addr | --port | --owner | --max-rows | -n | --min-ms | --since) return ;;
+			--addr | --port | --owner | --process | --pid | --max-rows | -n | --min-ms | --since) return ;;
 			*)
 				case $verb in
 					attach)
@@ -36,7 +36,7 @@ _netracker() {
 					stats) words='--json --reset' ;;
 					metrics) words='--textfile' ;;
 					config)
-						words='handshake_timeout= close_timeout= idle_timeout= only= exclude= log=on log=off trace=auto trace=on trace=off'
+						words='handshake_timeout= close_timeout= idle_timeout= only= exclude= log=on log=off trace=auto trace=on trace=off closers=on closers=off'
 						[[ $word == *= ]] || compopt -o nospace
 						;;
 					help) words=$verbs ;;

@@ -13,7 +13,7 @@ BEGIN {
 	for (i = 1; i in part; i += 2)
 		ecs_action[part[i]] = part[i + 1]
 	# These have names there.
-	split("dur_ns orig_bytes resp_bytes start_ns ifindex ifname uid cgroup", part, " ")
+	split("dur_ns orig_bytes resp_bytes start_ns ifindex ifname uid cgroup pid comm", part, " ")
 	for (i = 1; i in part; i++)
 		ecs_has[part[i]]
 	for (i = 1; i <= n_fields; i++) {
@@ -60,7 +60,7 @@ function show_record(   us, start, end_, live, event, network, observer, orig, r
 		"\":{\"interface\":{\"id\":\"" field("ifindex") "\"" (observer == "" ? "" : ",\"name\":" text(observer)) "}}}"
 	put("{\"@timestamp\":\"" end_ "\",\"ecs\":{\"version\":\"" ecs_version "\"}," event "},\"source\":" end_of(src, sport, orig) \
 		",\"destination\":" end_of(dst, dport, resp) "," network (community ? ",\"community_id\":\"" community_place_of_record() "\"" : "") "}" \
-		ecs_host "," observer user_part[ours, cgroup] ",\"netracker\":{" substr(own() cgroup_part[ours, cgroup], 2) "}}")
+		ecs_host "," observer user_part[ours, cgroup] process_part() ",\"netracker\":{" substr(own() cgroup_part[ours, cgroup], 2) "}}")
 }
 
 function time_stamp(us, series)
@@ -87,6 +87,18 @@ function know_owner(uid_, cgroup,   container)
 		(container == "" ? "" : ",\"container\":{\"id\":\"" container "\"}")
 	# 64 bits are more than a number there holds.
 	cgroup_part[uid_, cgroup] = cgroup == "" ? "" : ",\"cgroup\":\"" cgroup "\"" (numeric ? "" : ",\"owner\":" text(owner_of(cgroup)))
+}
+
+# process_part(): a process may have given itself an empty name. Names are few.
+function process_part(   pid, comm)
+{
+	pid = known("pid")
+	if (pid == "")
+		return ""
+	comm = known("comm")
+	if (!(comm in name_part))
+		name_part[comm] = comm == "" ? "" : ",\"name\":" text(comm)
+	return ",\"process\":{\"pid\":" pid name_part[comm] "}"
 }
 
 # container_of(CGROUP): all 64 digits of the innermost one.

@@ -99,7 +99,7 @@ obey_log_options() {
 # choose_view: what is read, and whether anybody has to work on it. JSON of all that has ended is the kernel's own.
 choose_view() {
 	local option
-	for option in 4 6 addr port state iface owner failed min_ms since; do
+	for option in 4 6 addr port state iface owner process pid failed min_ms since; do
 		[[ ! -v GIVEN[$option] ]] || return 0
 	done
 	[[ $FORMAT == json ]] || return 0

@@ -5,7 +5,7 @@
 # options, and -- before operands that begin with -.
 
 # What list and log have in common.
-readonly RECORD_OPTIONS='4 6 addr: port: state: iface: owner: n,max-rows: H,no-header w,wide N,numeric j,json format: community-id'
+readonly RECORD_OPTIONS='4 6 addr: port: state: iface: owner: process: pid: n,max-rows: H,no-header w,wide N,numeric j,json format: community-id'
 
 # Each verb's options: SHORT,LONG or one of the two, with a colon if a value belongs to it. Help, man page and completion tell the same; a
 # test compares them. -h, --help is an option of all verbs.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 #
-# Who owns a record's socket: the systemd unit or container of its cgroup, the user of its uid; and names as JSON has them. Needs known()
-# and field() of record.awk or names.awk.
+# Who owns a record's socket: the systemd unit or container of its cgroup, the user of its uid; and names as JSON has them. Needs address.awk,
+# and known() and field() of record.awk or holders.awk.
 #
 # NT_CGROUPS: the directory where cgroup2 is mounted; empty: nowhere. A cgroup's id is the inode number of its directory. The tree is
 # read when an id turns up that is not known yet, so once for each cgroup at most and not once a record. An id that is not there even
@@ -109,6 +109,16 @@ function user_of(uid,   lookup, line, part)
 		user_name[uid] = part[1]
 	close(lookup)
 	return user_name[uid]
+}
+
+# unescaped(NAME): in a name, the line has \xHH for bytes that would do harm or are no UTF-8, and for the backslash.
+function unescaped(name,   at, plain)
+{
+	while (at = index(name, "\\x")) {
+		plain = plain substr(name, 1, at - 1) sprintf("%c", 16 * digit_value(substr(name, at + 2, 1)) + digit_value(substr(name, at + 3, 1)))
+		name = substr(name, at + 4)
+	}
+	return plain name
 }
 
 # text(VALUE): between quotes, with what RFC 8259 wants escaped, and the other control characters; what is no UTF-8 is replaced by U+FFFD;

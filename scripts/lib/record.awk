@@ -9,7 +9,7 @@
 # The record at hand is the current line, $0; values are looked up when they are asked for, as few of them are and splitting all of them
 # costs more than the rest. They are text as it came: byte counts and cgroup ids can be longer than what a number here holds exactly.
 # What is wanted is told in the environment, because awk would interpret backslashes in variables of the command line:
-# NT_FAMILY NT_ADDR NT_PORT NT_STATES NT_IFACE NT_OWNER NT_MIN_NS NT_SINCE_US NT_MAX_ROWS, and NT_BOOT_US: the time of boot in microseconds.
+# NT_FAMILY NT_ADDR NT_PORT NT_STATES NT_IFACE NT_OWNER NT_PROCESS NT_PID NT_MIN_NS NT_SINCE_US NT_MAX_ROWS, and NT_BOOT_US: the time of boot in microseconds.
 #
 # NT_TABLES: the file tables.tsv, which says what states and fields there are.
 #
@@ -34,6 +34,8 @@ BEGIN {
 	want_states = ENVIRON["NT_STATES"]
 	want_iface = ENVIRON["NT_IFACE"]
 	want_owner = ENVIRON["NT_OWNER"]
+	want_process = ENVIRON["NT_PROCESS"]
+	want_pid = ENVIRON["NT_PID"]
 	min_ns = ENVIRON["NT_MIN_NS"] + 0
 	since_us = ENVIRON["NT_SINCE_US"] + 0
 	max_rows = ENVIRON["NT_MAX_ROWS"]
@@ -50,7 +52,7 @@ BEGIN {
 		want_bits = prefix_bits
 		want_zone = prefix_zone
 	}
-	picky = (want_family want_port want_states want_iface want_owner want_prefix) != "" || min_ns || since_us
+	picky = (want_family want_port want_states want_iface want_owner want_process want_pid want_prefix) != "" || min_ns || since_us
 	rows = rows_before = held = bytes = 0
 	over = max_rows == "0"
 	if (over && !batches)
@@ -264,6 +266,10 @@ function is_wanted()
 		return 0
 	if (want_zone != "" && known("ifname") != want_zone && field("ifindex") != want_zone)
 		return 0
+	if (want_pid != "" && field("pid") != want_pid)
+		return 0
+	if (want_process != "" && known("comm") != want_process)
+		return 0
 	if (min_ns && lifetime_ns() + 0 < min_ns)
 		return 0
 	if (since_us && started_us() + lifetime_ns() / 1000 < since_us)
@@ -311,16 +317,6 @@ function read_tables(file,   line, column)
 		field_width[column[2]] = column[8]
 	}
 	close(file)
-}
-
-# unescaped(NAME): in a name, the line has \xHH for bytes that would do harm or are no UTF-8, and for the backslash.
-function unescaped(name,   at, plain)
-{
-	while (at = index(name, "\\x")) {
-		plain = plain substr(name, 1, at - 1) sprintf("%c", 16 * digit_value(substr(name, at + 2, 1)) + digit_value(substr(name, at + 3, 1)))
-		name = substr(name, at + 4)
-	}
-	return plain name
 }
 
 # known(KEY): the value, "" if the tracker does not know it. It says so in several ways: no key, 0 where that cannot be, -1, -.

@@ -15,12 +15,12 @@ QUALITY=0
 SORT= # by what list sorts; empty: not at all
 
 cmd_list() {
-	local view plain='' reader=live.awk
+	local view plain='' reader=live.awk NT_HOLDERS=$VIEWS/holders
 	local -a views=(handshake_records records)
 	obey_record_options "$@"
 	# People want an order; what is piped on shall not wait for the last connection.
 	[[ $SORT || ! -t 1 ]] || SORT=age
-	if [[ $FORMAT == json && ! $SORT && ! $NT_FAMILY$NT_ADDR$NT_PORT$NT_STATES$NT_IFACE$NT_OWNER$NT_MAX_ROWS ]]; then
+	if [[ $FORMAT == json && ! $SORT && ! $NT_FAMILY$NT_ADDR$NT_PORT$NT_STATES$NT_IFACE$NT_OWNER$NT_PROCESS$NT_PID$NT_MAX_ROWS ]]; then
 		# All of them as JSON, as the kernel has them.
 		plain=1 reader=objects.awk
 		views=("${views[@]/%/.json}")
@@ -40,7 +40,7 @@ cmd_list() {
 		NT_BOOT_US=${BOOT_US:-$NT_BOOT_US}
 	fi
 	# gawk would read a pipe by 4 KiB.
-	export AWKBUFSIZE=131072
+	export AWKBUFSIZE=131072 NT_HOLDERS
 	if [[ $plain && -v GIVEN[numeric] ]]; then
 		read_live "${views[@]}" | copy_out || exit_of_list "${PIPESTATUS[0]}" 0 "${PIPESTATUS[1]}"
 	elif [[ ! $SORT ]]; then
@@ -52,11 +52,13 @@ cmd_list() {
 	fi
 }
 
-# read_live MOTION REST: print what these views show, each connection once. Exit status 1: the kernel has broken off; 141: who listens has heard
-# enough; others are awk's.
+# read_live MOTION REST: print what these views show, each connection once and, unless names are not wanted, with the process that holds it.
+# Exit status 1: the kernel has broken off; 141: who listens has heard enough; others are awk's.
 read_live() {
-	local -a ended
-	{ ends_unheard cat -- "$VIEWS/$1" && echo && ends_unheard cat -- "$VIEWS/$2"; } 2>/dev/null | ends_unheard awk -f "$LIBDIR/once.awk" 2>/dev/null
+	local -a ended programs=()
+	[[ -v GIVEN[numeric] || ! -r $NT_HOLDERS ]] || programs=(-f "$LIBDIR/address.awk" -f "$LIBDIR/owner.awk" -f "$LIBDIR/holders.awk")
+	{ ends_unheard cat -- "$VIEWS/$1" && echo && ends_unheard cat -- "$VIEWS/$2"; } 2>/dev/null |
+		ends_unheard awk "${programs[@]}" -f "$LIBDIR/once.awk" 2>/dev/null
 	ended=("${PIPESTATUS[@]}")
 	((ended[0] == 0 || ended[0] == 141)) || return 1
 	return "${ended[1]}"
@@ -106,8 +108,12 @@ obey_record_options() {
 	[[ ! -v GIVEN[since] ]] || since=$(since_us "${GIVEN[since]}")
 	check_states "${states^^}"
 	[[ ! $addr ]] || check_prefix "$addr"
+	[[ ! -v GIVEN[pid] ]] || need_number --pid "${GIVEN[pid]}" 1 4194304
 	[[ ! $iface ]] || is_interface_name "$iface" || die_usage "--iface: '$iface' cannot be the name of an interface"
 	export NT_FAMILY=${GIVEN[4]+4}${GIVEN[6]+6} NT_ADDR=$addr NT_PORT=${GIVEN[port]-} NT_STATES=${states^^} NT_IFACE=$iface
+	# As much of a name as the kernel keeps.
+	export NT_PROCESS=${GIVEN[process]-} NT_PID=${GIVEN[pid]-}
+	NT_PROCESS=${NT_PROCESS::15}
 	export NT_OWNER=${GIVEN[owner]-} NT_UNITS NT_SINCE_US=$since NT_MAX_ROWS=${GIVEN[max_rows]-}
 	export NT_HEADER=1 NT_WIDE=${GIVEN[wide]-0} NT_UTC=${GIVEN[utc]-0} NT_NUMERIC=${GIVEN[numeric]-0}
 	[[ ! -v GIVEN[no_header] ]] || NT_HEADER=0

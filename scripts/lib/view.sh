@@ -11,12 +11,13 @@
 #	metrics                             Prometheus text
 #	hooks                               the filters that run our programs, in all network namespaces, for programs (view/hooks.bpf.c)
 #	log  log.json  unread               what has ended, of each consumer of the log (consumer.sh)
+#	holders                             which processes hold the sockets of connections, for programs (view/holders.bpf.c)
 #	orphans                             the maps that nothing but programs use, for programs (view/orphans.bpf.c)
 #
 # orphans is not in $VIEWS: whoever reads it pins it in $BPFFS for that moment. So is hooks, if the one in $VIEWS is not there or
 # is not to be believed.
 
-# Each view that attach pins, and the map it iterates over.
+# Each view that attach pins, and the map it iterates over; none: that is something else.
 declare -rA VIEW_MAP=(
 	[connections]=conn_map
 	[handshakes]=syn_map
@@ -26,13 +27,14 @@ declare -rA VIEW_MAP=(
 	[handshake_records.json]=syn_map
 	[metrics]=nt_plan
 	[hooks]=nt_ifaces
+	[holders]=''
 )
 
 # The maps that views look things up in; and metrics in the cursor of the consumer without a name.
 readonly VIEWED_MAPS=(nt_counters nt_ifaces nt_log_head nt_pool nt_services syn_map)
 
 # What view/metrics.bpf.c goes over the services for, and its steps behind these.
-readonly METRICS_OF_SERVICES=4 STEPS_OF_INTERFACES=2
+readonly METRICS_OF_SERVICES=8 STEPS_OF_INTERFACES=2
 
 # view_objects: print the directory of their objects, which is beside the libraries or, in the source tree, beside scripts/.
 view_objects() {
@@ -56,7 +58,7 @@ view_pin() {
 		[[ ! $view ]] || left_out[$reason]+=${left_out[$reason]:+, }$view
 	done <<<"$lacking"
 	for reason in "${!left_out[@]}"; do
-		say "views that cannot be in $VIEWS: ${left_out[$reason]}, as $reason; 'list' needs those with records in their names, 'log' needs log, log.json and unread, 'metrics' needs metrics"
+		say "views that cannot be in $VIEWS: ${left_out[$reason]}, as $reason; 'list' needs those with records in their names and knows whose incoming connections are by holders, 'log' needs log, log.json and unread, 'metrics' needs metrics"
 	done
 	for view in "${!VIEW_MAP[@]}" "${!LOG_VIEWS[@]}"; do
 		[[ ! -e $VIEWS/$view ]] || pinned+=("$view")
@@ -101,7 +103,7 @@ view_pin_each() (
 	command bpftool map create "$VIEWS/plan" type array key 4 value 4 entries "$steps" name nt_plan 2>/dev/null || true
 
 	for view in "${!VIEW_MAP[@]}"; do
-		map=$PINS/${VIEW_MAP[$view]}
+		map=${VIEW_MAP[$view]:+$PINS/${VIEW_MAP[$view]}}
 		[[ ${VIEW_MAP[$view]} != nt_plan ]] || map=$VIEWS/plan
 		pin_one_view "$objects" "$view" "$VIEWS" "$map"
 	done
@@ -131,9 +133,10 @@ lend_map() {
 	}
 }
 
-# pin_one_view OBJECTS VIEW DIR MAP: pin it in DIR as an iterator over the map that is pinned as MAP, or print VIEW REASON.
+# pin_one_view OBJECTS VIEW DIR MAP: pin it in DIR, as an iterator over the map that is pinned as MAP if that is not empty, or print VIEW REASON.
 pin_one_view() {
 	local output lacking mode=''
+	local -a over=(${4:+map pinned "$4"})
 	if [[ $2 == *.* ]]; then
 		lacking=$(has_dac_override) || {
 			without_views "$lacking" "$2"
@@ -146,7 +149,7 @@ pin_one_view() {
 	fi
 	if [[ ! -s $1/$2.bpf.o ]]; then
 		printf '%s\n' "$2 it is not in $1; 'make' builds it"
-	elif ! output=$(command bpftool iter pin "$1/$2.bpf.o" "$3/$2" map pinned "$4" 2>&1); then
+	elif ! output=$(command bpftool iter pin "$1/$2.bpf.o" "$3/$2" "${over[@]}" 2>&1); then
 		printf '%s\n' "$2 $(explain_view "$output")"
 	fi
 	[[ ! $mode ]] || chmod "$mode" -- "$3"
@@ -281,7 +284,7 @@ view_sweep() {
 	for pin in "$BPFFS"/{conn_map,syn_map,nt_*}; do
 		remove_link "$pin"
 	done
-	for pin in "$BPFFS"/netracker_{hooks,orphans,tcx}_*; do
+	for pin in "$BPFFS"/netracker_{hooks,orphans,tcx,closer}_*; do
 		rm -f -- "$pin"
 	done
 }

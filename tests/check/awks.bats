@@ -58,7 +58,7 @@ many_records() {
 	src=255.255.255.255:65535 dst=0.0.0.0:0 state=RSTOS0 record 99999999999999 $'ifname=a"\\\e[2J\x7f\x01' uid=4294967294 cgroup=18446744073709551615
 	state=REJ dur_ns=86400000000000000 record 0 $'ifname=\xc3\xa9t\xc3\xa9\xff' uid=0 srtt_us=4294967295 min_rtt_us=1 retrans=3000000000
 	record 86400000000000 ifname=%s%d orig_segs=9007199254740993 resp_segs=9007199254740993 cwnd=10 mss=1448
-	record 1000 ifname=eth0 later=1 lost_before=4294967297
+	record 1000 ifname=eth0 uid=0 pid=4194304 'comm=a\x5c\x1b\x20b' held_by=loss held_pct=100 busy_us=4294967294 delivery_rate=18446744073709551614 later=1 lost_before=4294967297
 	record 2000 ifname=eth0
 	echo 'garbage: netracker'
 	sed -E 's/^.*: netracker: //; s/dur_ns/age_ns/; s/=(9)[0-9]+ state/=93784000000000 state/' <(record 5 ifname=veth1)
@@ -191,7 +191,7 @@ list() {
 	many_records >"$RECORDS"
 	for filter in NT_FAMILY=6 NT_PORT=8000 NT_STATES=S0,REJ NT_IFACE=eth0 'NT_OWNER=#18446744073709551615' NT_MIN_NS=2999999999999 \
 		NT_SINCE_US=1700009000000000 NT_MAX_ROWS=2 NT_ADDR=192.0.2.0/24 NT_ADDR=2001:db8:8000::/33 NT_ADDR=::ffff:192.0.2.8/125 NT_ADDR=::/0 \
-		'NT_ADDR=[2001:db8::9]' 'NT_ADDR=2001:db8:8000::%3/33'; do
+		NT_PID=4194304 NT_PROCESS=$'a\\\e b' 'NT_ADDR=[2001:db8::9]' 'NT_ADDR=2001:db8:8000::%3/33'; do
 		same json "$filter"
 		(($(grep -c '^{' <<<"$same") < 8)) || [[ $filter == */0 ]] || fail "$filter picks nothing out"
 	done
@@ -295,6 +295,84 @@ printed() {
 	printed "objects" $'{"ts":"T1","dport":1,"family":4,"age_ns":1}\n{"ts":"T2","dport":1,"family":4,"age_ns":1}' once.awk \
 		<<<$'{"ts":"T1","dport":1,"family":4,"age_ns":1}\n\n{"ts":"T2","dport":1,"family":4,"age_ns":1}\n{"ts":"T1","dport":1,"family":4,"age_ns":2}'
 	printed "nothing in motion" "$rest" once.awk <<<$'\n'"$rest"
+}
+
+# held SRC DST DIR IFNAME [WORD…]: a line of a connection that is alive, whose socket is here.
+# held_object SRC DST DIR IFNAME PROCESS [UID]: the same as an object, whose IFNAME is JSON.
+held() {
+	printf '%s -> %s age_ns=5 state=S1 dir=%s first_fin_ns=0 start_ns=7 ifindex=2 ifname=%s uid=0 cgroup=1' "${@:1:4}"
+	printf '%s\n' "${*:5}" | sed 's/^./ &/'
+}
+
+held_object() {
+	local src=${1%:*} dst=${2%:*}
+	printf '{"ts":"2026-11-27T02:45:31.562506Z","src":"%s","sport":%s,"dst":"%s","dport":%s,"family":4,"age_ns":5,"state":"S1","dir":"%s"' \
+		"$(tr -d '[]' <<<"$src")" "${1##*:}" "$(tr -d '[]' <<<"$dst")" "${2##*:}" "$3"
+	printf ',"ifname":%s,"srtt_us":null,%s,"uid":%s,"cgroup":1,"user":null,"owner":null}\n' "$4" "$5" "${6-0}"
+}
+
+@test "each awk finds the process that holds a connection's socket, and none where it cannot be told" {
+	local none='"pid":null,"comm":null' src dst dir iface json pid comm comm_json given='' want='' objects='' want_objects=''
+	local -a programs=(-f "$LIB/address.awk" -f "$LIB/owner.awk" -f "$LIB/holders.awk")
+	export NT_HOLDERS=$BATS_TEST_TMPDIR/holders
+	cat >"$NT_HOLDERS" <<-'EOF'
+		interface eth0 1
+		interface eth0 2
+		interface a"\x01b 3
+		1.1.1.1:80 9.9.9.9:1 pid=7 comm=nginx inode=1 netns=1
+		9.9.9.9:1 1.1.1.1:80 pid=8 comm=curl inode=2 netns=1
+		[2001:db8::9]:1 [2001:db8::1]:443 pid=4194304 comm=a\x20"\x1b[2J\xff\x5c inode=3 netns=2
+		1.1.1.1:80 9.9.9.9:3 pid=12 comm=c inode=4 netns=1
+		1.1.1.1:80 9.9.9.9:3 pid=9 comm=parent inode=4 netns=1
+		1.1.1.1:80 9.9.9.9:3 pid=10 comm=b inode=4 netns=1
+		1.1.1.1:80 9.9.9.9:4 pid=3 comm=theirs inode=5 netns=5
+		1.1.1.1:80 9.9.9.9:4 pid=13 comm=ours inode=6 netns=1
+		1.1.1.1:80 9.9.9.9:5 pid=14 comm=one inode=7 netns=1
+		1.1.1.1:80 9.9.9.9:5 pid=15 comm=two inode=8 netns=2
+		1.1.1.1:80 9.9.9.9:6 pid=16 comm=elsewhere inode=9 netns=5
+		1.1.1.1:80 9.9.9.9:7 pid=17 comm=alike inode=10 netns=1
+		1.1.1.1:80 9.9.9.9:7 pid=17 comm=alike inode=11 netns=1
+		1.1.1.1:80 9.9.9.9:8 pid=18 comm= inode=12 netns=3
+	EOF
+	# Both ends, dir, the interface in a line and as JSON; pid, comm in a line and as JSON, - for none.
+	while read -r src dst dir iface json pid comm comm_json; do
+		given+=$(held "$src" "$dst" "$dir" "$iface")$'\n'
+		objects+=$(held_object "$src" "$dst" "$dir" "$json" "$none")$'\n'
+		if [[ $pid == - ]]; then
+			want+=$(held "$src" "$dst" "$dir" "$iface")$'\n'
+			want_objects+=$(held_object "$src" "$dst" "$dir" "$json" "$none")$'\n'
+		else
+			want+=$(held "$src" "$dst" "$dir" "$iface" "pid=$pid" "comm=${comm%-}")$'\n'
+			want_objects+=$(held_object "$src" "$dst" "$dir" "$json" "\"pid\":$pid,\"comm\":$comm_json")$'\n'
+		fi
+	done <<-'EOF'
+		9.9.9.9:1 1.1.1.1:80 in eth0 "eth0" 7 nginx "nginx"
+		9.9.9.9:1 1.1.1.1:80 out eth0 "eth0" 8 curl "curl"
+		[2001:db8::9]:1 [2001:db8::1]:443 out eth0 "eth0" 4194304 a\x20"\x1b[2J\xff\x5c "a \"\u001b[2J�\\"
+		9.9.9.9:3 1.1.1.1:80 in eth0 "eth0" 9 parent "parent"
+		9.9.9.9:4 1.1.1.1:80 in eth0 "eth0" 13 ours "ours"
+		9.9.9.9:5 1.1.1.1:80 in eth0 "eth0" -
+		9.9.9.9:6 1.1.1.1:80 in eth0 "eth0" -
+		9.9.9.9:6 1.1.1.1:80 in - null 16 elsewhere "elsewhere"
+		9.9.9.9:4 1.1.1.1:80 in - null -
+		9.9.9.9:7 1.1.1.1:80 in eth0 "eth0" -
+		9.9.9.9:8 1.1.1.1:80 in a"\x01b "a\"\u0001b" 18 - null
+		9.9.9.9:1 1.1.1.1:80 in a"\x01b "a\"\u0001b" -
+		9.9.9.9:2 1.1.1.1:80 in eth0 "eth0" -
+	EOF
+	# What has one keeps it; what has no socket here gets none.
+	for src in 'uid=0 cgroup=1 pid=5 comm=x' ifname=eth0; do
+		given+="9.9.9.9:1 -> 1.1.1.1:80 age_ns=5 state=S1 dir=in ifname=eth0 $src"$'\n'
+		want+="9.9.9.9:1 -> 1.1.1.1:80 age_ns=5 state=S1 dir=in ifname=eth0 $src"$'\n'
+	done
+	objects+=$(
+		held_object 9.9.9.9:1 1.1.1.1:80 in '"eth0"' '"pid":5,"comm":null'
+		held_object 9.9.9.9:1 1.1.1.1:80 in '"eth0"' "$none" null
+	)
+	want_objects+=$(tail -n 2 <<<"$objects")
+	printed lines "${want%$'\n'}" once.awk "${programs[@]}" <<<$'\n'"${given%$'\n'}"
+	printed objects "$want_objects" once.awk "${programs[@]}" <<<$'\n'"$objects"
+	NT_HOLDERS=$BATS_TEST_TMPDIR/none printed "without the view" "${given%$'\n'}" once.awk "${programs[@]}" <<<$'\n'"${given%$'\n'}"
 }
 
 @test "which entry an interface gets: the lowest that is free, else that of the one that went first" {

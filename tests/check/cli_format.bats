@@ -105,7 +105,8 @@ kernel_line() {
 }
 
 @test "a batch says once what was lost, and what has become of its records" {
-	local answers
+	local answers one
+	one=$(trace_line x lost_before=12 | format json | wc -c)
 	# Each row is told from the answers by what it begins with.
 	answers=$({
 		trace_line x lost_before=12
@@ -113,7 +114,7 @@ kernel_line() {
 		trace_line x lost_before=3
 		echo 'netracker: end of batch'
 		echo 'netracker: written 0'
-		echo 'netracker: written 500'
+		echo "netracker: written $((one + 10))"
 		echo 'netracker: written 5000'
 	} | NT_STATES=SF in_batches | grep -v '^{')
 	assert_equal notices "$(cat "$BATS_TEST_TMPDIR/stderr")" "netracker: 15 records lost: the log's buffer was full before they were read"
@@ -152,7 +153,9 @@ kernel_line() {
 	table=$(trace_line x src=255.255.255.255:65535 dst=255.255.255.255:65535 state=RSTOS0 dir=out | format table)
 	assert_equal longest "$(awk 'length > n { n = length } END { print n }' <<<"$table")" 78
 	[[ $table == *MS* && $table != *IFACE* ]] || fail "$table"
-	table=$(trace_line | NT_WIDTH=200 format table)
+	table=$(trace_line x pid=4194304 comm=fifteen-letters orig_bytes=1000000000 resp_bytes=1000000000 | NT_WIDTH=132 format table)
+	[[ $table == *RESP_BYTES*PID\ COMM$'\n'* ]] || fail "$table"
+	table=$(trace_line | NT_WIDTH=300 format table)
 	[[ $table == *IFACE*ORIG_BYTES*SYN_MS*SYN_RETR* ]] || fail "$table"
 	assert_equal wide "$(trace_line | NT_WIDE=1 format table)" "$table"
 }
@@ -168,6 +171,18 @@ cells() {
 	assert_equal row "$(trace_line | NT_HEADER=0 format table)" '23:15:23.123 192.0.2.9:14599       192.0.2.13:8000       in  SF          9.556'
 	assert_equal dashes "$(trace_line x syn_rtt_ns=0 ack_rtt_ns=0 orig_bytes=-1 ifname=- | NT_WIDE=1 format table |
 		cells IFACE ORIG_BYTES RESP_BYTES OWNER SYN_MS ACK_MS SRTT_MS RETR SYN_RETR USER)" '#3 - 5000 - - - - - 0 -'
+}
+
+@test "a process: in JSON and the table what it calls itself, null and - where there is none, and a terminal gets nothing that it obeys" {
+	local name='comm=a\x20"\x1b[2J\xc2\x9b\xff\x5c'
+	assert_equal JSON "$(trace_line x uid=0 pid=4194304 "$name" | format json | grep --only-matching '"pid":.*"reset')" \
+		'"pid":4194304,"comm":"a \"\u001b[2J\u009b'$'\xef\xbf\xbd''\\","reset'
+	assert_equal nobody "$(trace_line | json '[.pid, .comm, .reset_reason, .held_by, .held_pct, .busy_us, .delivery_rate] | unique[]')" null
+	assert_equal "no name" "$(trace_line x pid=1 comm= | json '"\(.pid) \(.comm)"')" '1 null'
+	assert_equal row "$(trace_line x pid=4194304 "$name" | NT_WIDTH=132 NT_HEADER=0 format table | cut -c 111-)" $'4194304 a "?[2J??\\'
+	assert_equal dashes "$(trace_line | NT_WIDE=1 format table | cells PID COMM RESET HELD_BY HELD_PCT)" '- - - - -'
+	assert_equal figures "$(trace_line x pid=1 comm=- reset_reason=unread held_by=loss held_pct=0 | NT_WIDE=1 format table | cells PID COMM RESET HELD_BY HELD_PCT)" \
+		'1 - unread loss 0'
 }
 
 @test "table: colour for failed connections alone" {
@@ -202,6 +217,27 @@ matches() {
 	assert_equal rows "$(matches NT_MAX_ROWS=3)" 3
 	assert_equal none "$(matches NT_MAX_ROWS=0)" 0
 	assert_equal two "$(matches NT_FAMILY=6 NT_PORT=443)" 1
+	assert_equal nobody "$(matches NT_PID=7) $(matches NT_PROCESS=nginx)" "0 0"
+}
+
+@test "filters: a process by its id, or by its name as it is" {
+	local lines filter
+	local -A want=(["NT_PID=7"]=2 ["NT_PID=70"]=1 ["NT_PROCESS=nginx"]=1 ["NT_PROCESS=1e1"]=1 ["NT_PROCESS=10"]=0 ["NT_PROCESS=ngin"]=0
+		[$'NT_PROCESS=a b\\\e[1m']=1 ["NT_PROCESS=-"]=0)
+	lines=$(
+		trace_line x uid=0 pid=7 comm=nginx
+		trace_line x uid=0 pid=70 comm=1e1
+		trace_line x uid=0 pid=7 'comm=a\x20b\x5c\x1b[1m'
+		trace_line x ifname=nginx
+	)
+	# picks SETTING…: so many of them.
+	picks() {
+		env "$@" awk -f "$LIB/address.awk" -f "$LIB/owner.awk" -f "$LIB/record.awk" -f "$LIB/json.awk" <<<"$lines" | wc -l
+	}
+	for filter in "${!want[@]}"; do
+		assert_equal "$filter" "$(picks "$filter")" "${want[$filter]}"
+	done
+	assert_equal both "$(picks NT_PID=7 NT_PROCESS=nginx) $(picks NT_PID=70 NT_PROCESS=nginx)" "1 0"
 }
 
 @test "filters: prefixes of every length" {

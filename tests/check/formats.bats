@@ -290,7 +290,7 @@ for line in sys.stdin:
 			import re, sys
 			names = []
 			for line in open(sys.argv[1], encoding="utf-8"):
-			    if line.startswith("## What the log has lost"):
+			    if line.startswith("## Which process"):
 			        break
 			    cells = [re.findall("`([^`]*)`", cell) for cell in line.split("|")[1:3]] if line.startswith("| `") else []
 			    if cells:
