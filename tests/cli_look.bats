@@ -149,10 +149,10 @@ written_since() {
 	refused
 	wait_for figure_is .logged 3
 	assert_equal "log" "$(netracker status --json | jq --compact-output .log)" \
-		'{"records":3,"bytes":672,"size":14680064,"lost":0,"max_records":65536,"consumers":[{"name":"other","records":1,"bytes":224,"lost":0}]}'
+		'{"records":3,"bytes":864,"size":18874368,"lost":0,"max_records":65536,"consumers":[{"name":"other","records":1,"bytes":288,"lost":0}]}'
 	written_since 65540
 	assert_status 0 netracker status
-	assert_says 'log        65536 records unread; room for 65536 in 14 MiB: 100% full'
+	assert_says 'log        65536 records unread; room for 65536 in 18 MiB: 100% full'
 	assert_says '           other: 65536 records unread, 2 LOST'
 	assert_says 'LOST       4 records, overwritten before they were read'
 }
@@ -236,16 +236,33 @@ written_since() {
 	assert_says 'HANDSHAKE, incoming'
 }
 
+@test "stats: segments that this host's sockets have sent, and sent again" {
+	background peer server serve 8000
+	wait_for listening server 8000
+	peer client connect "$SERVER4" 8000 close
+	wait_for figure_is .ended.SF 1
+	assert_equal "sent" "$(figure .in.segments_sent)" "$(netracker log --all --no-follow --json | jq .resp_segs)"
+	figure_is .in.segments_retransmitted 0
+	figure_is .out.segments_sent 0
+	assert_status 0 netracker stats
+	assert_says 'SENT BY THIS HOST'
+	assert_says 'of them again: 0 %'
+	netracker stats --reset
+	figure_is .in.segments_sent 0
+	assert_status 0 netracker stats
+	[[ $stdout != *'SENT BY THIS HOST'* ]] || fail "$stdout"
+}
+
 gave_up() {
 	(($(figure .ended.S0) > 0))
 }
 
 @test "config: what is set is shown, obeyed and checked" {
 	assert_status 0 netracker config
-	assert_equal "defaults" "$stdout" $'handshake_timeout=75\nclose_timeout=120\nidle_timeout=8100\nlog=on\ntrace=auto\nonly=\nexclude='
+	assert_equal "defaults" "$stdout" $'handshake_timeout=75\nclose_timeout=120\nidle_timeout=8100\nlog=on\ntrace=auto\nclosers=on\nonly=\nexclude='
 	assert_status 0 netracker config handshake_timeout=1 log=off
 	assert_status 0 netracker config
-	assert_equal "settings" "$stdout" $'handshake_timeout=1\nclose_timeout=120\nidle_timeout=8100\nlog=off\ntrace=auto\nonly=\nexclude='
+	assert_equal "settings" "$stdout" $'handshake_timeout=1\nclose_timeout=120\nidle_timeout=8100\nlog=off\ntrace=auto\nclosers=on\nonly=\nexclude='
 	# Nobody answers: the neighbour is made up. Each SYN that comes after a time-out is an attempt of its own.
 	in_netns server ip neighbour add "$NOBODY4" lladdr 02:00:00:00:00:99 dev veth0
 	background peer server connect "$NOBODY4" 80

@@ -129,7 +129,7 @@ pretend() {
 	local value
 	# shellcheck disable=SC2016 # it must not be expanded
 	for value in '$(touch pwned)' '`touch pwned`' '; touch pwned' 'a[$(touch pwned)]'; do
-		for option in --addr --port --state --iface --max-rows --sort; do
+		for option in --addr --port --pid --state --iface --max-rows --sort; do
 			assert_status 2 "$NETRACKER" list "$option" "$value"
 		done
 		for option in --min-ms --since; do

@@ -130,6 +130,30 @@ grouped() {
 	(($(metric netracker_bytes_total 'to="responder"') < 1000)) || fail "$("$NETRACKER" metrics | grep bytes_total)"
 }
 
+# logged EXPRESSION: what jq makes of all records, as one array.
+logged() {
+	"$NETRACKER" log --all --no-follow --json | jq --slurp "$1"
+}
+
+@test "what this host's sockets sent, sent again, and their round-trip times are counted by service" {
+	requires tool_nft
+	track client
+	some_of_each
+	background in_netns server python3 "$ROOT/tests/tcp_info.py" serve 8002
+	wait_for listening server 8002
+	in_netns server nft 'add table inet loss; add chain inet loss in { type filter hook input priority 0; }; add rule inet loss in tcp dport 8002 meta length > 1000 numgen inc mod 7 0 drop'
+	in_netns client python3 "$ROOT/tests/tcp_info.py" connect "$SERVER4" 8002 3000000 0 client
+	wait_for live_is 1
+	assert_equal "sent" "$(metric netracker_segments_sent_total 'dir="out"' 'port="8000"')" "$(logged 'map(select(.dport == 8000).orig_segs) | add')"
+	assert_equal "sent in all" "$(metric netracker_segments_sent_total)" "$(logged 'map(.orig_segs) | add')"
+	assert_equal "sent again" "$(metric netracker_segments_retransmitted_total)" "$(logged 'map(.retrans) | add')"
+	(($(metric netracker_segments_retransmitted_total 'dir="out"' 'port="8002"') > 10)) || fail "nothing was lost"
+	assert_equal "round-trip times" "$(metric netracker_srtt_seconds_count)" "$(logged 'map(select(.srtt_us)) | length')"
+	(($(metric netracker_srtt_seconds_count) >= 5)) || fail "no round-trip times"
+	assert_equal "their sum, microseconds" "$(metric netracker_srtt_seconds_sum | awk '{ printf "%.0f", $1 * 1e6 }')" "$(logged 'map(.srtt_us) | add')"
+	assert_equal "beyond the longest" "$(metric netracker_srtt_seconds_bucket 'port="8000"' 'le="+Inf"')" "$(metric netracker_srtt_seconds_count 'port="8000"')"
+}
+
 # since TIME: seconds, where TIME is an earlier $EPOCHREALTIME.
 since() {
 	awk -v then="$1" -v now="$EPOCHREALTIME" 'BEGIN { print now - then }'
@@ -176,6 +200,8 @@ since() {
 	grouped <"$BATS_TEST_TMPDIR/metrics"
 	assert_equal "services" "$(grep -c '^netracker_connection_duration_seconds_count{dir="out",port="65' "$BATS_TEST_TMPDIR/metrics")" 500
 	assert_equal "states" "$(grep -c '^netracker_connections_ended_total{dir="out",port="65' "$BATS_TEST_TMPDIR/metrics")" 5500
+	assert_equal "round-trip times" "$(grep -c '^netracker_srtt_seconds_count{dir="out",port="65' "$BATS_TEST_TMPDIR/metrics")" 500
+	assert_equal "reasons" "$(grep -c '^netracker_connections_held_total{dir="out",port="65' "$BATS_TEST_TMPDIR/metrics")" 2500
 }
 
 @test "an interface's odd name is escaped" {

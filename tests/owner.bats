@@ -149,13 +149,17 @@ owner_of() {
 @test "format: --quality" {
 	local id
 	id=$(make_cgroup nginx.service)
-	NT_TABLE=quality NT_WIDE=1 format table "uid=0 cgroup=$id srtt_us=1250 min_rtt_us=40 retrans=17" >"$BATS_TEST_TMPDIR/table"
+	NT_TABLE=quality NT_WIDE=1 format table "uid=0 cgroup=$id srtt_us=1250 min_rtt_us=40 retrans=17 pid=4711 comm=nginx held_by=send_buffer held_pct=83" \
+		>"$BATS_TEST_TMPDIR/table"
 	assert_equal headings "$(head -1 "$BATS_TEST_TMPDIR/table" | xargs)" \
-		"ORIGINATOR RESPONDER MS SRTT_MS MIN_MS RETR ORIG_MBIT RESP_MBIT OWNER"
+		"ORIGINATOR RESPONDER MS HELD_BY COMM PID HELD_PCT SRTT_MS RETR ORIG_MBIT RESP_MBIT MIN_MS OWNER"
 	assert_equal row "$(tail -1 "$BATS_TEST_TMPDIR/table" | xargs)" \
-		"192.0.2.1:40000 192.0.2.2:80 2.000 1.250 0.040 17 4.000 20000000.000 nginx.service"
+		"192.0.2.1:40000 192.0.2.2:80 2.000 send_buffer nginx 4711 83 1.250 17 4.000 20000000.000 0.040 nginx.service"
 	assert_equal "nothing known" "$(NT_TABLE=quality NT_WIDE=1 format table | tail -1 | xargs)" \
-		"192.0.2.1:40000 192.0.2.2:80 2.000 - - - 4.000 20000000.000 -"
+		"192.0.2.1:40000 192.0.2.2:80 2.000 - - - - - - 4.000 20000000.000 - -"
+	assert_equal "80 columns" "$(NT_TABLE=quality NT_WIDTH=80 format table | head -1 | xargs)" "ORIGINATOR RESPONDER MS HELD_BY COMM"
+	assert_equal "132 columns" "$(NT_TABLE=quality NT_WIDTH=132 format table | head -1 | xargs)" \
+		"ORIGINATOR RESPONDER MS HELD_BY COMM PID HELD_PCT SRTT_MS RETR ORIG_MBIT RESP_MBIT"
 }
 
 @test "format: 200 cgroups, mixed: each record has the name of its own" {

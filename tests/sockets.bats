@@ -13,7 +13,7 @@ setup_file() {
 	# shellcheck disable=SC2034 # the helpers read them
 	local BATS_TEST_TMPDIR=$BATS_FILE_TMPDIR BATS_TEST_NUMBER=0
 	isolate
-	requires kernel_5.16 object ipv6
+	requires kernel_5.19 object ipv6
 	export LABORATORY NETNS_DIR TRACE
 	new_pair
 	new_netns far
@@ -25,6 +25,7 @@ setup_file() {
 	in_netns client ip route add 203.0.113.0/24 via "$SERVER4"
 	attach_raw server veth0
 	attach_again server lo server veth0
+	library pin_consumer "$ROOT/view" sockets
 	trace_start
 }
 
@@ -40,6 +41,8 @@ setup() {
 teardown() {
 	end_background
 	in_netns client nft flush ruleset
+	in_netns server nft flush ruleset
+	in_netns server tc qdisc del dev veth0 root 2>/dev/null || true
 }
 
 # info_server [NS [PORT [COMMAND…]]]: tests/tcp_info.py; what its sockets said goes to $BACKGROUND_OUTPUT. python3 gets the program as
@@ -61,27 +64,46 @@ record_json() {
 		-f "$ROOT/scripts/lib/record.awk" -f "$ROOT/scripts/lib/json.awk"
 }
 
-# lose_segments N: of the full segments that the server sends to the client, every Nth is lost.
-lose_segments() {
-	in_netns client nft -f - <<-EOF
-		table inet loss {
+# of_each NS N VERDICT: VERDICT on every Nth full segment that comes in there.
+of_each() {
+	in_netns "$1" nft -f - <<-EOF
+		table inet trouble {
 			chain input {
-				type filter hook input priority 0
-				tcp sport 8000 meta length > 1000 numgen inc mod $1 0 drop
+				type filter hook prerouting priority 0
+				meta l4proto tcp meta length > 1000 numgen inc mod $2 0 $3
 			}
 		}
 	EOF
 }
 
+# lose_segments N: of the full segments that the server sends to the client, every Nth is lost.
+lose_segments() {
+	of_each client "$1" drop
+}
+
+# whole_record PORT: of the connection from there, as the log has it: the trace has no room for all of a record.
+whole_record() {
+	cat /sys/fs/bpf/netracker/consumers/sockets/log.json >>"$LABORATORY/log.json"
+	jq --compact-output "select(.sport == $1)" "$LABORATORY/log.json" | tail -1
+}
+
+# What the record has as TCP_INFO has it; times in microseconds, which the kernel counts in ticks of its clock.
+readonly FACTS='{srtt_us, min_rtt_us, retrans, cwnd, mss, rcv_ooopack, reord_seen, dsack_dups, delivered_ce, bytes_retrans,
+	delivery_rate: (.delivery_rate // 0)}' TIMES='[.busy_us, .rwnd_limited_us, .sndbuf_limited_us]'
+
 # assert_facts PORT UP DOWN: the record of the client's PORT says what the server's socket said.
 assert_facts() {
 	local info record
 	info=$(jq --compact-output "select(.sport == $1)" "$BACKGROUND_OUTPUT")
-	record=$(record_json | jq --compact-output "select(.sport == $1)")
+	record=$(whole_record "$1")
 	[[ $info && $record ]] || fail "port $1: the socket said '$info', the record '$record'"
 	assert_equal "bytes, record" "$(jq --compact-output '[.orig_bytes, .resp_bytes]' <<<"$record")" "[$2,$3]"
-	assert_equal "facts" "$(jq --compact-output '[.srtt_us, .min_rtt_us, .retrans, .cwnd, .mss, .orig_segs]' <<<"$record")" \
-		"$(jq --compact-output '[.srtt_us, .min_rtt_us, .retrans, .cwnd, .mss, .segs_in]' <<<"$info")"
+	assert_equal "facts" "$(jq --compact-output "$FACTS" <<<"$record")" "$(jq --compact-output "$FACTS" <<<"$info")"
+	assert_equal "segments of the originator" "$(jq .orig_segs <<<"$record")" "$(jq .segs_in <<<"$info")"
+	jq --exit-status --argjson record "$record" \
+		"[$TIMES, (\$record | $TIMES)] | transpose | map(.[0] - .[1] | fabs) | max <= 2 * \$info.tick_us" \
+		--argjson info "$info" <<<"$info" >/dev/null ||
+		fail "times: the record says $(jq --compact-output "$TIMES" <<<"$record"), the socket $(jq --compact-output "$TIMES" <<<"$info")"
 }
 
 @test "round-trip times, segments sent again, window: what TCP_INFO said before the close, whoever closes first" {
@@ -101,6 +123,47 @@ assert_facts() {
 		done
 	done
 	assert_equal states "$(records | record_value state | sort -u)" SF
+}
+
+@test "segments out of order and marks of congestion: what TCP_INFO said" {
+	local port word
+	requires tool_nft
+	for word in client server; do
+		in_netns "$word" bash -c 'echo 1 >/proc/sys/net/ipv4/tcp_ecn'
+	done
+	info_server
+	of_each server 7 drop
+	of_each client 5 'ip ecn ect0 ip ecn set ce'
+	port=$(info_client "$SERVER4" 3000000 100000000 server)
+	wait_for records_reach 1 ":$port -> "
+	assert_facts "$port" 3000000 100000000
+	whole_record "$port" | jq --exit-status '.rcv_ooopack > 0 and .delivered_ce > 0 and .busy_us > 0 and .delivery_rate > 0' >/dev/null ||
+		fail "no trouble: $(whole_record "$port")"
+	for word in client server; do
+		in_netns "$word" bash -c 'echo 2 >/proc/sys/net/ipv4/tcp_ecn'
+	done
+}
+
+@test "a receiver's window and a send buffer that are too small: what TCP_INFO said" {
+	local port try
+	info_server
+	port=$(RCVBUF=4096 info_client "$SERVER4" 64 10000000 server)
+	wait_for records_reach 1 ":$port -> "
+	assert_facts "$port" 64 10000000
+	(($(whole_record "$port" | jq .rwnd_limited_us) > 0)) || fail "the window was large enough: $(whole_record "$port")"
+	end_background
+	info_server server 8000 env SNDBUF=4096
+	# Of a way without length the send buffer's time is less than a tick, unless there is a queue on it.
+	in_netns server tc qdisc add dev veth0 root tbf rate 80mbit burst 16k latency 400ms
+	# Nor if a busy machine lets the server write so seldom that the buffer is never full.
+	for try in 1 2 3 4 5; do
+		port=$(info_client "$SERVER4" 64 10000000 server)
+		wait_for records_reach 1 ":$port -> "
+		assert_facts "$port" 64 10000000
+		(($(whole_record "$port" | jq .sndbuf_limited_us) == 0)) || break
+	done
+	in_netns server tc qdisc del dev veth0 root
+	(($(whole_record "$port" | jq .sndbuf_limited_us) > 0)) || fail "the send buffer was large enough $try times: $(whole_record "$port")"
 }
 
 @test "resets from either side, with what the socket said before" {
@@ -260,7 +323,7 @@ call_from() {
 }
 
 @test "this host's own SYN on the tuple of a dead connection is an attempt, and that connection is over" {
-	bpftool map update pinned "$PINS/nt_config" key 0 0 0 0 value 2 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0
+	bpftool map update pinned "$PINS/nt_config" key 0 0 0 0 value 2 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0
 	background peer client serve 9000
 	wait_for listening client 9000
 	call_from 800
@@ -270,7 +333,7 @@ call_from() {
 	! call_from 800 2>/dev/null || fail "somebody has answered"
 	wait_for_records 3
 	assert_equal "records" "$(records " $SERVER4:800 -> $CLIENT4:9000 " | record_value state | tr '\n' ' ')" "S1 S0 S0 "
-	bpftool map update pinned "$PINS/nt_config" key 0 0 0 0 value 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0
+	bpftool map update pinned "$PINS/nt_config" key 0 0 0 0 value 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0
 }
 
 @test "10,000 connections of wrk: each record has the bytes of nginx's own log, and nginx's user" {

@@ -9,6 +9,8 @@ tcp_info.py connect ADDRESS PORT UP DOWN END
 
 END: client closes first, server closes first, client-reset or server-reset: that side resets it. The server asks once everything
 it has sent is acknowledged, and says so by UDP to who waits with a reset.
+
+SNDBUF, RCVBUF in the environment: the size of the server's send buffer, of the client's receive buffer; without: as the kernel has it.
 """
 import fcntl
 import json
@@ -28,7 +30,12 @@ DISCARD = bytearray(1 << 20)
 FIELDS = {
     "mss": ("I", 16), "srtt_us": ("I", 68), "cwnd": ("I", 80), "retrans": ("I", 100), "bytes_acked": ("Q", 120),
     "bytes_received": ("Q", 128), "segs_out": ("I", 136), "segs_in": ("I", 140), "min_rtt_us": ("I", 148),
+    "delivery_rate": ("Q", 160), "busy_us": ("Q", 168), "rwnd_limited_us": ("Q", 176), "sndbuf_limited_us": ("Q", 184),
+    "delivered_ce": ("I", 196), "bytes_retrans": ("Q", 208), "dsack_dups": ("I", 216), "reord_seen": ("I", 220),
+    "rcv_ooopack": ("I", 224),
 }
+
+CLOCK_MONOTONIC_COARSE = 6  # it goes by the kernel's ticks
 
 
 def tcp_info(connection):
@@ -66,14 +73,21 @@ def reset(connection):
     connection.close()
 
 
+def size_buffer(connection, which):
+    if which in os.environ:
+        connection.setsockopt(socket.SOL_SOCKET, getattr(socket, "SO_" + which), int(os.environ[which]))
+
+
 def treat(connection, client):
+    size_buffer(connection, "SNDBUF")
     up, down, end = connection.recv(HEADER_LEN, socket.MSG_WAITALL).split()
     receive(connection, int(up) - HEADER_LEN)
     send(connection, int(down))
     if end == b"client":
         receive(connection)
     wait_until_acknowledged(connection)
-    line = json.dumps({"sport": client[1], **tcp_info(connection)}) + "\n"
+    tick_us = round(time.clock_getres(CLOCK_MONOTONIC_COARSE) * 1000000)
+    line = json.dumps({"sport": client[1], "tick_us": tick_us, **tcp_info(connection)}) + "\n"
     os.write(sys.stdout.fileno(), line.encode())
     if end == b"server-reset":
         reset(connection)
@@ -92,7 +106,9 @@ def serve(port):
 
 
 def connect(address, port, up, down, end):
-    connection = socket.create_connection((address, int(port)))
+    connection = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    size_buffer(connection, "RCVBUF")
+    connection.connect((address, int(port)))
     word = socket.socket(connection.family, socket.SOCK_DGRAM)
     word.bind(connection.getsockname())
     word.settimeout(30)

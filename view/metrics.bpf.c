@@ -28,6 +28,10 @@ enum service_metric {
 	OF_BYTES,
 	OF_DURATION,
 	OF_HANDSHAKE,
+	OF_SENT,
+	OF_RETRANSMITTED,
+	OF_SRTT,
+	OF_HELD,
 	SERVICE_METRICS,
 };
 
@@ -215,6 +219,20 @@ static __always_inline void print_bytes_total(struct seq_file *seq, const struct
 	               labels->dir, labels->port, service->resp_bytes, labels->dir, labels->port, service->orig_bytes);
 }
 
+/* name is pasted into the format. */
+#define PRINT_COUNTER(seq, name, labels, value) \
+	BPF_SEQ_PRINTF(seq, "netracker_" name "{dir=\"%s\",port=\"%s\"} %llu\n", (labels)->dir, (labels)->port, value)
+
+/* Those of which nobody knows what held them back are left out. */
+static __always_inline void print_held(struct seq_file *seq, const struct labels *labels, const struct service *service)
+{
+	int by;
+
+	for (by = HELD_UNKNOWN + 1; by < HELD_REASONS; by++)
+		BPF_SEQ_PRINTF(seq, "netracker_connections_held_total{dir=\"%s\",port=\"%s\",by=\"%s\"} %llu\n", labels->dir,
+		               labels->port, held_name[by], service->held[by]);
+}
+
 /* name is pasted into the formats, so this cannot be a function. Prometheus' buckets are cumulative, the tracker's are not. */
 #define PRINT_HISTOGRAM(seq, name, labels, buckets, sum_ns)                                                                        \
 	do {                                                                                                                       \
@@ -250,8 +268,20 @@ static __always_inline void print_service_head(struct seq_file *seq, enum servic
 	case OF_DURATION:
 		print_head(seq, METRIC_DURATION);
 		break;
-	default:
+	case OF_HANDSHAKE:
 		print_head(seq, METRIC_HANDSHAKE);
+		break;
+	case OF_SENT:
+		print_head(seq, METRIC_SENT);
+		break;
+	case OF_RETRANSMITTED:
+		print_head(seq, METRIC_RETRANSMITTED);
+		break;
+	case OF_SRTT:
+		print_head(seq, METRIC_SRTT);
+		break;
+	default:
+		print_head(seq, METRIC_HELD);
 	}
 }
 
@@ -273,8 +303,20 @@ static __always_inline void print_service(struct seq_file *seq, enum service_met
 	case OF_DURATION:
 		PRINT_HISTOGRAM(seq, "connection_duration_seconds", &labels, service->duration, service->duration_sum_ns);
 		break;
-	default:
+	case OF_HANDSHAKE:
 		PRINT_HISTOGRAM(seq, "handshake_seconds", &labels, service->handshake, service->handshake_sum_ns);
+		break;
+	case OF_SENT:
+		PRINT_COUNTER(seq, "segments_sent_total", &labels, service->segments_sent);
+		break;
+	case OF_RETRANSMITTED:
+		PRINT_COUNTER(seq, "segments_retransmitted_total", &labels, service->segments_retransmitted);
+		break;
+	case OF_SRTT:
+		PRINT_HISTOGRAM(seq, "srtt_seconds", &labels, service->srtt, service->srtt_sum_ns);
+		break;
+	default:
+		print_held(seq, &labels, service);
 	}
 }
 

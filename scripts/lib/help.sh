@@ -127,6 +127,8 @@ help_filters() {
 		  --iface IFACE          first seen on this interface
 		  --owner NAME           of a local socket: a systemd unit (nginx or nginx.service, its socket unit too), a container's id,
 		                         a cgroup's path (/user.slice)
+		  --process NAME         of a process of exactly this name; the kernel keeps 15 characters, so no more of NAME count
+		  --pid N                of the process with this id, as the whole machine has it, not a container
 	EOF
 }
 
@@ -134,8 +136,8 @@ help_output() {
 	cat <<-'EOF'
 		  -H, --no-header        no line of headings; in zeek none that begins with #
 		  -w, --wide             all columns, however wide the terminal is
-		  -N, --numeric          users and owners are not looked up: null in JSON, in the table their numbers;
-		                         not there in csv and ecs
+		  -N, --numeric          nothing is looked up, users and owners are null in JSON, in the table their numbers; not there in
+		                         csv and ecs. In list, processes of connections that came in are not there either
 		  -j, --json             JSON, one object a line; null where unknown: --format json
 		  --format FORMAT        table, json, csv (RFC 4180, all fields), ecs (Elastic Common Schema 8, as JSON); of log also zeek (Zeek's
 		                         conn.log) and zeek-json. What is not known is empty in csv, - in zeek, and absent in the others
@@ -163,6 +165,8 @@ help_list() {
 		responder has not been seen, and the originator has closed, or acknowledges what it has got.
 		ORIGINATOR sent the first SYN; DIR in: it came in by the interface. SYN_MS: SYN to SYN-ACK, ACK_MS: SYN-ACK to ACK.
 		OWNER and USER: of this host's own socket; OWNER is the systemd unit, the container or the cgroup, #ID if that is gone.
+		PID and COMM: the process that holds that socket. Root sees here those of the whole machine, in containers too, by the ids that
+		they have outside; a container's own root those of the container. Not with --numeric, but for whom the tracker itself knows.
 	EOF
 }
 
@@ -179,7 +183,7 @@ help_log() {
 		  --forget               with --consumer: there is no such consumer any more
 		  --wait                 while there is no log to read, wait for it: not attached yet, or another reader
 		  --failed               those that failed: REJ, S0, RSTO, RSTR, RSTOS0
-		  --quality              another table: round-trip times, retransmissions, throughput, owner
+		  --quality              another table: what held the connection back, whose it was, round-trip times, throughput
 	EOF
 	help_filters
 	cat <<-'EOF'
@@ -196,8 +200,18 @@ help_log() {
 		and the originator closed, or did not.
 		STARTED: first SYN. MS: first SYN to the packet that ended it. SYN_MS: SYN to SYN-ACK. SRTT_MS, MIN_MS, RETR, OWNER, USER: what this
 		host's own socket knew at the end: smoothed and least round-trip time, segments sent again, systemd unit or container (#ID: its
-		cgroup is gone), user. ORIG_MBIT, RESP_MBIT: payload over the duration in Mbit/s. -: unknown. Where records were lost because
-		the log's buffer was full, a notice says so on stderr and the next record says so at its end.
+		cgroup is gone), user. PID, COMM: the process that opened the connection, or closed it. RESET: why this host reset it.
+		ORIG_MBIT, RESP_MBIT: payload over the duration in Mbit/s. -: unknown. Where records were lost because the log's buffer was full, a
+		notice says so on stderr and the next record says so at its end.
+
+		Whose connections were slow, and why: netracker log --all --no-follow --quality --min-ms 1000
+		COMM, PID: the process. HELD_BY: what took most of the time, HELD_PCT: how much of it, percent; as this host's socket saw it:
+		  application   neither side had anything on its way: one of the two programs took its time, or had no more to ask
+		  receiver      the receiving program read too slowly, its window was full or is too small
+		  send_buffer   this side's socket holds too little for so long a way
+		  loss          segments were lost on the way and sent again
+		  round_trips   the way itself, its length and its bandwidth: all waited for answers from the other side
+		  -             unknown: forwarded, too short to tell, or most came from the other side, which alone knows
 	EOF
 }
 
@@ -206,8 +220,9 @@ help_stats() {
 		usage: netracker stats [--json]
 		       netracker stats --reset
 
-		Counts since the first attach or the last reset: failures first, then losses, then all final states; for each direction
-		histograms of the connections' durations and of the handshakes' round-trip times.
+		Counts since the first attach or the last reset: failures first, then losses, then all final states; how many segments this
+		host's sockets have sent, and sent again; for each direction histograms of the connections' durations and of the handshakes'
+		round-trip times.
 
 		  -j, --json             as one JSON object
 		  --reset                count from now on; metrics and the kernel's own counters are not touched
@@ -243,6 +258,7 @@ help_config() {
 		  log=on|off             off: write no records, count all the same
 		  trace=auto|on|off      which records are written to the kernel's trace (trace_pipe) as well: 300 a second and how many
 		                         more there were (auto), all, none. The log has all of them
+		  closers=on|off         note which process closes a socket, so that a FIN that leaves later has its pid and comm (on)
 	EOF
 }
 

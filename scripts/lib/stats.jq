@@ -17,7 +17,7 @@ def histogram:
 	. as $counts | constant("HIST_SHIFT") as $shift | [range(length) | select($counts[.] > 0)] | if length == 0 then [] else
 		[range(.[0]; .[-1] + 1) | {below_ns: (if . < ($counts | length) - 1 then pow(2; $shift + .) else null end), count: $counts[.]}] end;
 def direction: {
-	ended, established, orig_bytes, resp_bytes, duration_sum_ns, handshake_sum_ns,
+	ended, established, orig_bytes, resp_bytes, duration_sum_ns, handshake_sum_ns, segments_sent, segments_retransmitted,
 	duration: (.duration | histogram), handshake: (.handshake | histogram)
 };
 

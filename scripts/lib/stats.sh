@@ -116,14 +116,14 @@ readonly IDLE_NEVER=4294967295
 
 # limit_trace: for attach, whose log has all records: unless somebody has set it otherwise, the trace gets no more than a person can read.
 limit_trace() {
-	local settings='0 0 0 0 0' handshake close quiet trace idle
+	local settings='0 0 0 0 0 0' handshake close quiet trace idle closers
 	! is_pinned nt_config || settings=$(read_config)
-	read -r handshake close quiet trace idle <<<"$settings"
-	((trace != TRACE_ALL)) || write_config "$handshake" "$close" "$quiet" "$TRACE_AUTO" "$idle" 0
+	read -r handshake close quiet trace idle closers <<<"$settings"
+	((trace != TRACE_ALL)) || write_config "$handshake" "$close" "$quiet" "$TRACE_AUTO" "$idle" "$closers" 0
 }
 
 cmd_config() {
-	local word settings rules handshake close quiet trace idle only exclude
+	local word settings rules handshake close quiet trace idle closers only exclude
 	for word in "$@"; do
 		check_setting "$word"
 	done
@@ -132,7 +132,7 @@ cmd_config() {
 		take_lock
 	fi
 	settings=$(read_config)
-	read -r handshake close quiet trace idle <<<"$settings"
+	read -r handshake close quiet trace idle closers <<<"$settings"
 	rules=$(read_rules)
 	only=${rules%%$'\n'*} exclude=${rules#*$'\n'}
 	for word in "$@"; do
@@ -145,19 +145,32 @@ cmd_config() {
 			trace=auto) trace=$TRACE_AUTO ;;
 			trace=on) trace=$TRACE_ON ;;
 			trace=off) trace=$TRACE_OFF ;;
+			closers=on) closers=0 ;;
+			closers=off) closers=$CLOSERS_OFF ;;
 			only=*) only=$word ;;
 			exclude=*) exclude=$word ;;
 		esac
 	done
 	if (($#)); then
+		[[ " $* " != *' closers='* ]] || set_closers "$closers"
 		# Rules that stay as they are are not written again.
 		[[ $only$'\n'$exclude == "$rules" ]] || write_rules "${only#*=}" "${exclude#*=}"
-		write_config "$handshake" "$close" "$quiet" "$trace" "$idle" 0
+		write_config "$handshake" "$close" "$quiet" "$trace" "$idle" "$closers" 0
 	else
 		# 0 is what a fresh map holds: the defaults of NeTracker.h.
 		printf '%s\n' "handshake_timeout=$((handshake ? handshake : 75))" "close_timeout=$((close ? close : 120))" \
 			"idle_timeout=$((idle == IDLE_NEVER ? 0 : idle ? idle : 8100))" \
-			"log=$( ((quiet)) && echo off || echo on)" "trace=${TRACE_WORDS[trace]}" "$only" "$exclude"
+			"log=$( ((quiet)) && echo off || echo on)" "trace=${TRACE_WORDS[trace]}" "closers=$( ((closers)) && echo off || echo on)" \
+			"$only" "$exclude"
+	fi
+}
+
+# set_closers OFF: have the closer there, or not, as config says.
+set_closers() {
+	if (($1 == CLOSERS_OFF)); then
+		leave_closer
+	elif ! has_own_closer; then
+		hang_closer || die "$EXIT_PREREQUISITE" "closers cannot be noted: $CLOSER_LACKS"
 	fi
 }
 
@@ -167,9 +180,10 @@ check_setting() {
 		handshake_timeout=* | close_timeout=*) need_number "${1%%=*}" "${1#*=}" 1 86400 ;;
 		idle_timeout=*) need_number "${1%%=*}" "${1#*=}" 0 31536000 ;;
 		only=* | exclude=*) check_rules "${1%%=*}" "${1#*=}" ;;
-		log=on | log=off | trace=auto | trace=on | trace=off) ;;
+		log=on | log=off | trace=auto | trace=on | trace=off | closers=on | closers=off) ;;
 		log=*) die_usage "log is on or off, not '${1#*=}'" ;;
 		trace=*) die_usage "trace is auto, on or off, not '${1#*=}'" ;;
+		closers=*) die_usage "closers is on or off, not '${1#*=}'" ;;
 		*=*) die_usage "there is no setting '${1%%=*}'; 'netracker config' lists them" ;;
 		*) die_usage "'$1' is not KEY=VALUE; 'netracker help config' tells which there are" ;;
 	esac

@@ -31,6 +31,14 @@ def bars($title):
 	| "", $title,
 		(.[] | "  \(.below_ns | time | pad(10)) \(.count | pad(12)) " + ("#" * ((.count * 50 / $max | ceil)) // ""));
 
+# What this host's sockets have sent, if they have said so.
+def sent:
+	(.in.segments_sent + .out.segments_sent) as $all | (.in.segments_retransmitted + .out.segments_retransmitted) as $again
+	| select($all > 0)
+	| "", "SENT BY THIS HOST - segments of connections that have ended",
+		($all | row("in all")),
+		($again | row("of them again: \($again * 1000 / $all | round / 10) %"));
+
 def shown: .line as $line | .n | row($line);
 def losses:
 	[(lines("losses")[], {line: "records overwritten in the log before they were read", n: .losses.log}) | select(.n > 0) | shown];
@@ -47,6 +55,7 @@ def losses:
 "",
 "NOT COUNTED AS CONNECTIONS",
 (("no_record", "disbelieved", "skipped") as $part | lines($part)[] | shown),
+sent,
 (.in.duration | bars("DURATION, incoming")),
 (.out.duration | bars("DURATION, outgoing")),
 (.in.handshake | bars("HANDSHAKE, incoming")),

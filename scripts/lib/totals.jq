@@ -17,6 +17,7 @@ def sum: reduce .[1:][] as $other (.[0]; plus($other));
 
 def zero: {
 	ended: (states | map(0)), established: 0, orig_bytes: 0, resp_bytes: 0, duration_sum_ns: 0, handshake_sum_ns: 0,
+	segments_sent: 0, segments_retransmitted: 0,
 	duration: [range(constant("HIST_BUCKETS")) | 0], handshake: [range(constant("HIST_BUCKETS")) | 0]
 };
 def direction($dir): [zero, ($services[0][].formatted | select(.key.dir == $dir) | .value)] | sum | .ended |= name_states;

@@ -94,6 +94,9 @@ has_samples() {
 
 	assert_equal "rules that Prometheus cannot evaluate" \
 		"$(in_netns client curl --silent "http://$PROMETHEUS/api/v1/rules" | jq --compact-output '[.data.groups[].rules[] | select(.health != "ok") | .name]')" '[]'
+	near "round-trip times" "$(query 'sum(increase(netracker_srtt_seconds_count{port="8000"}[5m]))')" 2000 10
+	near "segments sent" "$(query 'sum(increase(netracker_segments_sent_total{port="8000"}[5m]))')" \
+		"$("$NETRACKER" log --all --no-follow --json | jq --slurp 'map(select(.dport == 8000).orig_segs) | add')" 10
 	# shellcheck disable=SC2016 # Grafana's variables, not the shell's
 	while read -r panel; do
 		query "$panel" >/dev/null || fail "dashboard: $panel"
