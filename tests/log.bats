@@ -423,7 +423,7 @@ its_awk() {
 	assert_equal "owners" "$(jq 'select(.state == "SF").owner' <<<"$all" | grep -c null || true)" 0
 	assert_equal "numeric" "$(netracker log --json --numeric --all --no-follow)" "$(sed -E 's/"user":.*"owner":[^}]*/"user":null,"owner":null/' <<<"$all")"
 	assert_equal "numeric, through awk" "$(netracker log --json --numeric --all --no-follow --port 8000 | jq --compact-output '[.user, .owner]' | sort --unique)" '[null,null]'
-	assert_equal "numeric table" "$(netracker log --wide --no-header --numeric --no-follow --port 8000 | awk '{ print $10, $16 }' | sort --unique)" \
+	assert_equal "numeric table" "$(netracker log --wide --no-header --numeric --no-follow --port 8000 | awk '{ print $12, $18 }' | sort --unique)" \
 		"$(jq --raw-output 'select(.dport == 8000) | "\(.cgroup) \(.uid)"' <<<"$all" | sort --unique)"
 }
 
