@@ -379,6 +379,16 @@ refused_view() {
 	[[ $output == *"$VIEWS/records is not there; 'netracker attach' on an interface"* ]] || fail "$output"
 }
 
+@test "a kernel without BTF takes the object that reads nothing of its structs, and detach takes that away, too" {
+	mount -t tmpfs tmpfs /sys/kernel/btf
+	run in_netns server "$NETRACKER" attach veth0
+	umount /sys/kernel/btf
+	assert_equal "status of $output" "$status" 0
+	[[ $output == *"/no-btf/NeTracker.bpf.o sec tc_ing"* ]] || fail "$output"
+	run in_netns server "$NETRACKER" detach veth0
+	assert_equal "status of $output" "$status" 0
+}
+
 @test "a kernel that is locked down is the reason, and no helper that it lacks" {
 	local refusal='program of this type cannot use helper bpf_probe_read_kernel_str#115'
 	[[ -d /sys/kernel/security ]] || skip "this kernel cannot be locked down"
