@@ -74,8 +74,8 @@ static __always_inline void find_running(struct __sk_buff *skb, struct bpf_sock 
 	task = (const struct task_struct *)bpf_get_current_task_btf();
 	if (task->flags & PF_KTHREAD)
 		return;
-	if (!bpf_probe_read_kernel(process->comm, sizeof(process->comm), task->group_leader->comm))
-		process->pid = task->tgid;
+	__builtin_memcpy(process->comm, task->group_leader->comm, sizeof(process->comm));
+	process->pid = task->tgid;
 }
 
 /*
