@@ -17,6 +17,7 @@
 # Namespaces and traffic
 #   new_pair                     namespaces client and server joined by a veth pair, veth0 in both: $CLIENT4 $CLIENT6 $SERVER4 $SERVER6.
 #                                $NOBODY4 is on that link, too, if somebody were there. No other run of the tests has these addresses
+#   new_far                      namespace far behind server, with $FAR4, which client finds by that way
 #   background COMMAND…          run COMMAND (a function may be) until teardown; its process group is $BACKGROUND_PID, its output
 #                                goes to the file $BACKGROUND_OUTPUT
 #   has_ended PID                that process has
@@ -62,7 +63,7 @@ readonly ROOT OBJ=${NETRACKER_OBJECT:-$ROOT/NeTracker.bpf.o} NETRACKER=${NETRACK
 export NETRACKER_TEST_NET=${NETRACKER_TEST_NET:-1}
 readonly NET4=10.$((NETRACKER_TEST_NET >> 8)).$((NETRACKER_TEST_NET & 255))
 NET6=2001:db8:$(printf %x "$NETRACKER_TEST_NET")
-readonly NET6 CLIENT4=$NET4.1 SERVER4=$NET4.2 NOBODY4=$NET4.99 CLIENT6=$NET6::1 SERVER6=$NET6::2
+readonly NET6 CLIENT4=$NET4.1 SERVER4=$NET4.2 NOBODY4=$NET4.99 CLIENT6=$NET6::1 SERVER6=$NET6::2 FAR4=203.0.113.2
 
 # NT_TABLES: for tests that hand records to the formatters themselves. Python must not leave its caches in the tree.
 export LC_ALL=C NT_TABLES=$ROOT/scripts/lib/tables.tsv PYTHONDONTWRITEBYTECODE=1
@@ -166,6 +167,16 @@ new_pair() {
 	new_veth client veth0 server veth0
 	add_address client veth0 "$CLIENT4" "$CLIENT6"
 	add_address server veth0 "$SERVER4" "$SERVER6"
+}
+
+new_far() {
+	new_netns far
+	new_veth server veth1 far veth0
+	in_netns server ip address add 203.0.113.1/24 dev veth1
+	in_netns server bash -c 'echo 1 >/proc/sys/net/ipv4/ip_forward'
+	in_netns far ip address add "$FAR4/24" dev veth0
+	in_netns far ip route add default via 203.0.113.1
+	in_netns client ip route add 203.0.113.0/24 via "$SERVER4"
 }
 
 background() {

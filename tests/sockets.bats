@@ -7,8 +7,6 @@
 
 load helpers
 
-readonly FAR4=203.0.113.2
-
 setup_file() {
 	# shellcheck disable=SC2034 # the helpers read them
 	local BATS_TEST_TMPDIR=$BATS_FILE_TMPDIR BATS_TEST_NUMBER=0
@@ -16,13 +14,7 @@ setup_file() {
 	requires kernel_5.19 object ipv6
 	export LABORATORY NETNS_DIR TRACE
 	new_pair
-	new_netns far
-	new_veth server veth1 far veth0
-	in_netns server ip address add 203.0.113.1/24 dev veth1
-	in_netns server bash -c 'echo 1 >/proc/sys/net/ipv4/ip_forward'
-	in_netns far ip address add "$FAR4/24" dev veth0
-	in_netns far ip route add default via 203.0.113.1
-	in_netns client ip route add 203.0.113.0/24 via "$SERVER4"
+	new_far
 	attach_raw server veth0
 	attach_again server lo server veth0
 	library pin_consumer "$ROOT/view" sockets

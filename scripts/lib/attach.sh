@@ -208,7 +208,7 @@ pin_views() {
 	[[ $group || ! -d $VIEWS ]] || group=$(stat --format=%g -- "$VIEWS")
 	[[ $LOG_BEFORE == "${OUR_MAPS[nt_log_head]-}" ]] || unpin_consumers
 	if [[ ${SUPERSEDED[*]} ]] || ! view_has_all; then
-		view_pin "$(view_objects)" || return 0 # it has said why
+		view_pin "$(shipped view)" || return 0 # it has said why
 	fi
 	set_boot
 	[[ ${group:-0} == 0 ]] || view_share "$group"

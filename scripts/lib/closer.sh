@@ -15,15 +15,6 @@ readonly CLOSERS_OFF=1
 
 CLOSER_LACKS= # why hang_closer could not do it
 
-# closer_object: print the file, which is beside the libraries or, in the source tree, beside scripts/.
-closer_object() {
-	local file
-	for file in "$LIBDIR/tracker/closer.bpf.o" "${LIBDIR%/*/*}/tracker/closer.bpf.o"; do
-		[[ ! -e $file ]] || break
-	done
-	printf '%s\n' "$file"
-}
-
 # cgroup_root: print where the root of cgroup v2 is mounted; nothing if it is nowhere.
 cgroup_root() {
 	local root
@@ -34,7 +25,7 @@ cgroup_root() {
 # Can the closer be there? Whether the kernel takes it is not tried.
 has_closer() {
 	local object
-	object=$(closer_object)
+	object=$(shipped tracker/closer.bpf.o)
 	has_command perl perl-base || return
 	[[ $SYS_BPF ]] || missing "how to ask a kernel for $HOSTTYPE for it is not known here" || return
 	[[ $(cgroup_root) ]] || missing "the root of cgroup v2 is mounted nowhere here; 'mount -t cgroup2 cgroup2 DIRECTORY' mounts it" || return
@@ -68,7 +59,7 @@ hang_closer() {
 		return 1
 	}
 	root=$(cgroup_root)
-	object=$(closer_object)
+	object=$(shipped tracker/closer.bpf.o)
 	run mkdir -p -- "$VIEWS" || return
 	change_by_closer bpftool prog load "$object" "$CLOSER_PIN" type cgroup/sock_release map name nt_closers pinned "$PINS/nt_closers" || return
 	change_by_closer perl "$LIBDIR/closer.pl" "$SYS_BPF" "$CLOSER_PIN" "$root" "$CLOSER_LINK" || {

@@ -11,6 +11,15 @@ readonly RUN=${NETRACKER_RUN:-/run/netracker}
 # A subshell that has said why it fails ends with its exit status plus this, so that the shell above does not say it again.
 readonly SAID=100
 
+# shipped NAME: print where a file or directory is that came with the tracker: beside the libraries or, in the source tree, beside scripts/.
+shipped() {
+	local path
+	for path in "$LIBDIR/$1" "${LIBDIR%/*/*}/$1"; do
+		[[ ! -e $path ]] || break
+	done
+	printf '%s\n' "$path"
+}
+
 VERB=     # the command being done: its name is in errors
 ECHO=1    # print each privileged command before it runs
 DRY_RUN=0 # print privileged commands, run none

@@ -96,7 +96,7 @@ make_consumer() {
 		trap '' HUP INT TERM
 		take_lock
 		sweep_consumers
-		pin_consumer "$(view_objects)" "$1"
+		pin_consumer "$(shipped view)" "$1"
 	)
 	if [[ ! $lacking ]]; then
 		group=$(stat --format=%g -- "$VIEWS")

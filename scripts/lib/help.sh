@@ -44,12 +44,9 @@ cmd_help() {
 cmd_version() {
 	local file
 	(($# == 0)) || die_word "$1"
-	for file in "$LIBDIR/VERSION" "${LIBDIR%/*/*}/VERSION"; do
-		[[ -e $file ]] || continue
-		printf 'netracker %s\n' "$(<"$file")"
-		return
-	done
-	die "$EXIT_FAILED" "no file VERSION in $LIBDIR; install again"
+	file=$(shipped VERSION)
+	[[ -e $file ]] || die "$EXIT_FAILED" "no file VERSION in $LIBDIR; install again"
+	printf 'netracker %s\n' "$(<"$file")"
 }
 
 # help_verb VERB

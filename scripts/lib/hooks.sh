@@ -10,15 +10,12 @@ readonly SECTIONS=(ingress "${SECTION[ingress]}" egress "${SECTION[egress]}") # 
 
 OBJECT=${NETRACKER_OBJ-}
 if [[ ! $OBJECT ]]; then
-	# In the source tree the object is two levels above the libraries; installed it is with them.
 	# A kernel that has no BTF, or lets no program read its memory, takes the one that reads nothing of its structs.
 	OBJECT=$OBJECT_NAME
 	if [[ ! -e /sys/kernel/btf/vmlinux ]] || grep --quiet --no-messages --fixed-strings '[confidentiality]' /sys/kernel/security/lockdown; then
 		OBJECT=no-btf/$OBJECT_NAME
 	fi
-	for OBJECT in "$LIBDIR/$OBJECT" "${LIBDIR%/*/*}/$OBJECT"; do
-		[[ ! -e $OBJECT ]] || break
-	done
+	OBJECT=$(shipped "$OBJECT")
 fi
 readonly OBJECT
 

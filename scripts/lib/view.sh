@@ -36,15 +36,6 @@ readonly VIEWED_MAPS=(nt_counters nt_ifaces nt_log_head nt_pool nt_services syn_
 # What view/metrics.bpf.c goes over the services for, and its steps behind these.
 readonly METRICS_OF_SERVICES=8 STEPS_OF_INTERFACES=2
 
-# view_objects: print the directory of their objects, which is beside the libraries or, in the source tree, beside scripts/.
-view_objects() {
-	local dir
-	for dir in "$LIBDIR/view" "${LIBDIR%/*/*}/view"; do
-		[[ ! -d $dir ]] || break
-	done
-	printf '%s\n' "$dir"
-}
-
 # view_pin DIR: pin the views, whose objects are in DIR, in place of those that may be there. Those that cannot be are left out, and said
 # by name with the reason, a line for each reason. Fails if there is none.
 view_pin() {
@@ -274,7 +265,7 @@ read_hooks_once() (
 	pin=$BPFFS/netracker_hooks_${BASHPID}_$RANDOM
 	[[ -e /sys/kernel/btf/vmlinux ]] || exit
 	trap 'rm -f -- "$pin"' EXIT
-	command bpftool iter pin "$(view_objects)/hooks.bpf.o" "$pin" map pinned "$PINS/nt_ifaces" >/dev/null 2>&1 || exit
+	command bpftool iter pin "$(shipped view)/hooks.bpf.o" "$pin" map pinned "$PINS/nt_ifaces" >/dev/null 2>&1 || exit
 	read_hooks "$pin" "$1"
 )
 
@@ -295,6 +286,6 @@ orphans() (
 	pin=$BPFFS/netracker_orphans_${BASHPID}_$RANDOM
 	is_mounted bpf_fs "$BPFFS" && [[ -e /sys/kernel/btf/vmlinux ]] || exit
 	trap 'rm -f -- "$pin"' EXIT
-	command bpftool iter pin "$(view_objects)/orphans.bpf.o" "$pin" >/dev/null 2>&1 || exit
+	command bpftool iter pin "$(shipped view)/orphans.bpf.o" "$pin" >/dev/null 2>&1 || exit
 	cat -- "$pin"
 )
