@@ -41,6 +41,37 @@ figure_is() {
 	assert_equal "$1" "$(figure "$1")" "$2"
 }
 
+# on_terminal COLUMNS COMMAND…: its standard output is a terminal so wide; prints what came there.
+on_terminal() {
+	python3 -c 'import fcntl, os, pty, struct, subprocess, sys, termios
+master, slave = pty.openpty()
+fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("4H", 24, int(sys.argv[1]), 0, 0))
+status = subprocess.run(sys.argv[2:], stdout=slave).returncode
+os.set_blocking(master, False)
+os.write(1, os.read(master, 4096))
+sys.exit(status)' "$@"
+}
+
+@test "list and log: as many columns as fit into the terminal" {
+	local verb
+	open 8000
+	refused
+	for verb in list "log --all --no-follow"; do
+		# shellcheck disable=SC2086 # words
+		NO_COLOR=1 assert_status 0 on_terminal 200 "$NETRACKER" $verb
+		[[ $stdout == *' COMM'* && $stdout == *' DIR'* ]] || fail "$verb, 200 columns: $stdout"
+		assert_equal "words of $verb" "$(<"$BATS_TEST_TMPDIR/stderr")" ''
+		# shellcheck disable=SC2086 # words
+		NO_COLOR=1 assert_status 0 on_terminal 80 "$NETRACKER" $verb
+		[[ $stdout != *' COMM'* && $stdout == *ORIGINATOR* ]] || fail "$verb, 80 columns: $stdout"
+		# Of a terminal that does not know how wide it is, it is the same.
+		# shellcheck disable=SC2086 # words
+		NO_COLOR=1 assert_status 0 on_terminal 0 "$NETRACKER" $verb
+		[[ $stdout != *' COMM'* && $stdout == *ORIGINATOR* ]] || fail "$verb, no size: $stdout"
+		assert_equal "words of $verb" "$(<"$BATS_TEST_TMPDIR/stderr")" ''
+	done
+}
+
 @test "stats: each way to end is counted, and from a reset on anew; live connections are carried over" {
 	open 8000
 	refused

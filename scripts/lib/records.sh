@@ -196,7 +196,7 @@ prepare_output() {
 	[[ $FORMAT != ecs ]] || read -r NT_HOSTNAME </proc/sys/kernel/hostname || true
 	if [[ -t 1 ]]; then
 		[[ ${NO_COLOR-} || ${TERM-} == dumb ]] || NT_COLOUR=1
-		width=$(terminal_width)
+		{ width=$(terminal_width <&3); } 3>&1
 	fi
 	NT_WIDTH=${width:-80}
 	NT_BOOT_US=$(boot_us)
@@ -222,10 +222,11 @@ prepare_output() {
 	esac
 }
 
+# terminal_width: print how many columns it has that is standard input; nothing if it does not say.
 terminal_width() {
-	local width
-	{ read -r _ width < <(stty size <&3 2>/dev/null); } 3>&1 || true
-	printf '%s\n' "${width:-80}"
+	local size
+	size=$(stty size 2>/dev/null) || return 0
+	[[ $size == *' 0' ]] || printf '%s\n' "${size#* }"
 }
 
 # Print where cgroup2 is mounted, beside cgroup1 or alone; nothing if nowhere.
