@@ -86,7 +86,8 @@ closers() {
 	netracker attach --quiet veth0
 	[[ ! -e $LINK ]]
 	assert_equal setting "$("$NETRACKER" config | grep closers)" closers=off
-	assert_equal status "$("$NETRACKER" status --json | jq --compact-output .closers)" "{\"noted\":false,\"reason\":\"'netracker config closers=off'\"}"
+	assert_equal status "$("$NETRACKER" status --json | jq --compact-output .closers)" \
+		"{\"noted\":false,\"reason\":\"somebody said so; 'netracker config closers=on' has them noted again\"}"
 	serve_late close
 	assert_unnamed
 	"$NETRACKER" config closers=on 2>/dev/null

@@ -204,6 +204,16 @@ write_to() {
 	done
 }
 
+@test "--all whose reader has gone says that the log is as it was" {
+	refused 300
+	# shellcheck disable=SC2016 # for the inner shell
+	assert_status 1 bash -c 'exec 8> >(:); wait "$!"; exec "$@" >&8' bash nsenter --net="$NETNS_DIR/server" -- \
+		"$NETRACKER" log --json --no-follow --all
+	[[ $output =~ 'Broken pipe; '[1-9][0-9]*' records have not been shown, and --all takes none from the log; start again to read them' ]] ||
+		fail "$output"
+	assert_equal "left" "$(left)" 300
+}
+
 # all_are_there FILE N: so many records of ours are there and in the log, each of them.
 all_are_there() {
 	left >/dev/null

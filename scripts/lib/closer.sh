@@ -112,7 +112,7 @@ closers_json() {
 		printf '{"noted":true}\n'
 		return 0
 	elif closers_are_off; then
-		reason="'netracker config closers=off'"
+		reason="somebody said so; 'netracker config closers=on' has them noted again"
 	elif reason=$(has_closer); then
 		reason="the closer is not attached; 'netracker config closers=on' does that, or says what this kernel lacks"
 	fi

@@ -124,7 +124,7 @@ help_filters() {
 		  --iface IFACE          first seen on this interface
 		  --owner NAME           of a local socket: a systemd unit (nginx or nginx.service, its socket unit too), a container's id,
 		                         a cgroup's path (/user.slice)
-		  --process NAME         of a process of exactly this name; the kernel keeps 15 characters, so no more of NAME count
+		  --process NAME         of a process of exactly this name, as `ps -o comm` has it, of which the kernel keeps 15 characters
 		  --pid N                of the process with this id, as the whole machine has it, not a container
 	EOF
 }
@@ -197,18 +197,26 @@ help_log() {
 		and the originator closed, or did not.
 		STARTED: first SYN. MS: first SYN to the packet that ended it. SYN_MS: SYN to SYN-ACK. SRTT_MS, MIN_MS, RETR, OWNER, USER: what this
 		host's own socket knew at the end: smoothed and least round-trip time, segments sent again, systemd unit or container (#ID: its
-		cgroup is gone), user. PID, COMM: the process that opened the connection, or closed it. RESET: why this host reset it.
-		ORIG_MBIT, RESP_MBIT: payload over the duration in Mbit/s. -: unknown. Where records were lost because the log's buffer was full, a
-		notice says so on stderr and the next record says so at its end.
+		cgroup is gone), user. PID, COMM: the process that opened an outgoing connection, or closed an incoming one; unknown where this host
+		neither opened nor closed it. ORIG_MBIT, RESP_MBIT: payload over the duration in Mbit/s. -: unknown. As many columns as fit into the
+		terminal; -w has all. Where records were lost because the log's buffer was full, a notice says so on stderr and the next record
+		says so at its end.
+		RESET: why this host reset it; - if it did not, but the other side:
+		  no_listener   nobody listens at that port
+		  no_socket     the socket it was for had been closed, or its process had gone
+		  unread_data   the process closed it, or ended, before it had read all that had come
+		  linger        the process wanted it so: SO_LINGER with no time
+		  abort         a process took it down in another way
+		  given_up      the kernel did: nobody answered, or there was no memory
 
 		Whose connections were slow, and why: netracker log --all --no-follow --quality --min-ms 1000
 		COMM, PID: the process. HELD_BY: what took most of the time, HELD_PCT: how much of it, percent; as this host's socket saw it:
 		  application   neither side had anything on its way: one of the two programs took its time, or had no more to ask
-		  receiver      the receiving program read too slowly, its window was full or is too small
+		  receiver      the receiving program, on the other side, read too slowly: its window was full or is too small
 		  send_buffer   this side's socket holds too little for so long a way
 		  loss          segments were lost on the way and sent again
 		  round_trips   the way itself, its length and its bandwidth: all waited for answers from the other side
-		  -             unknown: forwarded, too short to tell, or most came from the other side, which alone knows
+		  -             unknown: forwarded, too short to tell, or most came from the other side, which alone knows: look there
 	EOF
 }
 
@@ -230,7 +238,8 @@ help_metrics() {
 	cat <<-'EOF'
 		usage: netracker metrics [--textfile DIRECTORY]
 
-		Print the counters and histograms in the text format of Prometheus.
+		Print the counters and histograms in the text format of Prometheus: connections by state, their durations, handshakes and bytes
+		by service, segments and retransmissions, the log, the interfaces; docs/monitoring.md explains each.
 
 		  --textfile DIRECTORY   write netracker.prom there instead, whole or not at all: for node_exporter's textfile collector
 	EOF

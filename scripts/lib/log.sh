@@ -674,6 +674,8 @@ write_batch() {
 # give_back TAKEN LOST REASON RECORDS: the output has failed behind so many of the batch. Never returns.
 give_back() {
 	(($4 > 0)) || die_unwritten "$3"
+	[[ ! -v GIVEN[all] ]] ||
+		die "$EXIT_FAILED" "cannot write the output: $3; $4 records have not been shown, and --all takes none from the log; start again to read them"
 	if ((CAN_SET)); then
 		TAKEN=$((TAKEN + $1)) TAKEN_LOST=$((TAKEN_LOST + $2))
 		if ! find_position || ! set_cursor; then
