@@ -24,15 +24,20 @@ now_ns() {
 	printf '%s\n' "${UPTIME_CS}0000000"
 }
 
-# Print the wall clock's time at boot, in microseconds. /proc/uptime has CLOCK_BOOTTIME in steps of 10 ms: catch it as it steps.
+# Print the wall clock's time at boot, in microseconds. /proc/uptime has CLOCK_BOOTTIME in steps of 10 ms: catch it as it steps. Who had to
+# wait for the CPU just then comes late to the wall clock, and tries again.
 boot_us() {
-	local before wall
-	read_uptime
-	before=$UPTIME_CS
-	while [[ $UPTIME_CS == "$before" ]]; do
+	local before earlier wall i
+	for ((i = 0; i < 10; i++)); do
 		read_uptime
+		before=$UPTIME_CS
+		while [[ $UPTIME_CS == "$before" ]]; do
+			earlier=${EPOCHREALTIME/[^0-9]/}
+			read_uptime
+		done
+		wall=${EPOCHREALTIME/[^0-9]/}
+		((wall - earlier > 1000)) || break
 	done
-	wall=${EPOCHREALTIME/[^0-9]/}
 	printf '%s\n' "$((wall - UPTIME_CS * 10000))"
 }
 

@@ -378,7 +378,7 @@ keep_time() {
 	wall=${EPOCHREALTIME/[^0-9]/}
 	ahead=$((wall - UPTIME_CS * 10000 - BOOT_US))
 	((ahead < -1000 || ahead > 11000)) || return 0
-	wall=$(printf '%s\n' "$(boot_us)" "$(boot_us)" "$(boot_us)" | sort --numeric-sort | head -n 1)
+	wall=$(boot_us)
 	((wall - BOOT_US < -5000 || wall - BOOT_US > 5000)) || return 0
 	BOOT_US=$wall
 	write_boot "$BOOT_US"
