@@ -6,17 +6,21 @@
 cmd_metrics() {
 	local dir=${GIVEN[textfile]-}
 	(($# == 0)) || die_word "$1"
-	if [[ ! -r $VIEWS/metrics ]]; then
-		require root
-		# Whose it is, only who may open it could tell.
-		[[ -e $PINS/nt_counters ]] || die "$EXIT_NOT_ATTACHED" "not attached to any interface; 'netracker attach IFACE' does that"
-		die_without_view metrics
-	fi
+	require_metrics
 	if [[ $dir ]]; then
 		metrics_to_textfile "$dir"
 	else
 		print_metrics
 	fi
+}
+
+# require_metrics: we may read them. Who may needs no privilege.
+require_metrics() {
+	[[ ! -r $VIEWS/metrics ]] || return 0
+	require root
+	# Whose it is, only who may open it could tell.
+	[[ -e $PINS/nt_counters ]] || die "$EXIT_NOT_ATTACHED" "not attached to any interface; 'netracker attach IFACE' does that"
+	die_without_view metrics
 }
 
 print_metrics() {

@@ -186,19 +186,14 @@ since_us() {
 # prepare_output TABLE [PROGRAM]: set FORMATTER, and tell it about the terminal and the clock. PROGRAM reads some of the lines in place of
 # record.awk. IDENTIFIER comes behind it if Community IDs are wanted.
 prepare_output() {
-	local width=80
-	export NT_TABLE=$1 NT_COLOUR=0 NT_WIDTH NT_BOOT_US NT_CGROUPS NT_TABLES=$TABLES_TSV
+	export NT_TABLE=$1 NT_BOOT_US NT_CGROUPS NT_TABLES=$TABLES_TSV
 	export NT_FORMAT=$FORMAT NT_COMMUNITY_ID=$COMMUNITY_ID NT_HOSTNAME=''
 	if ((COMMUNITY_ID)); then
 		require community_id
 		IDENTIFIER=(perl "$LIBDIR/community_id.pl")
 	fi
 	[[ $FORMAT != ecs ]] || read -r NT_HOSTNAME </proc/sys/kernel/hostname || true
-	if [[ -t 1 ]]; then
-		[[ ${NO_COLOR-} || ${TERM-} == dumb ]] || NT_COLOUR=1
-		{ width=$(terminal_width <&3); } 3>&1
-	fi
-	NT_WIDTH=${width:-80}
+	ask_terminal
 	NT_BOOT_US=$(boot_us)
 	NT_CGROUPS=$(find_cgroups)
 	if ((QUALITY)); then
@@ -220,6 +215,17 @@ prepare_output() {
 		ecs | csv) FORMATTER+=(-f "$LIBDIR/flow.awk" -f "$LIBDIR/$FORMAT.awk") ;;
 		*) FORMATTER+=(-f "$LIBDIR/$FORMAT.awk") ;;
 	esac
+}
+
+# ask_terminal: tell the awk programs how wide it is, and whether it has colours; 80 and none where the output is no terminal.
+ask_terminal() {
+	local width=''
+	export NT_COLOUR=0 NT_WIDTH
+	if [[ -t 1 ]]; then
+		[[ ${NO_COLOR-} || ${TERM-} == dumb ]] || NT_COLOUR=1
+		{ width=$(terminal_width <&3); } 3>&1
+	fi
+	NT_WIDTH=${width:-80}
 }
 
 # terminal_width: print how many columns it has that is standard input; nothing if it does not say.
