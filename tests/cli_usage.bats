@@ -18,10 +18,10 @@ teardown() {
 @test "help: every command has its text, by -h too" {
 	local verb
 	assert_status 0 "$NETRACKER" help
-	for verb in attach detach status list log stats metrics config check version help; do
+	for verb in attach detach status list log services stats metrics config check version help; do
 		assert_says "  $verb"
 	done
-	for verb in attach detach status list log stats metrics config check version help; do
+	for verb in attach detach status list log services stats metrics config check version help; do
 		assert_status 0 "$NETRACKER" help "$verb"
 		[[ $stdout == "usage: netracker $verb"* ]] || fail "$stdout"
 		assert_equal "$verb -h" "$("$NETRACKER" "$verb" -h)" "$stdout"
@@ -72,6 +72,11 @@ teardown() {
 		'-5' log --min-ms -5
 		'whenever' log --since whenever
 		'--sort' log --sort age
+		'size' services --sort size
+		'host' services --by host
+		'whenever' services --since whenever
+		'many' services --max-rows many
+		'x' services x
 		exclude stats --reset --json
 		'0' config close_timeout=0
 		'86401' config handshake_timeout=86401
@@ -93,7 +98,7 @@ teardown() {
 
 @test "without root: exit status 4, and how to go on" {
 	local verb
-	for verb in 'attach eth0' 'detach --all' status list log stats config; do
+	for verb in 'attach eth0' 'detach --all' status list log services 'services --by peer' stats config; do
 		# shellcheck disable=SC2086 # words
 		assert_status 4 as_user "$NETRACKER" $verb
 		assert_says sudo

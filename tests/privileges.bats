@@ -81,7 +81,7 @@ as_unit() {
 	[[ /run/netracker == "$(unit netracker@.service ReadWritePaths)"/* ]] || fail "the unit cannot write to /run/netracker"
 }
 
-@test "to look needs less: SYS_ADMIN for status, stats and config, nothing for list, log and metrics" {
+@test "to look needs less: SYS_ADMIN for status, stats and config, nothing for list, log, services and metrics" {
 	local verb
 	in_netns client "$NETRACKER" attach --quiet lo
 	for verb in status stats config; do
@@ -89,7 +89,7 @@ as_unit() {
 		run with net_admin,bpf,perfmon "$NETRACKER" "$verb"
 		assert_equal "$verb without SYS_ADMIN" "$status" 4
 	done
-	for verb in list 'log --no-follow' metrics; do
+	for verb in list 'log --no-follow' services metrics; do
 		# shellcheck disable=SC2086 # a verb and its option
 		with none "$NETRACKER" $verb >/dev/null
 	done
@@ -121,7 +121,7 @@ like_systemd() {
 	in_netns client "$NETRACKER" attach --quiet lo
 	assert_equal "files that others or groups may use" "$(find /sys/fs/bpf/tc/globals /sys/fs/bpf/netracker -type f -perm /077)" ""
 	like_systemd
-	for verb in status list 'log --no-follow' stats metrics config; do
+	for verb in status list 'log --no-follow' services stats metrics config; do
 		# shellcheck disable=SC2086
 		run as_user 65534 "$COMMAND" $verb
 		assert_equal "$verb as nobody" "$status" 4
@@ -131,13 +131,14 @@ like_systemd() {
 	in_netns client "$NETRACKER" detach --quiet --all
 }
 
-@test "--group lets its members list and read metrics and the log, nobody else, and not for longer than the tracker is there" {
+@test "--group lets its members list and read services, metrics and the log, nobody else, and not for longer than the tracker is there" {
 	like_systemd
 	local before file
 	before=$(stat --format='%a %g' /sys/fs/bpf)
 	in_netns client "$NETRACKER" attach --quiet --group games lo
 	as_user games "$COMMAND" list --json
 	[[ $(as_user games "$COMMAND" metrics) == *netracker_build_info* ]] || fail "no metrics"
+	[[ $(as_user games "$COMMAND" services) == 'DIR PORT '* ]] || fail "no services"
 	in_netns client bash -c 'exec 3<>/dev/tcp/127.0.0.1/9' 2>/dev/null || true
 	wait_for grep --quiet '^1 ' /sys/fs/bpf/netracker/unread
 	[[ $(as_user games cat /sys/fs/bpf/netracker/log.json) == *'"state":"REJ"'* ]] || fail "no record in the log"
@@ -146,6 +147,9 @@ like_systemd() {
 		run as_user games cat "/sys/fs/bpf/netracker/$file"
 		[[ $output == *'Permission denied'* ]] || fail "the group gets at $file: $output"
 	done
+	assert_equal "services for the group" "$(as_user games "$COMMAND" services --json | jq --compact-output '[.port, .ended.REJ, .live]')" '[9,1,0]'
+	run as_user games "$COMMAND" services --by peer
+	assert_equal "peers for the group" "$status" 4
 	run as_user games "$COMMAND" stats
 	assert_equal "stats for the group" "$status" 4
 	run as_user 65534 "$COMMAND" list

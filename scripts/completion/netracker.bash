@@ -5,7 +5,7 @@
 
 _netracker() {
 	local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} verb=${COMP_WORDS[1]-} words=
-	local verbs='attach detach status list log stats metrics config check version help'
+	local verbs='attach detach status list log services stats metrics config check version help'
 	local states='S0 S1 S2 S3 SF SH REJ RSTO RSTR RSTOS0 OTH'
 	local filters='-4 -6 --addr --port --state --iface --owner --process --pid --max-rows --no-header --wide --numeric --json --format --community-id'
 
@@ -17,7 +17,11 @@ _netracker() {
 			--group) words=$(getent group | cut -d : -f 1) ;;
 			--iface) words=$(_netracker_interfaces) ;;
 			--state) words=$states ;;
-			--sort) words='age src dst port' ;;
+			--sort)
+				words='age src dst port'
+				[[ $verb != services ]] || words='worst failed ended live handshake duration bytes retransmitted'
+				;;
+			--by) words='service peer' ;;
 			--format)
 				words='table json ecs csv'
 				[[ $verb != log ]] || words+=' zeek zeek-json'
@@ -33,6 +37,7 @@ _netracker() {
 					status) words='--json' ;;
 					list) words="$filters --sort" ;;
 					log) words="$filters --no-follow --wait --failed --quality --min-ms --since --utc --all --consumer --forget" ;;
+					services) words='--by --since --sort --max-rows --no-header --wide --numeric --json' ;;
 					stats) words='--json --reset' ;;
 					metrics) words='--textfile' ;;
 					config)

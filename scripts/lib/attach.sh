@@ -200,7 +200,7 @@ undo_attach() {
 	[[ $WAS_ATTACHED == *ours* ]] || release
 }
 
-# pin_views GROUP: list, log and metrics read the views; without them everything else works. They are replaced with the filters, and stay
+# pin_views GROUP: list, log, services and metrics read the views; without them everything else works. They are replaced with the filters, and stay
 # open to the group that could read them, unless GROUP names another. What has been read of another log tells nothing of this one.
 pin_views() {
 	local group=$1

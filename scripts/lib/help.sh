@@ -14,6 +14,7 @@ help_overview() {
 		  status             what is attached, how full the tables are, what was lost
 		  list               connections that are alive
 		  log                connections that have ended, as they end
+		  services           what is wrong on this host: a line for each service, the worst first
 		  stats              counts by final state, failures first; histograms of times
 		  metrics            the same for Prometheus
 		  config             show or change the settings
@@ -23,6 +24,7 @@ help_overview() {
 
 		Commands and long options may be abbreviated; a value may follow on =. Which connections fail, and why:
 		  netracker attach eth0       then, at any time later
+		  netracker services          of which services, and which are slow
 		  netracker stats             how many, by kind of failure
 		  netracker log --failed      which ones: S0 no answer, REJ refused, RSTO RSTR reset
 
@@ -57,6 +59,7 @@ help_verb() {
 		status) help_status ;;
 		list) help_list ;;
 		log) help_log ;;
+		services) help_services ;;
 		stats) help_stats ;;
 		metrics) help_metrics ;;
 		config) help_config ;;
@@ -79,7 +82,7 @@ help_attach() {
 		  -n, --dry-run          print them (on stdout) and do nothing
 		  --tcx                  at TCX (Linux 6.6), before all that hangs there: where Cilium or Calico would hide packets from a filter.
 		                         An interface that is attached so stays so
-		  --group GROUP          let this group's members use list, log and metrics without being root
+		  --group GROUP          let this group's members use list, log, services and metrics without being root
 		  --netns NAME|PID|FILE  interfaces of this network namespace: of `ip netns`, of a process, or of a file
 		  --                     what follows are interfaces, even if they begin with -
 	EOF
@@ -217,6 +220,38 @@ help_log() {
 		  loss          segments were lost on the way and sent again
 		  round_trips   the way itself, its length and its bandwidth: all waited for answers from the other side
 		  -             unknown: forwarded, too short to tell, or most came from the other side, which alone knows: look there
+	EOF
+}
+
+help_services() {
+	cat <<-'EOF'
+		usage: netracker services [OPTION…]
+
+		What is wrong on this host: a line for each service, the worst first. Of those that have ended since the first attach how many, how
+		many failed and how, how long handshake and connection took, what held them back; then how many are alive, and whose.
+
+		  --by WHAT              service, a direction and a port of the responder; peer, the address of the other end
+		  --since TIME           those that ended since TIME alone: 90s, 10m, 2h, 1d ago, or a time that `date -d` knows
+		  --sort KEY             worst, failed (share), ended, live, handshake, duration (99th percentiles), bytes, retransmitted (share)
+		  -n, --max-rows N       no more than N rows (1000)
+		  -H, --no-header        no line of headings
+		  -w, --wide             all columns, however wide the terminal is
+		  -N, --numeric          nothing is looked up: names of ports, owners, processes of connections that came in
+		  -j, --json             JSON, one object a line; null where unknown
+
+		Worst: each failure weighs as much as the share of its service's connections that failed: 50 of 50 weigh 50, 50 of 500 weigh 5,
+		and less than 1 counts as none. What weighs the same goes by the 99th percentile of the handshake, the slowest first.
+		--by peer and --since go over the log, the newest 65,536 records, as `log --all` does, and so take root, with attach --group too.
+
+		DIR in: they come to this host, or through it; out: it opens them. PORT, NAME: the service; other: all that have no figures of
+		their own. PEER: the other end. ENDED: how many; FAILED: of them, per cent; FAILURES: how, and how many of each: REJ refused, S0 no
+		answer, RSTO, RSTR reset by originator, responder, RSTOS0 given up before an answer. HS_50, HS_99: median and 99th percentile of
+		first SYN to third ACK; DUR_50, DUR_99: of first SYN to the end; right within a factor of two. HELD_BY: what held most of them back,
+		see `netracker help log`. RESENT: of the segments that this host sent, those sent again, per cent. LIVE: alive now. COMM: the
+		process that has most of them, with --by peer and --since most failures; +2: and two more. ORIG_B, RESP_B: payload of
+		originators, responders. OWNER: systemd unit or container. -: unknown.
+
+		Which ones: netracker log --all --failed --port 5432
 	EOF
 }
 
