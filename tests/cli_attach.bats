@@ -302,6 +302,11 @@ attach_raw_stub() {
 	assert_status 0 netracker detach other
 	in_netns server ip link set dev other name veth0
 	assert_clean
+	netracker attach --quiet veth0
+	in_netns server ip link set dev veth0 name other
+	assert_status 0 netracker detach veth0
+	in_netns server ip link set dev other name veth0
+	assert_clean
 }
 
 @test "an interface in another namespace: --netns, and --all finds it" {

@@ -23,9 +23,9 @@ die_of_interface() {
 
 # find_target DEV: in the namespace at hand, by a filter on it or by its entry.
 find_target() {
-	local ifindex='' name=$1 interface entry owns since found=
+	local ifindex='' name=$1 interface entry known owns since found=
 	interface=$(find_interface "$1")
-	[[ ! $interface ]] || read -r ifindex _ _ name <<<"$interface"
+	[[ ! $interface ]] || read -r ifindex _ _ _ name <<<"$interface"
 	entry=$(find_entry "$(interfaces)" "$NETNS" "${ifindex:-0}" "$name")
 	[[ ! $ifindex ]] || found=$(filters "$name")
 	if [[ ! $entry && $found != *' ours '* && $found != *' stray '* ]]; then
@@ -34,8 +34,9 @@ find_target() {
 		[[ ! $ifindex ]] || set -- "$name"
 		die_of_interface "$1" "$EXIT_NOT_ATTACHED" 'not attached' "'netracker status' lists what is"
 	fi
-	read -r entry _ owns _ since _ <<<"$entry" || true
-	TARGETS+=("$NETNS ${ifindex:-0} ${entry:-0} ${owns:-0} ${since:-0} $name")
+	read -r entry known owns _ since _ <<<"$entry" || true
+	# No interface has the name any more: the one that had it may have another name now.
+	TARGETS+=("$NETNS ${ifindex:-${known:-0}} ${entry:-0} ${owns:-0} ${since:-0} $name")
 }
 
 # Those of nt_ifaces, and those that were attached by hand, wherever they are.
