@@ -57,8 +57,10 @@ teardown() {
 		'foo' foo
 		'-x' -x
 		interface attach
+		interface attach --match eth*
+		'a/b' attach --all --match a/b
+		patterns attach --all --match a --match /
 		'--foo' attach --foo
-		'--all' attach --all
 		--netns attach eth0 --netns
 		exclude detach --all eth0
 		'x' status x
@@ -186,6 +188,7 @@ parsed() {
 	assert_equal "bundle" "$(parsed list -4Hwjn5)" '4=1 json=1 max_rows=5 no_header=1 wide=1 |'
 	assert_equal "beginnings" "$(parsed log --fail --max 3 --no-f --qual)" 'failed=1 max_rows=3 no_follow=1 quality=1 |'
 	assert_equal "between" "$(parsed attach eth0 -q eth1 --netns=/run/x)" 'netns=/run/x quiet=1 | eth0 eth1'
+	assert_equal "all of them" "$(parsed attach --all --match 'a* b*' --mat=c -q x)" 'all=1 match=a* b* c quiet=1 | x'
 	assert_equal "behind --" "$(parsed attach -n -- -q --netns - --)" 'dry_run=1 | -q --netns - --'
 	assert_equal "the last one counts" "$(parsed list -4 -6) $(parsed attach -vq) $(parsed log --failed --state SF)" '6=1 | quiet=1 | state=SF |'
 	# shellcheck disable=SC2016 # it must not be expanded

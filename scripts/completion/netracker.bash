@@ -27,11 +27,11 @@ _netracker() {
 				[[ $verb != log ]] || words+=' zeek zeek-json'
 				;;
 			--consumer) words=$(_netracker_consumers) ;;
-			--addr | --port | --owner | --process | --pid | --max-rows | -n | --min-ms | --since) return ;;
+			--addr | --port | --owner | --process | --pid | --max-rows | -n | --min-ms | --since | --match) return ;;
 			*)
 				case $verb in
 					attach)
-						words="--quiet --verbose --dry-run --tcx --group --netns $(comm -23 <(_netracker_interfaces | sort) <(_netracker_attached | sort))"
+						words="--all --match --if-there --quiet --verbose --dry-run --tcx --group --netns $(comm -23 <(_netracker_interfaces | sort) <(_netracker_attached | sort))"
 						;;
 					detach) words="--all --quiet --verbose --dry-run --netns $(_netracker_attached)" ;;
 					status) words='--json' ;;

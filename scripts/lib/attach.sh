@@ -3,7 +3,8 @@
 #
 # attach: all or nothing. When it fails or is interrupted, it takes back what it has done.
 
-IFACES=() # the own names of the interfaces to attach to
+IFACES=()            # the own names of the interfaces to attach to
+declare -A MAY_GO=() # set for those of which it is no failure if they go meanwhile
 
 # What attach has to know of each of them to take its changes back.
 declare -A IFINDEX=()   # its number
@@ -19,9 +20,11 @@ LOG_BEFORE=             # the map nt_log_head, if it was pinned before
 WAS_ATTACHED=           # what tracked_interfaces printed before: if there is `ours` in it, the maps were in use
 
 cmd_attach() {
-	local group=${GIVEN[group]-} netns=${GIVEN[netns]-} iface pin
+	local group=${GIVEN[group]-} netns=${GIVEN[netns]-} iface pin worth
+	local -a all=()
 	obey_options "$@"
-	(($#)) || die_usage "which interface? 'ip -brief link' lists them"
+	[[ -v GIVEN[all] ]] || (($#)) || die_usage "which interface? 'ip -brief link' lists them; --all means every one that carries addresses or is a port of a bridge"
+	check_globs
 	require root net_admin sys_admin tc bpftool jq util_linux awk object
 	enter_netns ${netns:+"$netns"}
 	[[ ! -v GIVEN[tcx] ]] || require tcx
@@ -30,12 +33,26 @@ cmd_attach() {
 	mount_bpffs
 	find_maps
 	require_tcx_if_used
+	((DRY_RUN)) || trap 'begin_again $?' EXIT
 	for iface in "$@"; do
-		check_interface "$iface"
+		check_interface "$iface" ${GIVEN[if_there]+may_go}
 	done
+	if [[ -v GIVEN[all] ]]; then
+		worth=$(worth_tracking)
+		[[ ! $worth ]] || mapfile -t all < <(cut -d ' ' -f 2 <<<"$worth")
+		for iface in "${all[@]}"; do
+			check_interface "$iface" may_go
+		done
+	fi
+	if ((${#IFACES[@]} == 0)); then
+		[[ ! -v GIVEN[if_there] ]] || exit 0
+		[[ ! -v GIVEN[match] ]] || die "$EXIT_FAILED" "nothing to attach to matches '${GIVEN[match]}'; 'ip -brief address' lists what there is"
+		die "$EXIT_FAILED" "no interface here carries addresses or is a port of a bridge; 'ip -brief address' lists what there is"
+	fi
 	check_names
 	check_layout
 	for iface in "${IFACES[@]}"; do
+		! has_gone "$iface" || continue
 		FILTERS[$iface]=$(filters "$iface")
 		BEFORE[$iface]=$(our_filters <<<"${FILTERS[$iface]}")
 		choose_kind "$iface"
@@ -53,7 +70,7 @@ cmd_attach() {
 	unpin_remains "${CONNECTION_TABLES[@]}"
 	unpin_remains "${LOG_TABLES[@]}"
 	for iface in "${IFACES[@]}"; do
-		attach_interface "$iface"
+		[[ ! ${KIND[$iface]-} ]] || has_gone "$iface" || attach_interface "$iface"
 	done
 	limit_trace
 	((DRY_RUN)) || no_way_back
@@ -62,19 +79,42 @@ cmd_attach() {
 	note_closers
 }
 
-# check_interface NAME: there is such an interface, and there is a place for our filters. It goes to IFACES by its own name, if it is not there.
-# A notice where the filters will see less than one thinks.
+# check_globs: could what --match says be in the name of an interface?
+check_globs() {
+	[[ ! -v GIVEN[match] ]] || [[ ${GIVEN[match]} == *[![:space:]]* && ${GIVEN[match]} != */* ]] ||
+		die_usage "--match wants patterns of names of interfaces, as 'eth*' or '!(veth*|docker0)', not '${GIVEN[match]}'"
+}
+
+# is_wanted NAME: does --match leave it in?
+is_wanted() {
+	local glob
+	local -a globs=()
+	[[ -v GIVEN[match] ]] || return 0
+	read -r -d '' -a globs <<<"${GIVEN[match]}" || true
+	for glob in "${globs[@]}"; do
+		# shellcheck disable=SC2053 # a pattern
+		[[ $1 != $glob ]] || return 0
+	done
+	return 1
+}
+
+# check_interface NAME [may_go]: there is such an interface, and there is a place for our filters. It goes to IFACES by its own name, if it is
+# not there and is wanted. A notice where the filters will see less than one thinks.
 check_interface() {
 	local found index kind master name
 	found=$(find_interface "$1")
+	[[ $found || ${2-} != may_go ]] || return 0
 	[[ $found ]] || die_of_interface "$1" "$EXIT_FAILED" 'no such interface' "'ip link' lists them"
-	read -r index kind master name <<<"$found"
-	[[ ! ${IFINDEX[$name]-} ]] || return 0
+	read -r index kind master _ name <<<"$found"
+	[[ ! ${IFINDEX[$name]-} ]] && is_wanted "$name" || return 0
+	[[ ${2-} != may_go ]] || MAY_GO[$name]=1
 	set -- "$name"
 	IFACES+=("$1")
 	IFINDEX[$1]=$index
 	VRF[$1]=$(vrf_above "$master")
 	QDISC[$1]=$(qdisc "$1")
+	# All of its ports are here, too.
+	[[ ! -v GIVEN[all] || -v GIVEN[match] ]] || return 0
 	case $kind in
 		vrf) say "$1: what its members receive and send does not pass the hooks of a VRF device; attach to the members: 'ip link show vrf $(quoted "$1")'" ;;
 		bridge) say "$1: what the ports of a bridge send each other does not pass its hooks, only this host's own traffic does; for the rest attach to its ports: 'bridge link'" ;;
@@ -181,9 +221,33 @@ no_way_back() {
 	trap - EXIT
 }
 
+# has_gone DEV: one that may; also if another one has its name by now.
+has_gone() {
+	local found
+	[[ ${MAY_GO[$1]-} ]] || return 1
+	found=$(find_interface "$1")
+	[[ $found != "${IFINDEX[$1]} "* ]]
+}
+
+# begin_again STATUS: all has been taken back, as something has failed. If that was an interface that may go, the same without it.
+begin_again() {
+	local dev gone=
+	set +e
+	trap - EXIT ERR
+	(($1 > 0 && $1 < 128)) || return 0
+	for dev in "${!MAY_GO[@]}"; do
+		! has_gone "$dev" || gone=$dev
+	done
+	[[ $gone ]] || return 0
+	say "$gone has gone meanwhile; beginning again without it"
+	[[ ! $TAKEN_LOCK ]] || exec {TAKEN_LOCK}>&-
+	trap - HUP INT TERM
+	exec "$0" "${COMMAND_LINE[@]}"
+}
+
 # What is in the kernel now is looked up, not remembered: the interruption may have come at any point. Nothing may stop this.
 undo_attach() {
-	local dev hook pref handle
+	local status=$? dev hook pref handle
 	set +e
 	trap - ERR
 	trap '' HUP INT TERM
@@ -198,6 +262,7 @@ undo_attach() {
 		[[ ! ${NEW_QDISC[$dev]-} ]] || remove_qdisc "$dev"
 	done
 	[[ $WAS_ATTACHED == *ours* ]] || release
+	begin_again "$status"
 }
 
 # pin_views GROUP: list, log, services and metrics read the views; without them everything else works. They are replaced with the filters, and stay

@@ -9,7 +9,7 @@ help_overview() {
 
 		usage: netracker COMMAND [OPTION…] [ARGUMENT…]
 
-		  attach IFACE…      start tracking on these interfaces
+		  attach IFACE…      start tracking on these interfaces; --all: on every one that is worth it
 		  detach IFACE…      stop, and leave nothing behind; --all: everywhere
 		  status             what is attached, how full the tables are, what was lost
 		  list               connections that are alive
@@ -71,12 +71,18 @@ help_verb() {
 
 help_attach() {
 	cat <<-'EOF'
-		usage: netracker attach [--quiet] [--dry-run] [--tcx] [--group GROUP] [--netns NAME|PID|FILE] IFACE…
+		usage: netracker attach [--quiet] [--dry-run] [--tcx] [--group GROUP] [--netns NAME|PID|FILE] [--match GLOB] [--if-there] IFACE…
+		       netracker attach [… the same …] --all [IFACE…]
 
 		Put the tracker's two filters on each interface, before all other filters there, and start the log. Interfaces that are
 		attached already get the object as it is now, without a gap. All or nothing: on failure what was done is taken back.
 		For containers behind a bridge, or what is in a VRF, attach to the ports or members, not to the bridge or VRF device.
 
+		  --all                  every interface that carries addresses (IPv6's link-local ones, too) or is a port of a bridge: not lo, not
+		                         VRF devices, unless they are named. Those that come later: /etc/default/netracker, see netracker(8)
+		  --match GLOB           of these, and of those that are named, only what matches: 'eth*', '!(veth*|docker0)'. Repeated, or with
+		                         blanks in between, any of them
+		  --if-there             it is no failure if one is not there, or goes meanwhile; of those of --all it is none anyway
 		  -q, --quiet            do not print the privileged commands
 		  -v, --verbose          print them, as without --quiet
 		  -n, --dry-run          print them (on stdout) and do nothing
@@ -111,7 +117,8 @@ help_status() {
 
 		Per interface: since when, which filters, who else has filters on the same hooks, programs of TCX or XDP, and whether one
 		before ours can hide packets. Then how full the tables are, how many records each consumer of the log has not read, and
-		what was lost. Exit status 3 if nothing is attached, or not any more.
+		what was lost; and the interfaces of this network namespace that attach --all would add ("untracked").
+		Exit status 3 if nothing is attached, or not any more.
 
 		  -j, --json             as one JSON object
 	EOF

@@ -83,8 +83,8 @@ is_alternative_name() {
 	[[ $1 =~ ^[^/[:space:]]{1,127}$ && $1 != . && $1 != .. ]]
 }
 
-# find_interface NAME: print INDEX KIND MASTER NAME of the interface that has this name or has it beside its own; nothing if there is none.
-# KIND is what `ip link add … type` calls it, - if it is hardware; MASTER the interface that it belongs to, - if there is none.
+# find_interface NAME: print INDEX KIND MASTER USE NAME (links.awk) of the interface that has this name or has it beside its own; nothing if
+# there is none.
 find_interface() {
 	local link
 	if ! link=$("${IN_NETNS[@]}" ip -json -details link show dev "$1" 2>/dev/null); then
@@ -110,9 +110,17 @@ vrf_above() {
 interface_name() {
 	local links index name
 	links=$("${IN_NETNS[@]}" ip -json link)
-	while read -r index _ _ name; do
+	while read -r index _ _ _ name; do
 		[[ $index != "$1" ]] || printf '%s\n' "$name"
 	done < <(awk -f "$LIBDIR/links.awk" <<<"$links")
+}
+
+# worth_tracking: print INDEX NAME of each interface that carries addresses, IPv6's link-local ones too, or is a port of a bridge. What
+# lies below or above another one is not told apart: a connection that crosses both is one all the same.
+worth_tracking() {
+	local links
+	links=$("${IN_NETNS[@]}" ip -json -details address)
+	awk -f "$LIBDIR/links.awk" <<<"$links" | awk '$4 != "-" { print $1, $5 }'
 }
 
 # qdisc DEV: print clsact or ingress, whichever holds the place where filters hang; nothing if none does.

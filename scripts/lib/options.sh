@@ -10,7 +10,7 @@ readonly RECORD_OPTIONS='4 6 addr: port: state: iface: owner: process: pid: n,ma
 # Each verb's options: SHORT,LONG or one of the two, with a colon if a value belongs to it. Help, man page and completion tell the same; a
 # test compares them. -h, --help is an option of all verbs.
 declare -rA OPTIONS=(
-	[attach]='q,quiet v,verbose n,dry-run tcx group: netns:'
+	[attach]='all match: if-there q,quiet v,verbose n,dry-run tcx group: netns:'
 	[detach]='all q,quiet v,verbose n,dry-run netns:'
 	[status]='j,json'
 	[list]="$RECORD_OPTIONS sort:"
@@ -26,6 +26,9 @@ declare -rA OPTIONS=(
 
 # Of two that contradict each other, the one that comes last counts.
 declare -rA INSTEAD_OF=([4]=6 [6]=4 [quiet]=verbose [verbose]=quiet [failed]=state [state]=failed [json]=format [format]=json)
+
+# Of these all values count, with a blank in between.
+declare -rA REPEATED=([match]=1)
 
 declare -A GIVEN=() # the options of the command line: their long names (short if there is no other; _ for -) to their values, or 1
 OPERANDS=()         # its other words
@@ -55,12 +58,14 @@ parse_options() {
 	eval "set -- $parsed"
 	while [[ $1 != '--' ]]; do
 		key=${keys[$1]}
-		GIVEN[$key]=1
 		if [[ ${takes_value[$key]-} ]]; then
 			# An empty one is what an empty variable or a command that failed has left: it is never meant as "not given".
 			[[ $2 ]] || die_usage "$1 needs a value, and this one is empty; 'netracker help $VERB' tells which"
-			GIVEN[$key]=$2
+			[[ ${REPEATED[$key]-} ]] || unset -v "GIVEN[$key]"
+			GIVEN[$key]=${GIVEN[$key]+${GIVEN[$key]} }$2
 			shift
+		else
+			GIVEN[$key]=1
 		fi
 		[[ ! ${INSTEAD_OF[$key]-} ]] || unset -v "GIVEN[${INSTEAD_OF[$key]}]"
 		shift

@@ -163,14 +163,15 @@ readonly LOCK_SECONDS=${NETRACKER_LOCK_SECONDS:-60}
 
 # One attach or detach at a time. The lock ends with this process and leaves nothing but an empty file. Many may be waiting, when all units
 # of a machine start at once; each that gets its turn touches the file, so that those behind it see that it goes on.
+TAKEN_LOCK= # its descriptor
 take_lock() {
-	local descriptor since now
+	local since now
 	((!DRY_RUN)) || return 0
-	{ exec {descriptor}>>"$LOCK"; } 2>/dev/null || die "$EXIT_FAILED" "cannot open the lock $LOCK; is its directory there, and can it be written to?"
-	if ! flock --nonblock "$descriptor" 2>/dev/null; then
+	{ exec {TAKEN_LOCK}>>"$LOCK"; } 2>/dev/null || die "$EXIT_FAILED" "cannot open the lock $LOCK; is its directory there, and can it be written to?"
+	if ! flock --nonblock "$TAKEN_LOCK" 2>/dev/null; then
 		say "another attach or detach is at work; waiting for it"
 		since=$(stat --format=%Y.%Z -- "$LOCK")
-		until flock --timeout "$LOCK_SECONDS" "$descriptor" 2>/dev/null; do
+		until flock --timeout "$LOCK_SECONDS" "$TAKEN_LOCK" 2>/dev/null; do
 			now=$(stat --format=%Y.%Z -- "$LOCK")
 			[[ $now != "$since" ]] || die "$EXIT_FAILED" "$LOCK has been held by the same command for $LOCK_SECONDS s; 'fuser -v $LOCK' shows it"
 			since=$now

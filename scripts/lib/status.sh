@@ -29,10 +29,12 @@ cmd_status() {
 
 # Print everything as one JSON object. What the maps would tell is null while one of them is not pinned.
 status() {
-	local name tables=null log closers other=false
+	local name tables=null log closers worth other=false
 	local -a gone=()
 	log=$(log_json)
 	closers=$(closers_json)
+	enter_netns
+	worth=$(worth_tracking | jq --raw-input --null-input --compact-output '[inputs / " " | {ifindex: (.[0] | tonumber), ifname: .[1]}]')
 	if are_of_other_version; then
 		other=true
 	else
@@ -42,7 +44,7 @@ status() {
 		((${#gone[@]})) || tables=$(tables_json)
 	fi
 	interfaces_json | jq --compact-output --slurp --argjson tables "$tables" --argjson gone "[$(join , "${gone[@]}")]" \
-		--argjson other "$other" --argjson log "$log" --argjson closers "$closers" --from-file "$LIBDIR/status.jq"
+		--argjson other "$other" --argjson log "$log" --argjson closers "$closers" --argjson here "$NETNS" --argjson worth "$worth" --from-file "$LIBDIR/status.jq"
 }
 
 # Print how full the tables are, and what was lost.
@@ -102,7 +104,7 @@ tell_of_hiders() {
 	)
 	[[ $busy ]] || return 0
 	links=$("${IN_NETNS[@]}" ip -json link)
-	while read -r index _ _ name; do
+	while read -r index _ _ _ name; do
 		[[ $'\n'$busy$'\n' == *$'\n'$index$'\n'* ]] || continue
 		while read -r hook kind program what; do
 			printf 'notice   %s: %s, program %s of %s, gets packets at %s before a filter does, and can hide them%s\n' "$name" "$what" "$program" \

@@ -26,5 +26,6 @@ def percent($of): if $of > 0 then "\(. * 1000 / $of | floor / 10)%" else "-" end
 		(.log.consumers[] | "           \(.name): \(.records) records unread\(if .lost > 0 then ", \(.lost) LOST" else "" end)")
 	else "log        no file to read it from: attached by hand; 'netracker attach' on the same interface makes it, or says what this kernel lacks for it" end),
 "closers    \(if .closers.noted then "noted: FINs that leave late have their process" else "not noted, so FINs that leave late have no process: \(.closers.reason)" end)",
+(.untracked | select(. != []) | "untracked  \(map(printable) | join(" ")), which carry addresses or are ports of a bridge; 'netracker attach --all' takes them on"),
 (.losses // {} | to_entries[] | select(.value > 0) | "LOST       \(.value) \(.key)"),
 (if .log and .log.lost > 0 then "LOST       \(.log.lost) records, overwritten before they were read" else empty end)

@@ -43,7 +43,7 @@ tcx_in_netns() {
 	local -a names
 	[[ $SYS_BPF ]] && type -P perl >/dev/null || return 0
 	links=$(command nsenter --net="$1" ip -json link 2>/dev/null) || return 0
-	mapfile -t names < <(awk -f "$LIBDIR/links.awk" <<<"$links" | cut -d ' ' -f 4)
+	mapfile -t names < <(awk -f "$LIBDIR/links.awk" <<<"$links" | cut -d ' ' -f 5)
 	command nsenter --net="$1" perl "$LIBDIR/tcx.pl" "$SYS_BPF" query "${names[@]}" 2>/dev/null || true
 }
 

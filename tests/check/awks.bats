@@ -277,7 +277,7 @@ printed() {
 }
 
 @test "names of interfaces, whether ip writes JSON of all that is in them, as since 7.3, or not" {
-	local want=$'3 veth - e\xff\e[1m\x7f"\\x\b\n4 - veth0 -'
+	local want=$'3 veth - - e\xff\e[1m\x7f"\\x\b\n4 - veth0 - -'
 	printed "of ip 7.2" "$want" links.awk \
 		<<<$'[{"ifindex":3,"ifname":"e\xff\e[1m\x7f\\"\\\\x\\b","linkinfo":{"info_kind":"veth"}},{"ifindex":4,"ifname":"-","master":"veth0"}]'
 	printed "of ip 7.3" "$want" links.awk \
