@@ -10,6 +10,7 @@ DATADIR ?= $(PREFIX)/share
 MANDIR ?= $(DATADIR)/man
 DOCDIR ?= $(DATADIR)/doc/netracker
 UNITDIR ?= $(PREFIX)/lib/systemd/system
+UDEVDIR ?= $(PREFIX)/lib/udev/rules.d
 COMPLETIONDIR ?= $(DATADIR)/bash-completion/completions
 PYTHONDIR ?= $(LIBDIR)/python3/dist-packages
 
@@ -21,7 +22,7 @@ FROM_BIN_TO_OWN = $(call relative,$(BINDIR),$(OWNDIR))
 
 .PHONY: install install-built uninstall
 
-install: all ## install under PREFIX (/usr/local); DESTDIR, BINDIR, LIBDIR, DATADIR, MANDIR, DOCDIR, UNITDIR, COMPLETIONDIR, PYTHONDIR are heeded
+install: all ## install under PREFIX (/usr/local); DESTDIR, BINDIR, LIBDIR, DATADIR, MANDIR, DOCDIR, UNITDIR, UDEVDIR, COMPLETIONDIR, PYTHONDIR are heeded
 	@$(MAKE) --no-print-directory install-built
 
 install-built:
@@ -42,9 +43,10 @@ install-built:
 	install -m 644 scripts/completion/netracker.bash '$(DESTDIR)$(COMPLETIONDIR)/netracker'
 	install -m 644 scripts/completion/netracker-bcc.bash '$(DESTDIR)$(COMPLETIONDIR)/netracker-bcc'
 	for unit in $(UNITS); do \
-		sed 's|=netracker |=$(BINDIR)/netracker |' "contrib/systemd/$$unit" >'$(DESTDIR)$(UNITDIR)'/"$$unit" && \
+		sed 's|=\(:*\)netracker |=\1$(BINDIR)/netracker |' "contrib/systemd/$$unit" >'$(DESTDIR)$(UNITDIR)'/"$$unit" && \
 		chmod 644 '$(DESTDIR)$(UNITDIR)'/"$$unit" || exit; \
 	done
+	install -D -m 644 --target-directory='$(DESTDIR)$(UDEVDIR)' contrib/udev/90-netracker.rules
 	install -m 644 README.md CHANGELOG.md LICENSE NeTracker.h '$(DESTDIR)$(DOCDIR)/'
 	install -D -m 644 --target-directory='$(DESTDIR)$(DOCDIR)/tracker' tracker/tables.h
 	cp -R docs contrib LICENSES '$(DESTDIR)$(DOCDIR)/'
@@ -57,5 +59,5 @@ uninstall: ## remove what `make install` installed, with the same variables
 	fi
 	rm -f $(foreach name,netracker netracker-bcc,'$(DESTDIR)$(BINDIR)/$(name)' '$(DESTDIR)$(MANDIR)/man8/$(name).8' '$(DESTDIR)$(COMPLETIONDIR)/$(name)')
 	rm -f '$(DESTDIR)$(PYTHONDIR)/netracker.py' '$(DESTDIR)$(PYTHONDIR)'/__pycache__/netracker.*.pyc
-	rm -f $(foreach unit,$(UNITS),'$(DESTDIR)$(UNITDIR)/$(unit)')
+	rm -f $(foreach unit,$(UNITS),'$(DESTDIR)$(UNITDIR)/$(unit)') '$(DESTDIR)$(UDEVDIR)/90-netracker.rules'
 	rm -rf '$(DESTDIR)$(OWNDIR)' '$(DESTDIR)$(DOCDIR)'

@@ -24,7 +24,7 @@ setup() {
 @test "everything goes to its place, readable by all and writable by root alone" {
 	install_to "$DEST" PREFIX=/usr
 	for file in bin/netracker lib/netracker/NeTracker.bpf.o lib/netracker/tracker/closer.bpf.o lib/netracker/view/metrics.bpf.o lib/netracker/common.sh \
-		share/man/man8/netracker.8 share/bash-completion/completions/netracker lib/systemd/system/netracker@.service \
+		share/man/man8/netracker.8 share/bash-completion/completions/netracker lib/systemd/system/netracker@.service lib/udev/rules.d/90-netracker.rules \
 		bin/netracker-bcc lib/python3/dist-packages/netracker.py share/man/man8/netracker-bcc.8 share/bash-completion/completions/netracker-bcc \
 		share/doc/netracker/README.md share/doc/netracker/docs/troubleshooting.md; do
 		[[ -s $DEST/usr/$file ]] || fail "no $file"
@@ -39,13 +39,13 @@ setup() {
 
 @test "each directory can be chosen, and the command still finds its libraries" {
 	install_to "$DEST" BINDIR=/opt/bin LIBDIR=/srv/libraries DATADIR=/opt/data MANDIR=/opt/manual DOCDIR=/opt/doc UNITDIR=/opt/units \
-		COMPLETIONDIR=/opt/completions
+		UDEVDIR=/opt/rules COMPLETIONDIR=/opt/completions
 	assert_equal "directories" "$(installed "$DEST" | cut -d / -f 1-2 | sort -u | xargs)" \
-		"opt/bin opt/completions opt/doc opt/manual opt/units srv/libraries"
+		"opt/bin opt/completions opt/doc opt/manual opt/rules opt/units srv/libraries"
 	assert_equal "version" "$("$DEST/opt/bin/netracker" version)" "netracker $(<"$ROOT/VERSION")"
 	ln -s "$DEST/opt/bin/netracker" "$BATS_TEST_TMPDIR/link"
 	assert_equal "version by a link" "$("$BATS_TEST_TMPDIR/link" version)" "netracker $(<"$ROOT/VERSION")"
-	grep --quiet '^ExecStart=/opt/bin/netracker attach' "$DEST/opt/units/netracker@.service"
+	grep --quiet '^ExecStart=:/opt/bin/netracker attach' "$DEST/opt/units/netracker@.service"
 }
 
 @test "the installed command tracks a connection with the installed objects" {
@@ -89,7 +89,7 @@ wait_for_state() {
 	requires tool_systemd-analyze
 	install_to "" PREFIX="$DEST"
 	run systemd-analyze verify --man=no "$DEST"/lib/systemd/system/netracker-log.service "$DEST"/lib/systemd/system/netracker-metrics.timer \
-		"$DEST"/lib/systemd/system/netracker-metrics.service "$DEST/lib/systemd/system/netracker@eth0.service"
+		"$DEST"/lib/systemd/system/netracker-metrics.service "$DEST/lib/systemd/system/netracker@eth0.service" "$DEST/lib/systemd/system/netracker-match@sys-devices-virtual-net-eth0.service"
 	assert_equal "exit status" "$status" 0
 	assert_equal "complaints" "$(grep --fixed-strings netracker <<<"$output" || true)" ""
 }

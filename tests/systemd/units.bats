@@ -22,6 +22,7 @@ setup_file() {
 		cat "$BATS_FILE_TMPDIR/log" >&2
 		return 1
 	}
+	inside udevadm control --reload # by itself it looks for new rules every three seconds
 }
 
 teardown_file() {
@@ -37,7 +38,9 @@ setup() {
 
 teardown() {
 	[[ ${BATS_TEST_COMPLETED-} ]] || inside journalctl --quiet --no-pager --output=short-precise --grep '^[^{]' --reverse | head -60 | tac
+	inside rm -f /etc/default/netracker
 	inside systemctl disable --quiet --now netracker@eth{0,1} netracker-log netracker-metrics.timer 2>/dev/null || true
+	inside systemctl stop 'netracker@*.service'
 	inside netracker detach --quiet --all 2>/dev/null || true
 	inside systemctl reset-failed
 	inside systemctl stop cable@eth1
@@ -214,6 +217,116 @@ said_ever() {
 	unit_is netracker@eth0 inactive
 }
 
+# match GLOBS: what /etc/default/netracker says.
+match() {
+	sed "s/^MATCH=.*/MATCH='$1'/" "$ROOT/contrib/udev/netracker.default" >"$BATS_TEST_TMPDIR/settings"
+	inside tee /etc/default/netracker <"$BATS_TEST_TMPDIR/settings" >/dev/null
+}
+
+# matcher IF: the unit that udev has systemd start for it.
+matcher() {
+	inside systemd-escape --path --template=netracker-match@.service "/sys/devices/virtual/net/$1"
+}
+
+# looked_at IF: that unit has done its work.
+looked_at() {
+	[[ $(property "$(matcher "$1")" ExecMainExitTimestampMonotonic) == [1-9]* ]] && unit_is "$(matcher "$1")" inactive
+}
+
+@test "without settings, an interface that appears is nobody's" {
+	plug eth1
+	inside udevadm settle
+	assert_equal "what it wants" "$(inside udevadm info /sys/class/net/eth1 | grep --count netracker || true)" 0
+	assert_equal "what udev makes of it" "$(inside udevadm test --action=add /sys/class/net/eth1 2>&1 | grep --count netracker-match || true)" 0
+	unit_is netracker@eth1 inactive
+}
+
+@test "an interface that appears is tracked if its name matches, whatever is in it, and leaves nothing when it goes" {
+	local name WAIT_SECONDS=60 # one after the other
+	# shellcheck disable=SC2016 # it must not be expanded
+	local -a names=(eth1 br-lan 'o$HOME' 'x;|&<>*?' -x)
+	match 'et[h] br-* eth1 o* x* -?'
+	[[ $(inside udevadm test --action=add /sys/class/net/eth0 2>&1) == *'SYSTEMD_WANTS=netracker-match@.service'* ]] || fail "udev does not see the rule"
+	plug eth1
+	for name in "${names[@]:1}" neighbour eth12; do
+		inside ip link add name "$name" type bridge
+	done
+	for name in "${names[@]}"; do
+		wait_for unit_is "$(inside systemd-escape --template=netracker@.service -- "$name")" active
+		attached "$name"
+	done
+	wait_for looked_at neighbour
+	wait_for looked_at eth12
+	assert_equal "tracked" "$(inside netracker status --json | jq '.interfaces | length')" "${#names[@]}"
+	unplug eth1
+	for name in "${names[@]:1}" neighbour eth12; do
+		inside ip link del dev "$name"
+	done
+	for name in "${names[@]}"; do
+		wait_for unit_is "$(inside systemd-escape --template=netracker@.service -- "$name")" inactive
+	done
+	wait_for nothing_pinned
+	assert_equal "failed units" "$(inside systemctl --failed --plain --no-legend 'netracker*')" ""
+}
+
+nothing_pinned() {
+	assert_equal "pins" "$(inside find /sys/fs/bpf -type f ! -name '*.debug')" ""
+}
+
+@test "an interface that is renamed is tracked by its new name if that matches" {
+	match 'new* old*'
+	inside ip link add old0 type bridge
+	wait_for unit_is netracker@old0 active
+	inside ip link set old0 name new0
+	wait_for unit_is netracker@new0 active
+	wait_for unit_is netracker@old0 inactive
+	wait_for tracked_are new0
+	inside ip link set new0 name other0
+	wait_for unit_is netracker@new0 inactive
+	wait_for nothing_pinned
+	assert_equal "hooks" "$(inside tc qdisc show dev other0 clsact)" ""
+	inside ip link set other0 name old0
+	wait_for unit_is netracker@old0 active
+	wait_for tracked_are old0
+	inside ip link del old0
+	wait_for unit_is netracker@old0 inactive
+	assert_equal "failed units" "$(inside systemctl --failed --plain --no-legend 'netracker*')" ""
+}
+
+# tracked_are NAME…
+tracked_are() {
+	assert_equal "tracked" "$(inside netracker status --json | jq --raw-output '.interfaces[] | "\(.ifname) \(.state)"' | sort | xargs)" "$(printf '%s attached\n' "$@" | xargs)"
+}
+
+@test "interfaces that are gone before the tracker is on them are no failure" {
+	local i
+	match 'brief* eth*'
+	for i in {1..12}; do
+		inside ip link add "brief$i" type bridge
+		((i % 3)) || inside udevadm settle # the next one has it being attached
+		((i % 4)) || sleep "0.$i"
+		inside ip link del "brief$i"
+	done
+	inside udevadm settle
+	plug eth1
+	wait_for unit_is netracker@eth1 active
+	wait_for no_jobs
+	assert_equal "failed units" "$(inside systemctl --failed --plain --no-legend 'netracker*')" ""
+	tracked_are eth1
+}
+
+no_jobs() {
+	assert_equal "jobs" "$(inside systemctl list-jobs --plain --no-legend 'netracker*')" ""
+}
+
+@test "after a boot, interfaces whose names match are tracked" {
+	match 'eth*'
+	machine_halt
+	machine_boot
+	wait_for unit_is netracker@eth0 active
+	attached eth0
+}
+
 @test "after a boot both are there again; what was open at the shutdown has its record" {
 	inside bash -euc "$(quickstart)"
 	wait_for running
@@ -238,6 +351,7 @@ time.sleep(3600)'
 
 @test "after a purge nothing is left, whatever was enabled" {
 	inside bash -euc "$(quickstart)"
+	match 'eth*'
 	inside mkdir -p /var/lib/prometheus/node-exporter
 	inside systemctl enable --quiet --now netracker-metrics.timer
 	wait_for running
