@@ -274,6 +274,7 @@ nothing_pinned() {
 }
 
 @test "an interface that is renamed is tracked by its new name if that matches" {
+	local WAIT_SECONDS=60
 	match 'new* old*'
 	inside ip link add old0 type bridge
 	wait_for unit_is netracker@old0 active
@@ -299,7 +300,7 @@ tracked_are() {
 }
 
 @test "interfaces that are gone before the tracker is on them are no failure" {
-	local i
+	local i WAIT_SECONDS=60
 	match 'brief* eth*'
 	for i in {1..12}; do
 		inside ip link add "brief$i" type bridge
