@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * kernel.h - what is read of the kernel's own structs, where no helper tells it. For socket.h and process.h, and for the facts in
- * tables.h. Each member is where the running kernel has it, as the loader finds in that kernel's BTF (CO-RE); so of each struct
- * only what is read stands here; the views declare what they read themselves.
+ * kernel.h - what is read of the kernel's own structs, where no helper tells it. For socket.h, facts.h and process.h, for the facts
+ * in tables.h, and for the views. Each member is where the running kernel has it, as the loader finds in that kernel's BTF (CO-RE);
+ * so of each struct only what is read stands here; what they alone read, the views declare themselves.
  *
  * A kernel without BTF takes no program that has such reads: for that one the object is built WITHOUT_KERNEL_TYPES, and what only
  * these know is unknown.

@@ -2,11 +2,12 @@
 /*
  * socket.h - what this host's own sockets know: of a connection, ask_socket(); whose it is, find_owner(); why it was reset,
  * find_reset(); whether it is still there, answer_question(). For process.h, motion.h and rest.h, and NeTracker.bpf.c, which brings
- * the packets that answers need; and for the facts in tables.h. Nobody else asks sockets.
+ * the packets that answers need. Nobody else asks sockets; what they are asked is in facts.h.
  */
 #ifndef NETRACKER_SOCKET_H
 #define NETRACKER_SOCKET_H
 
+#include "facts.h"
 #include "flow.h"
 #include "kernel.h"
 #include "maps.h"
@@ -93,64 +94,18 @@ static __always_inline struct bpf_sock *sender(struct __sk_buff *skb, const stru
 	return socket_of(skb, key->dst, key->dport, key->src, key->sport);
 }
 
-/* How far the kernel's clock is from ticking so often a second, in thousandths of a tick. */
-static __always_inline __u64 clock_error(__s64 ticks, __s64 ms, __u32 hz)
-{
-	__s64 off = ticks * 1000 - ms * hz;
-
-	return off < 0 ? -off : off;
-}
-
-/*
- * How long the kernel's clock tick is, microseconds. A kernel is built for 100, 250, 300 or 1,000 a second, and says nowhere for
- * which; but it counts them from a number on with which it is at 2^32 after five minutes (INITIAL_JIFFIES,
- * include/linux/jiffies.h). Right then all four would be right.
- */
+/* How long the kernel's clock tick is, microseconds, which this load remembers once it is sure. */
 static __always_inline __u32 tick_us(void)
 {
-	__s64 ticks, ms;
-	__u32 tick, hz;
+	__u32 tick = this_load.tick_us;
+	bool sure;
 
-	tick = this_load.tick_us;
 	if (tick)
 		return tick;
-	ticks = bpf_jiffies64() - (1ULL << 32);
-	ms = bpf_ktime_get_ns() / 1000000 - 300000;
-	hz = clock_error(ticks, ms, 100) < clock_error(ticks, ms, 250) ? 100 : 250;
-	if (clock_error(ticks, ms, 300) < clock_error(ticks, ms, hz))
-		hz = 300;
-	if (clock_error(ticks, ms, 1000) < clock_error(ticks, ms, hz))
-		hz = 1000;
-	tick = hz == 100 ? 10000 : hz == 250 ? 4000 : hz == 300 ? 3333 : 1000;
-	if (ms > 10000 || ms < -10000)
+	tick = measured_tick_us(&sure);
+	if (sure)
 		this_load.tick_us = tick;
 	return tick;
-}
-
-/* Payload bytes a second, as last measured where the application did not hold it back (tcp_compute_delivery_rate()); 0: never. */
-static __always_inline __u64 delivery_rate(const struct bpf_tcp_sock *tcp)
-{
-	__u64 interval_us = tcp->rate_interval_us;
-
-	return interval_us ? (__u64)tcp->rate_delivered * tcp->mss_cache * 1000000 / interval_us : 0;
-}
-
-/* kernel: the same socket, as the kernel has it; NULL: not known. */
-static __always_inline void read_facts(struct facts *facts, const struct bpf_tcp_sock *tcp, const struct tcp_sock *kernel __unused)
-{
-	facts->tick_us = tick_us();
-	facts->bytes_acked = tcp->bytes_acked;
-	facts->bytes_received = tcp->bytes_received;
-	facts->snd_una = tcp->snd_una;
-	facts->rcv_nxt = tcp->rcv_nxt;
-	facts->segs_out = tcp->segs_out;
-	facts->segs_in = tcp->segs_in;
-#define NOT_READ(...)
-#define FACT(key, json, of, unit, unknown, heading, width, bits, value) facts->key = value;
-	FIELDS(NOT_READ, NOT_READ, NOT_READ, NOT_READ, FACT)
-#undef NOT_READ
-#undef FACT
-	facts->known = true;
 }
 
 /*
@@ -175,7 +130,7 @@ __noinline bool ask_socket(struct __sk_buff *skb, const struct segment *s, struc
 		tcp = bpf_tcp_sock(sk);
 		if (!tcp)
 			return false;
-		read_facts(&told->facts, tcp, kernel_socket(sk));
+		read_facts(&told->facts, tcp, kernel_socket(sk), tick_us());
 		told->facts.tcp_state = sk->state;
 		told->owner.cgroup = bpf_skb_cgroup_id(skb);
 		told->owner.uid = bpf_get_socket_uid(skb);
@@ -188,7 +143,7 @@ __noinline bool ask_socket(struct __sk_buff *skb, const struct segment *s, struc
 		return false;
 	tcp = bpf_tcp_sock(sk);
 	if (tcp && sk->state != BPF_TCP_LISTEN) {
-		read_facts(&told->facts, tcp, kernel_socket(sk));
+		read_facts(&told->facts, tcp, kernel_socket(sk), tick_us());
 		told->facts.tcp_state = sk->state;
 	}
 	bpf_sk_release(sk);

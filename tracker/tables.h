@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * tables.h - what is one fact and shows in many places, as tables: final states, counters, metrics, the fields of a record. For
- * NeTracker.h, record.h, socket.h and the views, which expand them; and for the shell, whose programs read them as
+ * NeTracker.h, record.h, facts.h and the views, which expand them; and for the shell, whose programs read them as
  * scripts/lib/tables.tsv, which make writes from tables.tsv.in. tests/check/tables.bats compares the documents with them.
  *
  * A table is a macro that gives each of its rows to a macro of who expands it. New rows come last, unless it says otherwise: the
@@ -51,7 +51,7 @@
  *	TEXT_FIELD(…, value)    a string; ends with a NUL, or where its array does
  *	NAME_FIELD(…, value)    likewise, of IFACE_NAME_LEN bytes, from outside
  *	FACT(…, bits, value)    a number of so many bits that the socket tells at the close: this row alone measures, keeps and
- *	                        shows it; value: an expression with the struct bpf_tcp_sock *tcp of socket.h, or OF_KERNEL() of
+ *	                        shows it; value: an expression with the struct bpf_tcp_sock *tcp of facts.h, or OF_KERNEL() of
  *	                        one with the kernel's own struct tcp_sock *kernel: kernel.h. Unknown: left out of the line
  *
  * A line of the trace has 511 characters at most; fields that do not fit are left out there.

@@ -298,7 +298,7 @@ static __u32 tick_after(__u64 seconds, __u32 hz, int late_by)
 	host_reset();
 	host.now = seconds * HOST_S;
 	host.jiffies = (1ULL << 32) - 300 * hz + seconds * hz - late_by;
-	read_facts(&facts, &tcp, NULL);
+	read_facts(&facts, &tcp, NULL, tick_us());
 	return facts.tick_us;
 }
 
@@ -331,16 +331,16 @@ static void what_runs_counts_up_to_now(void)
 	kernel.chrono_type = CHRONO_RWND_LIMITED;
 	kernel.chrono_start = host.jiffies - 5;
 	kernel.bytes_retrans = 1ULL << 33;
-	read_facts(&facts, &tcp, &kernel);
+	read_facts(&facts, &tcp, &kernel, tick_us());
 	CHECK_EQUAL(facts.busy_us, 65);
 	CHECK_EQUAL(facts.rwnd_limited_us, 25);
 	CHECK_EQUAL(facts.sndbuf_limited_us, 30);
 	CHECK_EQUAL(ticks_us(&facts, facts.busy_us), 65 * 4000);
 	CHECK_EQUAL(facts.bytes_retrans, 1ULL << 33);
 	kernel.chrono_type = 0;
-	read_facts(&facts, &tcp, &kernel);
+	read_facts(&facts, &tcp, &kernel, tick_us());
 	CHECK_EQUAL(facts.busy_us, 60);
-	read_facts(&facts, &tcp, NULL);
+	read_facts(&facts, &tcp, NULL, tick_us());
 	CHECK_EQUAL(facts.busy_us, ~0U);
 	CHECK_EQUAL(facts.bytes_retrans, ~0ULL);
 }
