@@ -18,48 +18,12 @@
 
 #define TEXT_LEN 256 /* a power of two; two IPv6 addresses, and each of the name's bytes as \xHH, fit it */
 #define LITERAL_LEN 32
-#include "line.h"
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, MAX_IFACES);
-	__type(key, __u32);
-	__type(value, struct iface);
-	__uint(pinning, LIBBPF_PIN_BY_NAME);
-} nt_ifaces SEC(".maps");
+#include "ends.h"
 
 /* ---------------------------------------------------------------------------------- of the kernel, by way of its BTF */
 
-struct ns_common {
-	unsigned int inum;
-} KERNEL;
-
-struct net {
-	struct ns_common ns;
-} KERNEL;
-
-typedef struct {
-	struct net *net;
-} KERNEL possible_net_t;
-
-struct in6_addr {
-	__u8 bytes[16];
-};
-
-struct sock_common {
-	__be32 skc_daddr;
-	__be32 skc_rcv_saddr;
-	__be16 skc_dport;
-	__u16 skc_num;
-	unsigned short skc_family;
-	volatile unsigned char skc_state;
-	possible_net_t skc_net;
-	struct in6_addr skc_v6_daddr;
-	struct in6_addr skc_v6_rcv_saddr;
-} KERNEL;
-
 struct sock {
-	struct sock_common __sk_common;
+	struct sock_common___ends __sk_common;
 	__u16 sk_type;
 	__u16 sk_protocol;
 } KERNEL;
@@ -91,70 +55,12 @@ struct bpf_iter__task_file {
 
 /* Of the C library's and the kernel's headers, which do not go together. */
 #define STREAM_SOCKET 1
-#define INET 2
-#define INET6 10
 #define TCP 6
-#define LISTENS 10 /* TCP_LISTEN */
 
 /* Has the socket two ends, and is it TCP's? MPTCP's own is not, and those that it sends by are nobody's files. */
 static __always_inline bool is_connection(const struct sock *sk)
 {
-	const struct sock_common *common = &sk->__sk_common;
-
-	return (common->skc_family == INET || common->skc_family == INET6) && sk->sk_type == STREAM_SOCKET &&
-	       sk->sk_protocol == TCP && common->skc_state != LISTENS && common->skc_dport && common->skc_num;
-}
-
-static __always_inline void map_ipv4(struct address *address, __be32 ipv4)
-{
-	__u32 *word = (__u32 *)address;
-
-	word[0] = word[1] = 0;
-	word[2] = bpf_htonl(0xffff);
-	word[3] = ipv4;
-}
-
-/* The socket's own end and the other one. */
-static __always_inline void read_ends(const struct sock *sk, struct address *local, struct address *remote)
-{
-	const struct sock_common *common = &sk->__sk_common;
-
-	if (common->skc_family == INET6 && bpf_core_field_exists(common->skc_v6_daddr)) {
-		bpf_core_read(local, sizeof(*local), &common->skc_v6_rcv_saddr);
-		bpf_core_read(remote, sizeof(*remote), &common->skc_v6_daddr);
-		return;
-	}
-	map_ipv4(local, common->skc_rcv_saddr);
-	map_ipv4(remote, common->skc_daddr);
-}
-
-/* Writes the line of the interface in this place, if there is one. A global function, which is verified once. Returns 0. */
-__noinline int put_interface(struct text *t, __u32 place)
-{
-	const struct iface *iface = bpf_map_lookup_elem(&nt_ifaces, &place);
-
-	if (!t)
-		return 0;
-	t->len = 0;
-	if (!iface || !iface->name[0])
-		return 0;
-	put_literal(t, "interface ");
-	__builtin_memcpy(t->name, iface->name, sizeof(t->name));
-	put_name(t);
-	put_char(t, ' ');
-	return put_number(t, iface->netns);
-}
-
-static __always_inline void print_interfaces(struct seq_file *seq, struct text *line)
-{
-	__u32 i;
-
-	NOT_UNROLLED
-	for (i = 0; i < MAX_IFACES; i++) {
-		put_interface(line, i);
-		if (line->len)
-			print_line(seq, line);
-	}
+	return has_two_ends(&sk->__sk_common) && sk->sk_type == STREAM_SOCKET && sk->sk_protocol == TCP;
 }
 
 SEC("iter/task_file")
@@ -182,11 +88,9 @@ int holders(struct bpf_iter__task_file *ctx)
 	sk = socket->sk;
 	if (!sk || !is_connection(sk))
 		return 0;
-	read_ends(sk, &local, &remote);
+	read_ends(&sk->__sk_common, &local, &remote);
 	line->len = 0;
-	put_endpoint(line, &local, sk->__sk_common.skc_num);
-	put_char(line, ' ');
-	put_endpoint(line, &remote, bpf_ntohs(sk->__sk_common.skc_dport));
+	put_ends(line, &sk->__sk_common, &local, &remote);
 	put_literal(line, " pid=");
 	put_number(line, task->tgid);
 	put_literal(line, " comm=");
@@ -195,7 +99,7 @@ int holders(struct bpf_iter__task_file *ctx)
 	put_literal(line, " inode=");
 	put_number(line, file->f_inode->i_ino);
 	put_literal(line, " netns=");
-	put_number(line, sk->__sk_common.skc_net.net->ns.inum);
+	put_number(line, netns_of(&sk->__sk_common));
 	print_line(ctx->meta->seq, line);
 	return 0;
 }
