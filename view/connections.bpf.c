@@ -15,10 +15,12 @@ int connections(struct bpf_iter__bpf_map_elem *ctx)
 	if (ctx->meta->seq_num == 0 && (key || !ctx->meta->seq->count))
 		print_table_head(ctx->meta->seq);
 	if (key && conn) {
-		struct flow_key tuple = *key;
-		struct flow flow = conn->flow;
+		struct slot slot;
 
-		print_table_row(ctx->meta->seq, line, &tuple, &flow, &no_facts, live_state(flow.flags));
+		copy_at_rest(&slot, key, conn);
+		print_table_row(ctx->meta->seq, line, &slot.key, &slot.flow, &slot.facts, live_state(slot.flow.flags));
+	} else {
+		forget_noted();
 	}
 	return 0;
 }

@@ -18,6 +18,7 @@ int handshake_records(struct bpf_iter__bpf_map_elem *ctx)
 		if (!copy_moving(*index, set, i, &slot))
 			continue;
 		state = conclude(&slot);
+		add_noted(&slot);
 		print_record(ctx->meta->seq, line, &slot.key, &slot.flow, &slot.facts, state);
 	}
 	return 0;

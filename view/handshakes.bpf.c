@@ -20,6 +20,7 @@ int handshakes(struct bpf_iter__bpf_map_elem *ctx)
 		if (!copy_moving(*index, set, i, &slot))
 			continue;
 		state = conclude(&slot);
+		add_noted(&slot);
 		print_table_row(ctx->meta->seq, line, &slot.key, &slot.flow, &slot.facts, state);
 	}
 	return 0;

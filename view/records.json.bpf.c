@@ -12,10 +12,12 @@ int records_json(struct bpf_iter__bpf_map_elem *ctx)
 	if (!line)
 		return AGAIN;
 	if (key && conn) {
-		struct flow_key tuple = *key;
-		struct flow flow = conn->flow;
+		struct slot slot;
 
-		print_object(ctx->meta->seq, line, &tuple, &flow, NULL, live_state(flow.flags));
+		copy_at_rest(&slot, key, conn);
+		print_object(ctx->meta->seq, line, &slot.key, &slot.flow, &slot.facts, live_state(slot.flow.flags));
+	} else {
+		forget_noted();
 	}
 	return 0;
 }

@@ -12,6 +12,7 @@
 #define TEXT_LEN 2048
 #define LITERAL_LEN 32
 #include "line.h"
+#include "noted.h"
 #include "../tracker/flow.h"
 #include "../tracker/record.h"
 #include "../tracker/verifier.h"
@@ -47,6 +48,66 @@ static __always_inline const char (*iface_name(const struct flow *flow))[IFACE_N
 	const struct iface *iface = index ? bpf_map_lookup_elem(&nt_ifaces, &index) : NULL;
 
 	return iface && iface->name[0] ? &iface->name : NO_NAME;
+}
+
+/*
+ * Adds to the copy of a live connection what its socket on this host says, if that has been noted for who reads: the one whose ends
+ * are the connection's, from the side that first saw it, in the network namespace of the interface. It has the initial sequence
+ * number that was seen, or it is another connection's. A global function, which is verified once. Returns 0.
+ */
+__noinline int add_noted(struct slot *copy)
+{
+	const union noted *noted;
+	const struct iface *iface;
+	struct noted_key key;
+	__u32 index, isn;
+	bool out;
+
+	if (!copy)
+		return 0;
+	index = copy->flow.iface;
+	iface = index ? bpf_map_lookup_elem(&nt_ifaces, &index) : NULL;
+	if (!iface)
+		return 0;
+	out = copy->flow.flags & IS_OUTBOUND;
+	__builtin_memcpy(key.local, out ? copy->key.src : copy->key.dst, 16);
+	__builtin_memcpy(key.remote, out ? copy->key.dst : copy->key.src, 16);
+	key.lport = out ? copy->key.sport : copy->key.dport;
+	key.rport = out ? copy->key.dport : copy->key.sport;
+	key.netns = iface->netns;
+	key.reader = reader_of_notes();
+	noted = bpf_map_lookup_elem(&nt_noted, &key);
+	isn = out ? copy->flow.orig_isn : copy->flow.resp_isn;
+	/* The socket's own SYN counts as a byte, or does not. */
+	if (!noted || noted->facts.snd_una - (__u32)noted->facts.bytes_acked - isn > 1)
+		return 0;
+	copy->facts = noted->facts;
+	copy->facts.of_orig = out;
+	return 0;
+}
+
+/* The copy of a connection at rest, with what its socket says. */
+static __always_inline void copy_at_rest(struct slot *copy, const struct flow_key *key, const struct conn *conn)
+{
+	copy->key = *key;
+	copy->flow = conn->flow;
+	copy->facts.known = false;
+	add_noted(copy);
+}
+
+static long forget_own(void *map, const struct noted_key *key, union noted *noted __unused, const __u64 *reader)
+{
+	if (key->reader == *reader)
+		bpf_map_delete_elem(map, key);
+	return 0;
+}
+
+/* What has been noted for who reads is of no more use: he has come to the end. */
+static __always_inline void forget_noted(void)
+{
+	__u64 reader = reader_of_notes();
+
+	bpf_for_each_map_elem(&nt_noted, forget_own, &reader, 0);
 }
 
 /*

@@ -18,7 +18,7 @@ _netracker() {
 			--iface) words=$(_netracker_interfaces) ;;
 			--state) words=$states ;;
 			--sort)
-				words='age src dst port'
+				words='age src dst port bytes rate retrans'
 				[[ $verb != services ]] || words='worst failed ended live handshake duration bytes retransmitted'
 				;;
 			--by) words='service peer' ;;

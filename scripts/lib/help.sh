@@ -162,7 +162,8 @@ help_list() {
 	EOF
 	help_filters
 	cat <<-'EOF'
-		  --sort KEY             age (oldest first; on a terminal the default), src, dst, port; without: as the kernel has them
+		  --sort KEY             age (oldest first; on a terminal the default), src, dst, port; most first: bytes both ways, rate (bytes a
+		                         second since the SYN), retrans; without: as the kernel has them
 		  -n, --max-rows N       no more than N rows
 	EOF
 	help_output
@@ -171,6 +172,8 @@ help_list() {
 		States: S0 no answer yet, S1 open, S2 the originator has closed, S3 the responder has closed, SH, OTH: the
 		responder has not been seen, and the originator has closed, or acknowledges what it has got.
 		ORIGINATOR sent the first SYN; DIR in: it came in by the interface. SYN_MS: SYN to SYN-ACK, ACK_MS: SYN-ACK to ACK.
+		ORIG_BYTES, RESP_BYTES, SRTT_MS, RETR: payload each way so far, smoothed round-trip time, segments sent again, as this host's own
+		socket says now; root sees those of every network namespace with an interface that is attached. -: unknown, as of what is forwarded.
 		OWNER and USER: of this host's own socket; OWNER is the systemd unit, the container or the cgroup, #ID if that is gone.
 		PID and COMM: the process that holds that socket. Root sees here those of the whole machine, in containers too, by the ids that
 		they have outside; a container's own root those of the container. Not with --numeric, but for whom the tracker itself knows.

@@ -52,16 +52,45 @@ cmd_list() {
 	fi
 }
 
-# read_live MOTION REST: print what these views show, each connection once and, unless names are not wanted, with the process that holds it.
+# read_live MOTION REST: print what these views show, each connection once, with what its socket says and, unless names are not wanted, with the
+# process that holds it.
 # Exit status 1: the kernel has broken off; 141: who listens has heard enough; others are awk's.
 read_live() {
 	local -a ended programs=()
 	[[ -v GIVEN[numeric] || ! -r $NT_HOLDERS ]] || programs=(-f "$LIBDIR/address.awk" -f "$LIBDIR/owner.awk" -f "$LIBDIR/holders.awk")
-	{ ends_unheard cat -- "$VIEWS/$1" && echo && ends_unheard cat -- "$VIEWS/$2"; } 2>/dev/null |
+	{ note_sockets && ends_unheard cat -- "$VIEWS/$1" && echo && read_resting "$VIEWS/$2"; } 2>/dev/null |
 		ends_unheard awk "${programs[@]}" -f "$LIBDIR/once.awk" 2>/dev/null
 	ended=("${PIPESTATUS[@]}")
 	((ended[0] == 0 || ended[0] == 141)) || return 1
 	return "${ended[1]}"
+}
+
+# note_sockets: have the sockets of each network namespace with an interface that the tracker is attached to asked, for the views that the
+# calling shell, itself and no child of it, has read next. Only root can enter other namespaces than the one here.
+note_sockets() {
+	local sockets=$VIEWS/sockets word netns own output
+	local -A spaces=()
+	[[ -r $sockets ]] || return 0
+	exec {output}< <(exec cat -- "$sockets")
+	while read -r word _ netns && [[ $word == interface ]]; do
+		spaces[$netns]=1
+	done <&"$output"
+	cat <&"$output" >/dev/null
+	exec {output}<&-
+	own=$(stat --dereference --format=%i /proc/self/ns/net)
+	((EUID == 0)) || return 0
+	for netns in "${!spaces[@]}"; do
+		# One that is gone has no sockets any more.
+		[[ $netns == "$own" ]] || ! find_netns "$netns" || command nsenter --net="$NETNS_FILE" cat -- "$sockets" >/dev/null || true
+	done
+}
+
+# read_resting VIEW: to the end, even if nobody listens any more, as what has been noted of sockets goes there.
+read_resting() {
+	local status=0
+	ends_unheard cat -- "$1" || status=$?
+	((status != 141)) || cat -- "$1" >/dev/null
+	return "$status"
 }
 
 # ends_unheard COMMAND…: by SIGPIPE and without a word, when nobody listens any more; also where that signal is ignored, as in systemd's units.
@@ -101,7 +130,7 @@ obey_record_options() {
 	[[ ! -v GIVEN[quality] ]] || QUALITY=1
 	[[ ! -v GIVEN[failed] ]] || states=$FAILED_STATES
 	SORT=${GIVEN[sort]-}
-	[[ $SORT =~ ^(|age|src|dst|port)$ ]] || die_usage "--sort knows age, src, dst and port, not '$SORT'"
+	[[ $SORT =~ ^(|age|src|dst|port|bytes|rate|retrans)$ ]] || die_usage "--sort knows age, src, dst, port, bytes, rate and retrans, not '$SORT'"
 	[[ ! -v GIVEN[port] ]] || need_number --port "${GIVEN[port]}" 0 65535
 	[[ ! -v GIVEN[max_rows] ]] || need_number --max-rows "${GIVEN[max_rows]}"
 	[[ ${GIVEN[min_ms]-0} =~ ^[0-9]{1,9}(\.[0-9]{1,6})?$ ]] || die_usage "--min-ms wants milliseconds, not '${GIVEN[min_ms]}'"

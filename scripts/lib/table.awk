@@ -21,7 +21,7 @@ BEGIN {
 	# The columns of each table in their order, some narrower than elsewhere; of 0: not there. Those that do not fit come last and are
 	# left out; last of all, fields that have no place of their own here.
 	if (ENVIRON["NT_TABLE"] == "list")
-		columns = "ORIGINATOR RESPONDER DIR STATE:-5 AGE SYN_MS IFACE OWNER PID COMM ACK_MS STARTED SYN_RETR USER ORIG_BYTES:0 RESP_BYTES:0" more("LIVE PROCESS")
+		columns = "ORIGINATOR RESPONDER DIR STATE:-5 AGE SYN_MS IFACE ORIG_BYTES RESP_BYTES SRTT_MS RETR OWNER PID COMM ACK_MS STARTED SYN_RETR USER MIN_MS:0" more("LIVE SOCKET PROCESS HELD")
 	else if (ENVIRON["NT_TABLE"] == "quality")
 		columns = "ORIGINATOR RESPONDER MS HELD_BY COMM:-12 PID HELD_PCT SRTT_MS RETR ORIG_MBIT RESP_MBIT MIN_MS OWNER:-5"
 	else

@@ -12,6 +12,7 @@
 #	hooks                               the filters that run our programs, in all network namespaces, for programs (view/hooks.bpf.c)
 #	log  log.json  unread               what has ended, of each consumer of the log (consumer.sh)
 #	holders                             which processes hold the sockets of connections, for programs (view/holders.bpf.c)
+#	sockets                             what this host's sockets say; those above, read behind it, tell it too (view/sockets.bpf.c)
 #	orphans                             the maps that nothing but programs use, for programs (view/orphans.bpf.c)
 #
 # orphans is not in $VIEWS: whoever reads it pins it in $BPFFS for that moment. So is hooks, if the one in $VIEWS is not there or
@@ -28,10 +29,14 @@ declare -rA VIEW_MAP=(
 	[metrics]=nt_plan
 	[hooks]=nt_ifaces
 	[holders]=''
+	[sockets]=''
 )
 
 # The maps that views look things up in; and metrics in the cursor of the consumer without a name.
 readonly VIEWED_MAPS=(nt_counters nt_ifaces nt_log_head nt_pool nt_services syn_map)
+
+# The map by which sockets tells other views what it has found: view/noted.h. Entries are not allocated beforehand.
+readonly NOTED_KEY_BYTES=48 NOTED_BYTES=160 NO_PREALLOC=1
 
 # What view/metrics.bpf.c goes over the services for, and its steps behind these.
 readonly METRICS_OF_SERVICES=8 STEPS_OF_INTERFACES=2
@@ -49,7 +54,7 @@ view_pin() {
 		[[ ! $view ]] || left_out[$reason]+=${left_out[$reason]:+, }$view
 	done <<<"$lacking"
 	for reason in "${!left_out[@]}"; do
-		say "views that cannot be in $VIEWS: ${left_out[$reason]}, as $reason; 'list' needs those with records in their names and knows whose incoming connections are by holders, 'log' needs log, log.json and unread, 'metrics' needs metrics"
+		say "views that cannot be in $VIEWS: ${left_out[$reason]}, as $reason; 'list' needs those with records in their names and knows whose incoming connections are by holders and how much they have carried by sockets, 'log' needs log, log.json and unread, 'metrics' needs metrics"
 	done
 	for view in "${!VIEW_MAP[@]}" "${!LOG_VIEWS[@]}"; do
 		[[ ! -e $VIEWS/$view ]] || pinned+=("$view")
@@ -86,8 +91,14 @@ view_pin_each() (
 	done
 	lend_map "$VIEWS/cursor" nt_cursor "${!VIEW_MAP[@]}" && lend_map "$VIEWS/boot" nt_boot "${!VIEW_MAP[@]}" || exit 0
 
-	# A step for each service that there can be, for each of its metrics; then those of the interfaces.
 	mkdir -p -- "$VIEWS"
+	passing+=("$VIEWS/noted")
+	rm -f -- "$VIEWS/noted"
+	command bpftool map create "$VIEWS/noted" type hash key "$NOTED_KEY_BYTES" value "$NOTED_BYTES" name nt_noted flags "$NO_PREALLOC" \
+		entries "$(bpftool --json map show pinned "$PINS/conn_map" | jq .max_entries)" 2>/dev/null || true
+	lend_map "$VIEWS/noted" nt_noted "${!VIEW_MAP[@]}" || exit 0
+
+	# A step for each service that there can be, for each of its metrics; then those of the interfaces.
 	passing+=("$VIEWS/plan")
 	rm -f -- "$VIEWS/plan"
 	steps=$((METRICS_OF_SERVICES * $(bpftool --json map show pinned "$PINS/nt_services" | jq .max_entries) + STEPS_OF_INTERFACES))
@@ -199,7 +210,7 @@ unpin_views() {
 		[[ ! -e $VIEWS/$view ]] || files+=("$VIEWS/$view")
 	done
 	((${#files[@]} == 0)) || run rm -f -- "${files[@]}"
-	rm -f -- "$VIEWS/plan"
+	rm -f -- "$VIEWS"/{plan,noted}
 }
 
 # view_share GROUP: its members may read the views, and enter the directories before them if others may not. To read the log moves its

@@ -291,6 +291,28 @@ matches() {
 2001:db8::1:1 192.0.2.10:5 192.0.2.9:5 192.0.2.9:40"
 }
 
+# live_line PORT AGE_S ORIG_BYTES RESP_BYTES [RETRANS]: of a connection from there. The higher the port, the younger.
+live_line() {
+	printf '%s\n' "192.0.2.9:$1 -> 192.0.2.13:2 age_ns=$(($2 * 1000000000)) state=S1 dir=out first_fin_ns=0 syn_rtt_ns=1 ack_rtt_ns=0 orig_bytes=$3 resp_bytes=$4 syn_retrans=0 start_ns=$1 ifindex=2 ifname=eth0${5+ retrans=$5}"
+}
+
+@test "list: who has carried most, in all or a second, or sent most again, comes first; who is unknown last, equals by age" {
+	local key
+	local -A order=([bytes]='4 5' [rate]='5 4' [retrans]='4 5')
+	{
+		live_line 1 10 -1 -1
+		live_line 2 100 9 1 0
+		live_line 3 100 1000 9000000000000 12
+		live_line 4 10 5000 5000 2
+		live_line 5 1 5000 5000 2
+		live_line 6 10 -1 7
+	} >"$BATS_TEST_TMPDIR/lines"
+	for key in bytes rate retrans; do
+		assert_equal "$key" "$(NT_SORT=$key format sortkey <"$BATS_TEST_TMPDIR/lines" | sort -s -t $'\t' -k 1,1 | cut -f 2- | json .sport | paste -sd ' ')" \
+			"3 ${order[$key]} 2 1 6"
+	done
+}
+
 # log_function COMMAND…: run a function of the log's own library.
 log_function() {
 	NETRACKER_RUN=$BATS_TEST_TMPDIR/run bash -c '
