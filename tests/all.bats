@@ -60,6 +60,7 @@ untracked() {
 	assert_equal "tracked" "$(tracked)" 'bare0 br0 port0 veth0'
 }
 
+# What ip prints of both is in check/awks.bats, for kernels that have neither.
 @test "--all: a VLAN and what it is on, if each has an address; of a VRF the members, not its device" {
 	local want='br0 port0 veth0'
 	if in_netns server ip link add link veth0 name veth0.5 type vlan id 5 2>/dev/null; then
@@ -70,7 +71,6 @@ untracked() {
 		in_netns server ip link set veth0 master vrf0
 		in_netns server ip address add 198.51.100.13/30 dev vrf0
 	fi
-	[[ $want == *.5 || $(in_netns server ip -json link) == *'"vrf0"'* ]] || skip "this kernel has neither VLANs nor VRFs"
 	netracker attach --all --quiet
 	assert_equal "tracked" "$(tracked)" "$want"
 	assert_equal "untracked" "$(untracked)" ''

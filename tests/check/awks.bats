@@ -284,6 +284,19 @@ printed() {
 		<<<$'[{"ifindex":3,"ifname":"e\xff\\u001b[1m\\u007F\\"\\\\x\\b","linkinfo":{"info_kind":"veth"}},{"ifindex":4,"ifname":"-","master":"veth0"}]'
 }
 
+@test "interfaces that are worth tracking: with an address, or in a bridge; no VRF device, no loopback" {
+	local address='"addr_info":[{"family":"inet","local":"192.0.2.1"}]' none='"addr_info":[]'
+	printed "use" $'1 - - - lo\n2 - - address eth0\n3 vlan - address eth0.5\n4 vlan - - eth0.6\n5 vrf - - vrf0\n6 - vrf0 address eth1\n7 veth br0 port veth0' links.awk <<-EOF
+		[{"ifindex":1,"ifname":"lo","link_type":"loopback",$address},
+		{"ifindex":2,"ifname":"eth0","link_type":"ether",$address},
+		{"ifindex":3,"link":"eth0","ifname":"eth0.5","link_type":"ether","linkinfo":{"info_kind":"vlan","info_data":{"id":5}},$address},
+		{"ifindex":4,"link":"eth0","ifname":"eth0.6","link_type":"ether","linkinfo":{"info_kind":"vlan","info_data":{"id":6}},$none},
+		{"ifindex":5,"ifname":"vrf0","link_type":"ether","linkinfo":{"info_kind":"vrf","info_data":{"table":7}},$address},
+		{"ifindex":6,"ifname":"eth1","master":"vrf0","link_type":"ether","linkinfo":{"info_slave_kind":"vrf"},$address},
+		{"ifindex":7,"ifname":"veth0","master":"br0","link_type":"ether","linkinfo":{"info_kind":"veth","info_slave_kind":"bridge"},$none}]
+	EOF
+}
+
 @test "a connection that goes to rest while a list is read is there once; others of its tuple are there, too" {
 	local attempt young other rest
 	attempt=$(live age_ns=5 | sed 's/state=S1/state=S0/; s/start_ns=[0-9]*/start_ns=9/')
