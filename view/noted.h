@@ -27,14 +27,16 @@ union noted {
 	__u8 bytes[160];
 };
 
-_Static_assert(sizeof(struct noted_key) == 48 && sizeof(union noted) == 160,
-               "scripts/lib/view.sh makes a map of these sizes: NOTED_KEY_BYTES, NOTED_BYTES");
+/* So many sockets; of those beyond nothing is known. Not MAX_CONNECTIONS, of which the tracker may have another number. */
+#define NOTED_MAX 262144
 
-/* As many as connections at rest. Of sockets beyond that nothing is known. */
+_Static_assert(sizeof(struct noted_key) == 48 && sizeof(union noted) == 160 && NOTED_MAX == 262144,
+               "scripts/lib/view.sh makes a map of these sizes: NOTED_KEY_BYTES, NOTED_BYTES, NOTED_MAX");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, MAX_CONNECTIONS);
+	__uint(max_entries, NOTED_MAX);
 	__type(key, struct noted_key);
 	__type(value, union noted);
 	__uint(pinning, LIBBPF_PIN_BY_NAME);

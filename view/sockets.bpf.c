@@ -128,7 +128,7 @@ static __always_inline void forget_stale(struct text *memory)
 
 	memory->whole = 0;
 	bpf_for_each_map_elem(&nt_noted, forget_older, &aging, 0);
-	if (memory->whole <= MAX_CONNECTIONS / 2)
+	if (memory->whole <= NOTED_MAX / 2)
 		return;
 	aging.before_ns = now > CROWDED_NS ? now - CROWDED_NS : 0;
 	bpf_for_each_map_elem(&nt_noted, forget_older, &aging, 0);

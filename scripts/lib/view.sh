@@ -36,7 +36,7 @@ declare -rA VIEW_MAP=(
 readonly VIEWED_MAPS=(nt_counters nt_ifaces nt_log_head nt_pool nt_services syn_map)
 
 # The map by which sockets tells other views what it has found: view/noted.h. Entries are not allocated beforehand.
-readonly NOTED_KEY_BYTES=48 NOTED_BYTES=160 NO_PREALLOC=1
+readonly NOTED_KEY_BYTES=48 NOTED_BYTES=160 NOTED_MAX=262144 NO_PREALLOC=1
 
 # What view/metrics.bpf.c goes over the services for, and its steps behind these.
 readonly METRICS_OF_SERVICES=8 STEPS_OF_INTERFACES=2
@@ -94,8 +94,8 @@ view_pin_each() (
 	mkdir -p -- "$VIEWS"
 	passing+=("$VIEWS/noted")
 	rm -f -- "$VIEWS/noted"
-	command bpftool map create "$VIEWS/noted" type hash key "$NOTED_KEY_BYTES" value "$NOTED_BYTES" name nt_noted flags "$NO_PREALLOC" \
-		entries "$(bpftool --json map show pinned "$PINS/conn_map" | jq .max_entries)" 2>/dev/null || true
+	command bpftool map create "$VIEWS/noted" type hash key "$NOTED_KEY_BYTES" value "$NOTED_BYTES" entries "$NOTED_MAX" name nt_noted \
+		flags "$NO_PREALLOC" 2>/dev/null || true
 	lend_map "$VIEWS/noted" nt_noted "${!VIEW_MAP[@]}" || exit 0
 
 	# A step for each service that there can be, for each of its metrics; then those of the interfaces.
