@@ -320,6 +320,19 @@ interfaces_are() {
 	"$NETRACKER" metrics | grouped
 }
 
+@test "metrics asked for while an attach is at work come when it has pinned its views" {
+	export NETRACKER_LOCK=$BATS_TEST_TMPDIR/lock
+	track client
+	mv /sys/fs/bpf/netracker/metrics /sys/fs/bpf/netracker/away
+	: >"$NETRACKER_LOCK"
+	# The lock's holder waits for somebody to wait.
+	# shellcheck disable=SC2016 # for the inner shell
+	background flock "$NETRACKER_LOCK" timeout 10 bash -c 'until grep --quiet -e "-> FLOCK .*:$(stat --format=%i "$0") " /proc/locks; do sleep 0.05; done
+		mv /sys/fs/bpf/netracker/away /sys/fs/bpf/netracker/metrics' "$NETRACKER_LOCK"
+	wait_for grep --quiet "FLOCK .*:$(stat --format=%i "$NETRACKER_LOCK") " /proc/locks
+	"$NETRACKER" metrics | grep --quiet '^netracker_build_info'
+}
+
 @test "--textfile replaces the file whole, and leaves it as it was on failure" {
 	local dir=$BATS_TEST_TMPDIR/textfile
 	track client

@@ -18,9 +18,20 @@ cmd_metrics() {
 require_metrics() {
 	[[ ! -r $VIEWS/metrics ]] || return 0
 	require root
+	await_attach
+	[[ ! -r $VIEWS/metrics ]] || return 0
 	# Whose it is, only who may open it could tell.
 	[[ -e $PINS/nt_counters ]] || die "$EXIT_NOT_ATTACHED" "not attached to any interface; 'netracker attach IFACE' does that"
 	die_without_view metrics
+}
+
+# await_attach: the end of one that is at work, if there is one: it pins the views last. Succeeds, whatever comes of it.
+await_attach() {
+	local descriptor
+	[[ -e $PINS/nt_counters ]] || return 0
+	{ exec {descriptor}<"$LOCK"; } 2>/dev/null || return 0
+	flock --shared --timeout "$LOCK_SECONDS" "$descriptor" 2>/dev/null || true
+	exec {descriptor}<&-
 }
 
 print_metrics() {
