@@ -6,15 +6,8 @@
 #ifndef NETRACKER_ENDS_H
 #define NETRACKER_ENDS_H
 
+#include "interfaces.h"
 #include "line.h"
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, MAX_IFACES);
-	__type(key, __u32);
-	__type(value, struct iface);
-	__uint(pinning, LIBBPF_PIN_BY_NAME);
-} nt_ifaces SEC(".maps");
 
 /* ---------------------------------------------------------------------------------- of the kernel, by way of its BTF */
 

@@ -11,6 +11,7 @@
 /* A connection in words; longer than any, a power of two. */
 #define TEXT_LEN 2048
 #define LITERAL_LEN 32
+#include "interfaces.h"
 #include "line.h"
 #include "noted.h"
 #include "../tracker/flow.h"
@@ -18,14 +19,6 @@
 #include "../tracker/verifier.h"
 
 #include <bpf/bpf_endian.h>
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, MAX_IFACES);
-	__type(key, __u32);
-	__type(value, struct iface);
-	__uint(pinning, LIBBPF_PIN_BY_NAME);
-} nt_ifaces SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
