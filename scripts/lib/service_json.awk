@@ -44,7 +44,7 @@ function or_null(number)
 
 function share(part_, whole)
 {
-	return whole + 0 ? sprintf("%.3f", percent(part_, whole)) : "null"
+	return whole + 0 ? sprintf("%.3f", percent(part_, whole)) + 0 : "null"
 }
 
 function finish()
