@@ -12,6 +12,8 @@
  * its name, escaped as there; inode the socket's, by which it is one however many hold it; netns the inode of its network
  * namespace.
  *
+ * What it shows it notes for the views of connections: noted.h.
+ *
  * It takes a process's files from its first thread, as all its threads have them in common.
  */
 #include "iterator.h"
@@ -63,12 +65,34 @@ static __always_inline bool is_connection(const struct sock *sk)
 	return has_two_ends(&sk->__sk_common) && sk->sk_type == STREAM_SOCKET && sk->sk_protocol == TCP;
 }
 
+/* Notes that the process holds the socket with this inode and these ends. */
+static __always_inline void note_holder(const struct noted_key *key, const struct task_struct *task, __u64 inode)
+{
+	union noted first = {}, *noted = bpf_map_lookup_elem(&nt_noted, key);
+
+	if (!noted) {
+		first.facts.asked_ns = bpf_ktime_get_boot_ns();
+		bpf_map_update_elem(&nt_noted, key, &first, BPF_NOEXIST);
+		noted = bpf_map_lookup_elem(&nt_noted, key);
+		if (!noted)
+			return;
+	}
+	if (noted->inode && noted->inode != inode) {
+		noted->inode = SEVERAL;
+		noted->process.pid = 0;
+	} else if (!noted->inode || (__u32)task->tgid < noted->process.pid) {
+		noted->inode = inode;
+		noted->process.pid = task->tgid;
+		bpf_core_read(noted->process.comm, sizeof(noted->process.comm), &task->comm);
+	}
+}
+
 SEC("iter/task_file")
 int holders(struct bpf_iter__task_file *ctx)
 {
 	struct task_struct *task = ctx->task;
 	struct file *file = ctx->file;
-	struct address local, remote;
+	struct noted_key key = {};
 	struct socket *socket;
 	struct text *line;
 	struct sock *sk;
@@ -88,9 +112,10 @@ int holders(struct bpf_iter__task_file *ctx)
 	sk = socket->sk;
 	if (!sk || !is_connection(sk))
 		return 0;
-	read_ends(&sk->__sk_common, &local, &remote);
+	read_key(&key, &sk->__sk_common);
+	note_holder(&key, task, file->f_inode->i_ino);
 	line->len = 0;
-	put_ends(line, &sk->__sk_common, &local, &remote);
+	put_ends(line, &key);
 	put_literal(line, " pid=");
 	put_number(line, task->tgid);
 	put_literal(line, " comm=");
@@ -99,7 +124,7 @@ int holders(struct bpf_iter__task_file *ctx)
 	put_literal(line, " inode=");
 	put_number(line, file->f_inode->i_ino);
 	put_literal(line, " netns=");
-	put_number(line, netns_of(&sk->__sk_common));
+	put_number(line, key.netns);
 	print_line(ctx->meta->seq, line);
 	return 0;
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * noted.h - what this host's sockets say while their connections are alive, on its way from one view to others. An iterator over
- * connections cannot look sockets up, and one over sockets sees those of a single network namespace. So the view sockets notes what
- * each says, once in each namespace, and those of connections, which are read behind it, look it up.
+ * noted.h - what this host's sockets say while their connections are alive, and who holds them, on its way from one view to others. An
+ * iterator over connections cannot look sockets up, one over sockets sees those of a single network namespace, and one over processes'
+ * files goes by process. So the view sockets notes what each says, once in each namespace, and holders, which is read behind it, who
+ * has it; those of connections, which are read last, look it up.
  *
  * Two who read at the same time do not get in each other's way: what is noted is for the processes that have the same parent as the
  * one that reads the sockets. It goes when one of these has read the connections at rest to the end, or when somebody
@@ -23,9 +24,16 @@ struct noted_key {
 };
 
 union noted {
-	struct facts facts; /* but whose it is: of_orig */
+	struct {
+		struct facts facts; /* but whose it is: of_orig; not known if holders alone has noted it */
+		struct process
+			process; /* of those that hold it the one with the lowest number; 0: none, or nobody can tell which */
+		__u64 inode; /* the socket's, by which it is one however many hold it; 0: nobody does; SEVERAL: not the only one */
+	};
 	__u8 bytes[160];
 };
+
+#define SEVERAL (~0ULL)
 
 /* So many sockets; of those beyond nothing is known. Not MAX_CONNECTIONS, of which the tracker may have another number. */
 #define NOTED_MAX 262144

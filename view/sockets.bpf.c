@@ -14,7 +14,6 @@
 #define TEXT_LEN 512 /* a power of two; two IPv6 addresses and as many numbers fit it */
 #define LITERAL_LEN 32
 #include "ends.h"
-#include "noted.h"
 #include "../tracker/facts.h"
 
 /*
@@ -159,11 +158,7 @@ int sockets(struct bpf_iter__tcp *ctx)
 	kernel = (struct tcp_sock *)bpf_skc_to_tcp_sock(common);
 	if (!kernel)
 		return 0;
-	read_ends(ends, (struct address *)key.local, (struct address *)key.remote);
-	key.lport = ends->skc_num;
-	key.rport = bpf_ntohs(ends->skc_dport);
-	key.netns = netns_of(ends);
-	key.reader = reader_of_notes();
+	read_key(&key, ends);
 	tcp = as_helper_does((const struct tcp_sock___asked *)kernel);
 	read_facts(&noted.facts, &tcp, kernel, measured_tick_us(&sure));
 	noted.facts.tcp_state = ends->skc_state;
@@ -171,7 +166,7 @@ int sockets(struct bpf_iter__tcp *ctx)
 	bpf_map_update_elem(&nt_noted, &key, &noted, BPF_ANY);
 
 	line->len = 0;
-	put_ends(line, ends, (const struct address *)key.local, (const struct address *)key.remote);
+	put_ends(line, &key);
 	put_literal(line, " netns=");
 	put_number(line, key.netns);
 	put_literal(line, " tcp_state=");

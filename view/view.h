@@ -44,9 +44,10 @@ static __always_inline const char (*iface_name(const struct flow *flow))[IFACE_N
 }
 
 /*
- * Adds to the copy of a live connection what its socket on this host says, if that has been noted for who reads: the one whose ends
- * are the connection's, from the side that first saw it, in the network namespace of the interface. It has the initial sequence
- * number that was seen, or it is another connection's. A global function, which is verified once. Returns 0.
+ * Adds to the copy of a live connection what its socket on this host says, and who holds it if the tracker does not know who has
+ * opened it, if that has been noted for who reads: the one whose ends are the connection's, from the side that first saw it, in the
+ * network namespace of the interface. It has the initial sequence number that was seen, or it is another connection's. A global
+ * function, which is verified once. Returns 0.
  */
 __noinline int add_noted(struct slot *copy)
 {
@@ -70,12 +71,19 @@ __noinline int add_noted(struct slot *copy)
 	key.netns = iface->netns;
 	key.reader = reader_of_notes();
 	noted = bpf_map_lookup_elem(&nt_noted, &key);
-	isn = out ? copy->flow.orig_isn : copy->flow.resp_isn;
-	/* The socket's own SYN counts as a byte, or does not. */
-	if (!noted || noted->facts.snd_una - (__u32)noted->facts.bytes_acked - isn > 1)
+	if (!noted)
 		return 0;
-	copy->facts = noted->facts;
-	copy->facts.of_orig = out;
+	if (noted->facts.known) {
+		isn = out ? copy->flow.orig_isn : copy->flow.resp_isn;
+		/* The socket's own SYN counts as a byte, or does not. */
+		if (noted->facts.snd_una - (__u32)noted->facts.bytes_acked - isn > 1)
+			return 0;
+		copy->facts = noted->facts;
+		copy->facts.of_orig = out;
+	}
+	/* Of a connection without an owner the socket is elsewhere. */
+	if (noted->process.pid && !copy->flow.process.pid && copy->flow.flags & HAS_OWNER)
+		copy->flow.process = noted->process;
 	return 0;
 }
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 #
 # Who owns a record's socket: the systemd unit or container of its cgroup, the user of its uid; and names as JSON has them. Needs address.awk,
-# and known() and field() of record.awk or holders.awk.
+# and known() and field() of record.awk.
 #
 # NT_CGROUPS: the directory where cgroup2 is mounted; empty: nowhere. A cgroup's id is the inode number of its directory. The tree is
 # read when an id turns up that is not known yet, so once for each cgroup at most and not once a record. An id that is not there even

@@ -15,7 +15,7 @@ QUALITY=0
 SORT= # by what list sorts; empty: not at all
 
 cmd_list() {
-	local view plain='' reader=live.awk NT_HOLDERS=$VIEWS/holders
+	local view plain='' reader=live.awk
 	local -a views=(handshake_records records)
 	obey_record_options "$@"
 	# People want an order; what is piped on shall not wait for the last connection.
@@ -40,7 +40,7 @@ cmd_list() {
 		NT_BOOT_US=${BOOT_US:-$NT_BOOT_US}
 	fi
 	# gawk would read a pipe by 4 KiB.
-	export AWKBUFSIZE=131072 NT_HOLDERS
+	export AWKBUFSIZE=131072
 	if [[ $plain && -v GIVEN[numeric] ]]; then
 		read_live "${views[@]}" | copy_out || exit_of_list "${PIPESTATUS[0]}" 0 "${PIPESTATUS[1]}"
 	elif [[ ! $SORT ]]; then
@@ -56,10 +56,9 @@ cmd_list() {
 # process that holds it.
 # Exit status 1: the kernel has broken off; 141: who listens has heard enough; others are awk's.
 read_live() {
-	local -a ended programs=()
-	[[ -v GIVEN[numeric] || ! -r $NT_HOLDERS ]] || programs=(-f "$LIBDIR/address.awk" -f "$LIBDIR/owner.awk" -f "$LIBDIR/holders.awk")
-	{ note_sockets && ends_unheard cat -- "$VIEWS/$1" && echo && read_resting "$VIEWS/$2"; } 2>/dev/null |
-		ends_unheard awk "${programs[@]}" -f "$LIBDIR/once.awk" 2>/dev/null
+	local -a ended
+	{ note_sockets && note_holders && ends_unheard cat -- "$VIEWS/$1" && echo && read_resting "$VIEWS/$2"; } 2>/dev/null |
+		ends_unheard awk -f "$LIBDIR/once.awk" 2>/dev/null
 	ended=("${PIPESTATUS[@]}")
 	((ended[0] == 0 || ended[0] == 141)) || return 1
 	return "${ended[1]}"
@@ -83,6 +82,11 @@ note_sockets() {
 		# One that is gone has no sockets any more.
 		[[ $netns == "$own" ]] || ! find_netns "$netns" || command nsenter --net="$NETNS_FILE" cat -- "$sockets" >/dev/null || true
 	done
+}
+
+# note_holders: likewise the processes asked which sockets they hold, unless names are not wanted.
+note_holders() {
+	[[ -v GIVEN[numeric] || ! -r $VIEWS/holders ]] || cat -- "$VIEWS/holders" >/dev/null || true
 }
 
 # read_resting VIEW: to the end, even if nobody listens any more, as what has been noted of sockets goes there.

@@ -21,7 +21,7 @@ cmd_services() {
 	[[ ! -v GIVEN[since] ]] || since_us "${GIVEN[since]}" >/dev/null
 	[[ ! -v GIVEN[json] ]] || show=service_json
 	require awk
-	export NT_TABLES=$TABLES_TSV NT_BY=$by NT_SORT=$sort NT_LIVE=1 NT_HOLDERS=$VIEWS/holders NT_CGROUPS
+	export NT_TABLES=$TABLES_TSV NT_BY=$by NT_SORT=$sort NT_LIVE=1 NT_CGROUPS
 	export NT_HEADER=1 NT_WIDE=${GIVEN[wide]-0} NT_NUMERIC=${GIVEN[numeric]-0} NT_MAX_ROWS=${GIVEN[max_rows]-$SERVICE_ROWS}
 	[[ ! -v GIVEN[no_header] ]] || NT_HEADER=0
 	NT_CGROUPS=$(find_cgroups)
