@@ -3,11 +3,11 @@
  * adopt.h - connections older than the tracker, which attach takes over from this host's sockets: adopt_candidates(), for
  * adopt.bpf.c. They come to rest as if the tracker had seen them opened, but that nothing is known of their beginning.
  *
- * view/adopt.bpf.c goes over the sockets of a network namespace once the filters are in place, and puts what it finds into nt_adopt:
- * an iterator may not take the sets' locks. So a candidate may by now be tracked, as it was opened meanwhile, or have ended. What is
- * tracked stays as it is; and the socket is looked at again behind the candidate's coming to rest: if it is still open then, the
- * filters see all that closes it from this host. A FIN of the other side that passed the filter before that, and the socket behind
- * it, is missed: then one FIN is all that the record tells of.
+ * view/adopt.bpf.c goes over the sockets of a network namespace once the filters are in place, and puts what it finds into
+ * nt_adopt: an iterator may not take the sets' locks. So a candidate may by now be tracked, as it was opened meanwhile, or have
+ * ended. What is tracked stays as it is; and the socket is looked at again behind the candidate's coming to rest: if it is still
+ * open then, the filters see all that closes it from this host. A FIN of the other side that passed the filter before that, and the
+ * socket behind it, is missed: then one FIN is all that the record tells of.
  */
 #ifndef NETRACKER_ADOPT_H
 #define NETRACKER_ADOPT_H
@@ -42,19 +42,6 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } nt_adopt SEC(".maps");
 
-/* Is this host's socket of the connection open on both sides? */
-static __always_inline bool is_open(struct __sk_buff *skb, const struct flow_key *key, bool outbound)
-{
-	struct bpf_sock *sk = outbound ? sender(skb, key) : receiver(skb, key);
-	bool open;
-
-	if (!sk)
-		return false;
-	open = sk->state == BPF_TCP_ESTABLISHED;
-	bpf_sk_release(sk);
-	return open;
-}
-
 /* Is a connection with this SYN in motion? */
 static __always_inline bool is_in_motion(struct scratch *scratch, const struct parts *parts, const struct segment *syn)
 {
@@ -80,12 +67,13 @@ static __always_inline bool is_resting(struct scratch *scratch, const struct seg
 }
 
 /*
- * Has the candidate in scratch, whose SYN would have been scratch->segment, come to rest, unless it is tracked already, is not to be
- * or has closed. Returns 0.
+ * Has the candidate in scratch, whose SYN would have been scratch->segment, come to rest, unless it is tracked already, is not to
+ * be or has closed. Returns 0.
  */
 __noinline int adopt(struct __sk_buff *skb)
 {
 	struct scratch *scratch = only_value(&nt_scratch);
+	struct counters *counters;
 	struct segment *syn;
 	struct parts parts;
 	bool outbound;
@@ -106,24 +94,15 @@ __noinline int adopt(struct __sk_buff *skb)
 	*tuple_of(&scratch->fresh_key) = syn->key;
 	scratch->fresh.flow = scratch->slot.flow;
 	*(__u32 *)scratch->fresh.scope = scopes_of(syn->scope);
-	bpf_spin_lock(&parts.set->lock);
-	note_rest_locked(parts.set, syn->hash);
-	bpf_spin_unlock(&parts.set->lock);
-	if (put_resting(scratch, parts.set, index, syn->now)) {
-		leave_rest(parts.set);
+	if (put_to_rest(scratch, &parts, index, syn->hash, syn->now))
 		return 0;
-	}
 	COUNT(adopted);
 	/* Who is in motion now has been woken meanwhile: this one, which has left then, or one that it is the copy of. */
 	if (is_open(skb, &syn->key, outbound) && !is_in_motion(scratch, &parts, syn))
 		return 0;
-	if (take_resting(scratch->fresh.place, true)) {
-		struct counters *counters = only_value(&nt_counters);
-
-		leave_rest(parts.set);
-		if (counters)
-			counters->adopted--;
-	}
+	counters = only_value(&nt_counters);
+	if (take_back(scratch, parts.set) && counters)
+		counters->adopted--;
 	return 0;
 }
 

@@ -149,7 +149,8 @@ static __always_inline bool is_lossy(const struct flow *f, const struct facts *f
  * What held the connection back most until its socket was asked, as that socket knows: docs/fields.md has the rules. The kernel's
  * three times follow each other (tcp_chrono_set, net/ipv4/tcp_output.c): it was limited by the receiver's window, by its send
  * buffer, or only by the network; else it had nothing to send. To the network's time belongs the handshake's, in which none of them
- * runs. How long an adopted connection has been there nobody knows. The facts are known: what they are where nobody was asked is a constant, which a global function is not given.
+ * runs. How long an adopted connection has been there nobody knows. The facts are known: what they are where nobody was asked is a
+ * constant, which a global function is not given.
  */
 __noinline __u32 held_back(const struct flow *f, const struct facts *facts)
 {

@@ -249,6 +249,19 @@ __noinline int answer_question(struct __sk_buff *skb)
 	return 0;
 }
 
+/* Is this host's socket of the connection open on both sides? */
+static __always_inline bool is_open(struct __sk_buff *skb, const struct flow_key *key, bool outbound)
+{
+	struct bpf_sock *sk = outbound ? sender(skb, key) : receiver(skb, key);
+	bool open;
+
+	if (!sk)
+		return false;
+	open = sk->state == BPF_TCP_ESTABLISHED;
+	bpf_sk_release(sk);
+	return open;
+}
+
 /*
  * The owner of this host's socket that sends the segment; of the listener, if it is a SYN-ACK: there is no other socket yet, but a
  * request, which knows the far end (with SYN cookies not even that). *owner: who it is, if known. Returns 0.

@@ -38,8 +38,8 @@
  *	of       whose: ENDED, LIVE connections, ANY; OWNER: if the owner of this host's socket is known; SOCKET: if its facts
  *	         are; PROCESS: if the process is; RESET: if it is known why this host reset it; HELD: if it is known what held it
  *	         back; OPENED: if the tracker has seen it opened; ADOPTED: if not
- *	unit     NS, US, BYTES, SEGMENTS, COUNT, PERCENT; FLAG, 1, or in JSON true and false; TICKS, kept in those of the kernel's clock and shown in microseconds;
- *	         RATE, bytes a second; TEXT; NAME, a text from outside, which may hold anything
+ *	unit     NS, US, BYTES, SEGMENTS, COUNT, PERCENT; FLAG, 1, or in JSON true and false; TICKS, kept in those of the kernel's
+ *	         clock and shown in microseconds; RATE, bytes a second; TEXT; NAME, a text from outside, which may hold anything
  *	unknown  what stands for a value that nobody knows: ZERO, MINUS (-1), DASH (-), EMPTY, ONES (all bits), NEVER
  *	heading  of its column in tables for people, where times are in milliseconds; "": it has none
  *	width    of that column; below 0: text, on the left

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /*
- * adopt: finds what this host's sockets have open, for the tracker to take over: tracker/adopt.h. A line with the interface's number
- * for each, of those sockets whose segments pass an interface that is in nt_adopt_at. Iterates over the sockets of the network
- * namespace in which the file is opened, each of which is locked meanwhile: so its counts fit its sequence numbers.
+ * adopt: finds what this host's sockets have open, for the tracker to take over: tracker/adopt.h. A line with the interface's
+ * number for each, of those sockets whose segments pass an interface that is in nt_adopt_at. Iterates over the sockets of the
+ * network namespace in which the file is opened, each of which is locked meanwhile: so its counts fit its sequence numbers.
  *
  * A socket says nowhere who opened its connection, but an accepted one has kept from which interface the handshake came, in a place
  * where one that connects has nothing: as the interface for multicast, which no TCP socket can be given (tcp_v4_syn_recv_sock(),

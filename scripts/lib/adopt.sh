@@ -49,14 +49,15 @@ adopt_open() (
 	passing+=("$ADOPT_MAP")
 	said=$(command bpftool map create "$ADOPT_AT" type hash key 4 value 4 entries "$MAX_IFACES" name nt_adopt_at 2>&1) || lacks "$said"
 	for iface in "${!ENTRY[@]}"; do
-		said=$(command bpftool map update pinned "$ADOPT_AT" key hex $(bytes 4 "${IFINDEX[$iface]}") value hex $(bytes 4 "${ENTRY[$iface]}") 2>&1) ||
-			lacks "$said"
+		read -r -a key < <(bytes 4 "${IFINDEX[$iface]}")
+		read -r -a place < <(bytes 4 "${ENTRY[$iface]}")
+		said=$(command bpftool map update pinned "$ADOPT_AT" key hex "${key[@]}" value hex "${place[@]}" 2>&1) || lacks "$said"
 	done
 
-	link_map "$ADOPT_MAP" nt_adopt && link_map "$ADOPT_AT" nt_adopt_at && link_map "$PINS/nt_ifaces" nt_ifaces || {
-		printf '%s\n' "$BPFFS/nt_adopt, nt_adopt_at or nt_ifaces is somebody else's, who has to take it away or pin it elsewhere"
-		exit 0
-	}
+	for pin in "$ADOPT_MAP" "$PINS/nt_ifaces"; do
+		link_map "$pin" "${pin##*/}" || lacks "$BPFFS/${pin##*/} is somebody else's, who has to take it away or pin it elsewhere"
+	done
+	link_map "$ADOPT_AT" nt_adopt_at || lacks "$BPFFS/nt_adopt_at is somebody else's, who has to take it away or pin it elsewhere"
 	said=$(command bpftool iter pin "$(shipped view)/adopt.bpf.o" "$ADOPT_VIEW" 2>&1) || lacks "$(explain_view "$said")"
 	mapfile -t found < <(command "${IN_NETNS[@]}" cat -- "$ADOPT_VIEW" | sort -n -u)
 	((${#found[@]})) || exit 0
