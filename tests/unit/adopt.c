@@ -107,10 +107,15 @@ static void no_duration_is_counted(void)
 
 int main(void)
 {
+	host_reset();
 	RUN(comes_to_rest_once);
+	host_reset();
 	RUN(what_is_tracked_stays);
+	host_reset();
 	RUN(who_has_closed_is_let_go);
+	host_reset();
 	RUN(whom_the_rules_leave_out_is_left_alone);
+	host_reset();
 	RUN(no_duration_is_counted);
 	return unit_end();
 }
