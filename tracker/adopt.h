@@ -3,11 +3,11 @@
  * adopt.h - connections older than the tracker, which attach takes over from this host's sockets: adopt_candidates(), for
  * adopt.bpf.c. They come to rest as if the tracker had seen them opened, but that nothing is known of their beginning.
  *
- * view/adopt.bpf.c goes over the sockets of a network namespace once the filters are in place, and puts what it finds into
- * nt_adopt: an iterator may not take the sets' locks. So a candidate may by now be tracked, as it was opened meanwhile, or have
- * ended. What is tracked stays as it is; and the socket is looked at again behind the candidate's coming to rest: if it is still
- * open then, the filters see all that closes it from this host. A FIN of the other side that passed the filter before that, and the
- * socket behind it, is missed: then one FIN is all that the record tells of.
+ * One of the views, view/adopt.bpf.c, goes over the sockets of a network namespace once the filters are in place, and puts what
+ * it finds into nt_adopt: an iterator may not take the sets' locks. So a candidate may by now be tracked, as it was opened
+ * meanwhile, or have ended. What is tracked stays as it is; and the socket is looked at again behind the candidate's coming to
+ * rest: if it is still open then, the filters see all that closes it from this host. A FIN of the other side that passed the
+ * filter before that, and the socket behind it, is missed: then one FIN is all that the record tells of.
  */
 #ifndef NETRACKER_ADOPT_H
 #define NETRACKER_ADOPT_H
@@ -135,7 +135,7 @@ static long adopt_candidate(void *map, const struct conn_key *key, const struct 
 }
 
 /* Takes over candidates of the interface of this packet. Returns how many it has looked at; 0: there are no more. */
-static __always_inline int adopt_candidates(struct __sk_buff *skb)
+__noinline int adopt_candidates(struct __sk_buff *skb)
 {
 	struct scratch *scratch = only_value(&nt_scratch);
 	struct adopting adopting = { .skb = skb };
