@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * socket.h - what this host's own sockets know: of a connection, ask_socket(); whose it is, find_owner(); why it was reset,
- * find_reset(); whether it is still there, answer_question(). For adopt.h, process.h, motion.h and rest.h, and NeTracker.bpf.c, which
- * brings the packets that answers need. Nobody else asks sockets; what they are asked is in facts.h.
+ * find_reset(); whether it is still there, answer_question(). For adopt.h, process.h, motion.h and rest.h, and NeTracker.bpf.c,
+ * which brings the packets that answers need. Nobody else asks sockets; what they are asked is in facts.h.
  */
 #ifndef NETRACKER_SOCKET_H
 #define NETRACKER_SOCKET_H

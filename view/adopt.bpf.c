@@ -100,7 +100,7 @@ static __always_inline bool is_accepted(const struct tcp_sock___at *tcp, __u16 f
 	return tcp->inet_conn.icsk_inet.mc_index;
 }
 
-static __always_inline bool is_link_local(const struct address *a)
+static __always_inline bool is_of_one_link(const struct address *a)
 {
 	return (*(const __be16 *)a & bpf_htons(0xffc0)) == bpf_htons(0xfe80);
 }
@@ -142,7 +142,7 @@ int adopt(struct bpf_iter__tcp *ctx)
 	read_ends(ends, (struct address *)(accepted ? key.dst : key.src), (struct address *)(accepted ? key.src : key.dst));
 	key.sport = accepted ? bpf_ntohs(ends->skc_dport) : ends->skc_num;
 	key.dport = accepted ? ends->skc_num : bpf_ntohs(ends->skc_dport);
-	key.twin = is_link_local((struct address *)key.src) || is_link_local((struct address *)key.dst) ? index : iface->scope;
+	key.twin = is_of_one_link((struct address *)key.src) || is_of_one_link((struct address *)key.dst) ? index : iface->scope;
 
 	/* What is acknowledged counts the SYN of who has connected; an accepted socket begins behind its own. */
 	own_isn = tcp->snd_una - (__u32)tcp->bytes_acked - accepted;
