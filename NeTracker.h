@@ -152,6 +152,7 @@ enum flow_flag {
 	RST_ACKED = 1 << 16,   /* the pending RST told where the other side's data ended */
 	FIN_ACKED = 1 << 17,   /* the other side acknowledged a FIN, and there is one: of one alone both know then */
 	ONE_PLACE = 1 << 18,   /* it has several numbers for one thing: only what passes where its first SYN did is looked at */
+	ADOPTED = 1 << 19,     /* older than the tracker: start_ns is when attach took it over, nothing is known of its handshake */
 };
 
 /* What is known of one connection, wherever it is. 104 bytes; the first 24 share a cache line with the key in a slot. */
@@ -350,7 +351,7 @@ struct clock {
 
 /*
  * The one value of nt_counters, per CPU. Conservation, after every packet has been handled:
- * attempts = sum of ended + connections in motion + connections in conn_map + syn_evicted + syn_disbelieved + conn_full.
+ * attempts + adopted = sum of ended + connections in motion + connections in conn_map + syn_evicted + syn_disbelieved + conn_full.
  */
 struct counters {
 #define COUNTER(name, stats, metric, label, line) __u64 name;

@@ -100,7 +100,7 @@ class _Facts(TypedDict):
     ack_rtt_ns: Optional[int]
     orig_bytes: Optional[int]
     resp_bytes: Optional[int]
-    syn_retrans: int
+    syn_retrans: Optional[int]
     ifname: Optional[str]
     uid: Optional[int]
     cgroup: Optional[int]
@@ -125,6 +125,7 @@ class _Facts(TypedDict):
     delivered_ce: Optional[int]
     bytes_retrans: Optional[int]
     delivery_rate: Optional[int]
+    adopted: bool
     user: None
     owner: None
 

@@ -341,7 +341,7 @@ is_conserved() {
 	local now
 	now=$(counters)
 	jq --exit-status --argjson moving "$(in_motion)" --argjson resting "$(at_rest)" '
-		.attempts == ([.ended[]] | add) + $moving + $resting + .syn_evicted + .syn_disbelieved + .conn_full' \
+		.attempts + .adopted == ([.ended[]] | add) + $moving + $resting + .syn_evicted + .syn_disbelieved + .conn_full' \
 		<<<"$now" >/dev/null || fail "connections are not conserved; $(in_motion) in motion, $(at_rest) at rest; $now"
 }
 

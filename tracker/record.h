@@ -54,7 +54,7 @@ struct shown {
 	const struct flow *flow;
 	const struct facts *facts; /* of this host's own socket, if known */
 	const char (*ifname)[IFACE_NAME_LEN];
-	__u64 lifetime_ns; /* first SYN to the end, or up to now */
+	__u64 lifetime_ns; /* first SYN, or adoption, to the end, or up to now */
 	__u64 state;       /* enum conn_state, as wide as verifier.h wants it */
 	bool live;
 };
@@ -149,14 +149,15 @@ static __always_inline bool is_lossy(const struct flow *f, const struct facts *f
  * What held the connection back most until its socket was asked, as that socket knows: docs/fields.md has the rules. The kernel's
  * three times follow each other (tcp_chrono_set, net/ipv4/tcp_output.c): it was limited by the receiver's window, by its send
  * buffer, or only by the network; else it had nothing to send. To the network's time belongs the handshake's, in which none of them
- * runs. The facts are known: what they are where nobody was asked is a constant, which a global function is not given.
+ * runs. How long an adopted connection has been there nobody knows. The facts are known: what they are where nobody was asked is a
+ * constant, which a global function is not given.
  */
 __noinline __u32 held_back(const struct flow *f, const struct facts *facts)
 {
 	__u64 all, busy, receiver, buffer, handshake, network, idle, most;
 	enum held_by by = HELD_APPLICATION;
 
-	if (!f || !facts || facts->busy_us == ~0U || !facts->tick_us || facts->asked_ns < f->start_ns)
+	if (!f || !facts || f->flags & ADOPTED || facts->busy_us == ~0U || !facts->tick_us || facts->asked_ns < f->start_ns)
 		return HELD_UNKNOWN;
 	all = (facts->asked_ns - f->start_ns) / 1000;
 	if (all < HELD_TICKS * (__u64)facts->tick_us)
@@ -209,6 +210,8 @@ __noinline __u32 held_back(const struct flow *f, const struct facts *facts)
 #define SHOWS_PROCESS(r) (r)->flow->process.pid
 #define SHOWS_RESET(r) (r)->flow->reset
 #define SHOWS_HELD(r) held
+#define SHOWS_OPENED(r) !((r)->flow->flags & ADOPTED)
+#define SHOWS_ADOPTED(r) ((r)->flow->flags & ADOPTED)
 #define IS_ZERO(value) !(value)
 #define IS_ONES(value) ((value) == (typeof(value))-1)
 #define IS_NEVER(value) false

@@ -89,7 +89,7 @@ static __always_inline void count_told(struct service *service, const struct flo
 static __always_inline void count_ended(const struct scratch *scratch, const struct flow_key *key, const struct flow *f,
                                         const struct facts *facts, __u64 state, __u64 duration_ns)
 {
-	struct service *service = find_service(scratch, key->dport, dir_of(f), f->flags & IS_OUTBOUND);
+	struct service *service = find_service(scratch, key->dport, dir_of(f), f->flags & (IS_OUTBOUND | ADOPTED));
 	__s64 from_orig = exact_bytes(f, facts, true), from_resp = exact_bytes(f, facts, false);
 
 	/* For the verifier (6.1), which has no bound for a copy on the stack made before the comparison; behind `ended` is more. */
@@ -98,8 +98,11 @@ static __always_inline void count_ended(const struct scratch *scratch, const str
 	if (!service)
 		return;
 	__sync_fetch_and_add(&service->ended[state], 1);
-	__sync_fetch_and_add(&service->duration_sum_ns, duration_ns);
-	__sync_fetch_and_add(&service->duration[bounded(bucket_of(duration_ns), HIST_BUCKETS)], 1);
+	/* How long an adopted one was there before nobody knows. */
+	if (!(f->flags & ADOPTED)) {
+		__sync_fetch_and_add(&service->duration_sum_ns, duration_ns);
+		__sync_fetch_and_add(&service->duration[bounded(bucket_of(duration_ns), HIST_BUCKETS)], 1);
+	}
 	if (from_orig > 0)
 		__sync_fetch_and_add(&service->orig_bytes, from_orig);
 	if (from_resp > 0)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * rest.h - connections at rest, in conn_map: how they get there, lay_to_rest(), and from there into a slot again, wake(). For
- * motion.h, silence.h and timeout.h, and for NeTracker.bpf.c, as they begin long call chains. Nobody else inserts into conn_map or
- * deletes.
+ * motion.h, adopt.h, silence.h and timeout.h, and for NeTracker.bpf.c, as they begin long call chains. Nobody else inserts into
+ * conn_map or deletes.
  *
  * A connection on its way is in both places, its slot marked MOVING. What other CPUs see of it meanwhile they note in the slot;
  * who moves it acts on that. So a segment's connection is found by looking into the set first and into conn_map behind it.
@@ -349,6 +349,32 @@ static __always_inline long put_resting(struct scratch *scratch, struct syn_set 
 		give_rest(place);
 	}
 	return err;
+}
+
+/*
+ * Puts the copy in scratch, of a connection that is nowhere yet, into conn_map, under the tuple in scratch->fresh_key. index, hash:
+ * the set's and the tuple's. Returns 0, or why it is not there.
+ */
+static __always_inline long put_to_rest(struct scratch *scratch, const struct parts *parts, __u32 index, __u64 hash, __u64 now)
+{
+	long err;
+
+	bpf_spin_lock(&parts->set->lock);
+	note_rest_locked(parts->set, hash);
+	bpf_spin_unlock(&parts->set->lock);
+	err = put_resting(scratch, parts->set, index, now);
+	if (err)
+		leave_rest(parts->set);
+	return err;
+}
+
+/* Takes it out again, if it is still there: returns whether it was. */
+static __always_inline bool take_back(struct scratch *scratch, struct syn_set *set)
+{
+	if (!take_resting(scratch->fresh.place, true))
+		return false;
+	leave_rest(set);
+	return true;
 }
 
 /* Nothing that matters has happened to a connection while it was put into conn_map. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * rules.h - which connections are not tracked: the operator's rules, asked at the first SYN and nowhere else. What is tracked
- * already stays so. For NeTracker.bpf.c.
+ * already stays so. For NeTracker.bpf.c and adopt.h.
  */
 #ifndef NETRACKER_RULES_H
 #define NETRACKER_RULES_H

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * socket.h - what this host's own sockets know: of a connection, ask_socket(); whose it is, find_owner(); why it was reset,
- * find_reset(); whether it is still there, answer_question(). For process.h, motion.h and rest.h, and NeTracker.bpf.c, which brings
- * the packets that answers need. Nobody else asks sockets; what they are asked is in facts.h.
+ * find_reset(); whether it is still there, answer_question(). For adopt.h, process.h, motion.h and rest.h, and NeTracker.bpf.c,
+ * which brings the packets that answers need. Nobody else asks sockets; what they are asked is in facts.h.
  */
 #ifndef NETRACKER_SOCKET_H
 #define NETRACKER_SOCKET_H
@@ -247,6 +247,19 @@ __noinline int answer_question(struct __sk_buff *skb)
 		__sync_val_compare_and_swap(&question->state, state, (state & ~ASK_MASK) | answer);
 	}
 	return 0;
+}
+
+/* Is this host's socket of the connection open on both sides? */
+static __always_inline bool is_open(struct __sk_buff *skb, const struct flow_key *key, bool outbound)
+{
+	struct bpf_sock *sk = outbound ? sender(skb, key) : receiver(skb, key);
+	bool open;
+
+	if (!sk)
+		return false;
+	open = sk->state == BPF_TCP_ESTABLISHED;
+	bpf_sk_release(sk);
+	return open;
 }
 
 /*

@@ -37,9 +37,9 @@
  *	json     in JSON; "": not there
  *	of       whose: ENDED, LIVE connections, ANY; OWNER: if the owner of this host's socket is known; SOCKET: if its facts
  *	         are; PROCESS: if the process is; RESET: if it is known why this host reset it; HELD: if it is known what held it
- *	         back
- *	unit     NS, US, BYTES, SEGMENTS, COUNT, PERCENT; TICKS, kept in those of the kernel's clock and shown in microseconds;
- *	         RATE, bytes a second; TEXT; NAME, a text from outside, which may hold anything
+ *	         back; OPENED: if the tracker has seen it opened; ADOPTED: if not
+ *	unit     NS, US, BYTES, SEGMENTS, COUNT, PERCENT; FLAG, 1, or in JSON true and false; TICKS, kept in those of the kernel's
+ *	         clock and shown in microseconds; RATE, bytes a second; TEXT; NAME, a text from outside, which may hold anything
  *	unknown  what stands for a value that nobody knows: ZERO, MINUS (-1), DASH (-), EMPTY, ONES (all bits), NEVER
  *	heading  of its column in tables for people, where times are in milliseconds; "": it has none
  *	width    of that column; below 0: text, on the left
@@ -66,7 +66,7 @@
 	NUMBER(ack_rtt_ns,   "ack_rtt_ns",   ANY,    NS,       ZERO,  "ACK_MS",     9,  r->flow->ack_rtt_ns)                      \
 	SIZE(orig_bytes,     "orig_bytes",   ANY,    BYTES,    MINUS, "ORIG_BYTES", 10, exact_bytes(r->flow, r->facts, true))     \
 	SIZE(resp_bytes,     "resp_bytes",   ANY,    BYTES,    MINUS, "RESP_BYTES", 10, exact_bytes(r->flow, r->facts, false))    \
-	NUMBER(syn_retrans,  "syn_retrans",  ANY,    COUNT,    NEVER, "SYN_RETR",   8,  r->flow->syn_retrans)                     \
+	NUMBER(syn_retrans,  "syn_retrans",  OPENED, COUNT,    NEVER, "SYN_RETR",   8,  r->flow->syn_retrans)                     \
 	NUMBER(start_ns,     "",             ANY,    NS,       NEVER, "",           0,  r->flow->start_ns)                        \
 	NUMBER(ifindex,      "",             ANY,    COUNT,    NEVER, "",           0,  r->flow->ifindex)                         \
 	NAME_FIELD(ifname,   "ifname",       ANY,    NAME,     DASH,  "IFACE",      -8, *r->ifname)                               \
@@ -92,7 +92,8 @@
 	FACT(dsack_dups,     "dsack_dups",   SOCKET, SEGMENTS, NEVER, "",           0,  32, tcp->dsack_dups)                      \
 	FACT(delivered_ce,   "delivered_ce", SOCKET, SEGMENTS, NEVER, "",           0,  32, tcp->delivered_ce)                    \
 	FACT(bytes_retrans,  "bytes_retrans", SOCKET, BYTES,   ONES,  "",           0,  64, OF_KERNEL(kernel->bytes_retrans))     \
-	FACT(delivery_rate,  "delivery_rate", SOCKET, RATE,    ZERO,  "",           0,  64, delivery_rate(tcp))
+	FACT(delivery_rate,  "delivery_rate", SOCKET, RATE,    ZERO,  "",           0,  64, delivery_rate(tcp))                   \
+	NUMBER(adopted,      "adopted",      ADOPTED, FLAG,    NEVER, "",           0,  true)
 
 /*
  * COUNTER(name, stats, metric, label, line): a member of struct counters; the law that they obey is there.
@@ -154,7 +155,9 @@
 	COUNTER(left_out,           "skipped.left_out",         LEFT_OUT,    "",         "SYNs that the rules leave out")         \
 	/* FINs that a receiver discards, or that later traffic refuted */                                                        \
 	COUNTER(fin_disbelieved,    "disbelieved.fin",          DISBELIEVED, "fin",                                               \
-		"SYN, SYN-ACK, FIN or RST that a receiver discards")
+		"SYN, SYN-ACK, FIN or RST that a receiver discards")                                                                   \
+	/* connections older than the tracker that attach has taken over from their sockets */                                     \
+	COUNTER(adopted,            "adopted",                  TAKEN_OVER,  "",         "")
 
 /*
  * METRIC(id, name, type, label, help): in Prometheus' terms, in the order of the text. name without the netracker_ that all have;
@@ -168,6 +171,8 @@
 	METRIC(OPENING_LIMIT, "handshakes_live_limit",         "gauge",     "",      "Handshakes that fit the table.")            \
 	METRIC(ATTEMPTED,     "connections_attempted_total",   "counter",   "",      "First SYNs seen.")                          \
 	METRIC(ESTABLISHED,   "connections_established_total", "counter",   "",      "Handshakes completed.")                     \
+	METRIC(TAKEN_OVER,    "connections_adopted_total",     "counter",   "",                                                   \
+		"Connections older than the tracker, taken over from their sockets.")                                             \
 	METRIC(EXPIRED,       "connections_expired_total",     "counter",   "",      "Connections ended by a time-out.")          \
 	METRIC(REPLACED,      "connections_replaced_total",    "counter",   "",                                                   \
 		"Connections ended by a new one with the same addresses and ports.")                                              \

@@ -108,6 +108,8 @@ __noinline int put_json_address(struct text *t, const struct address *a)
 #define IN_OBJECT_PROCESS(r) true
 #define IN_OBJECT_RESET(r) true
 #define IN_OBJECT_HELD(r) true
+#define IN_OBJECT_OPENED(r) true
+#define IN_OBJECT_ADOPTED(r) true
 
 #define IS_OWNERS_ANY false
 #define IS_OWNERS_ENDED false
@@ -117,20 +119,35 @@ __noinline int put_json_address(struct text *t, const struct address *a)
 #define IS_OWNERS_PROCESS false
 #define IS_OWNERS_RESET false
 #define IS_OWNERS_HELD false
+#define IS_OWNERS_OPENED false
+#define IS_OWNERS_ADOPTED false
 
-#define JSON_NUMBER_IF(shown, json, of, unknown, value)     \
-	if (json[0] && (shown)) {                           \
-		__u64 number = SHOWS_##of(r) ? value : 0;   \
-                                                            \
-		put_literal(t, ",\"" json "\":");           \
-		if (!SHOWS_##of(r) || IS_##unknown(number)) \
-			put_literal(t, "null");             \
-		else                                        \
-			put_number(t, number);              \
+/* Of these fields true or false is known, whatever else is not. */
+#define IS_FLAG_NS false
+#define IS_FLAG_COUNT false
+#define IS_FLAG_SEGMENTS false
+#define IS_FLAG_PERCENT false
+#define IS_FLAG_FLAG true
+
+#define JSON_NUMBER_IF(shown, json, of, unit, unknown, value)    \
+	if (json[0] && (shown)) {                                \
+		__u64 number = SHOWS_##of(r) ? value : 0;        \
+                                                                 \
+		put_literal(t, ",\"" json "\":");                \
+		if (IS_FLAG_##unit && number)                    \
+			put_literal(t, "true");                  \
+		else if (IS_FLAG_##unit)                         \
+			put_literal(t, "false");                 \
+		else if (!SHOWS_##of(r) || IS_##unknown(number)) \
+			put_literal(t, "null");                  \
+		else                                             \
+			put_number(t, number);                   \
 	}
 
-#define JSON_NUMBER(key, json, of, unit, unknown, heading, width, value) JSON_NUMBER_IF(IN_OBJECT_##of(r), json, of, unknown, value)
-#define JSON_OWNER(key, json, of, unit, unknown, heading, width, value) JSON_NUMBER_IF(IS_OWNERS_##of, json, of, unknown, value)
+#define JSON_NUMBER(key, json, of, unit, unknown, heading, width, value) \
+	JSON_NUMBER_IF(IN_OBJECT_##of(r), json, of, unit, unknown, value)
+#define JSON_OWNER(key, json, of, unit, unknown, heading, width, value) \
+	JSON_NUMBER_IF(IS_OWNERS_##of, json, of, unit, unknown, value)
 #define JSON_NO_OWNER(...)
 
 #define JSON_SIZE(key, json, of, unit, unknown, heading, width, value) \

@@ -159,7 +159,7 @@ static long add_handshakes(struct bpf_map *map, const __u32 *key, const struct s
  */
 static __always_inline __u64 live_connections(const struct counters *sum, __u64 handshakes)
 {
-	__s64 live = sum->attempts - sum->syn_evicted - sum->syn_disbelieved - sum->conn_full - handshakes, negative;
+	__s64 live = sum->attempts + sum->adopted - sum->syn_evicted - sum->syn_disbelieved - sum->conn_full - handshakes, negative;
 	int state;
 
 	for (state = 0; state < CONN_STATES; state++)

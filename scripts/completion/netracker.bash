@@ -31,7 +31,7 @@ _netracker() {
 			*)
 				case $verb in
 					attach)
-						words="--all --match --if-there --quiet --verbose --dry-run --tcx --group --netns $(comm -23 <(_netracker_interfaces | sort) <(_netracker_attached | sort))"
+						words="--all --match --if-there --quiet --verbose --dry-run --tcx --no-adopt --group --netns $(comm -23 <(_netracker_interfaces | sort) <(_netracker_attached | sort))"
 						;;
 					detach) words="--all --quiet --verbose --dry-run --netns $(_netracker_attached)" ;;
 					status) words='--json' ;;

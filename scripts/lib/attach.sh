@@ -14,6 +14,7 @@ declare -A FILTERS=()   # all filters that were there before, as `filters` print
 declare -A BEFORE=()    # our filters that were there before, as our_filters prints them
 declare -A NEW_QDISC=() # set if attach makes the clsact qdisc
 declare -A NEW_ENTRY=() # set if attach writes a new entry in nt_ifaces: its index
+declare -A ENTRY=()     # its index in nt_ifaces, once it is attached
 declare -A KIND=()      # where our programs hang: clsact, tcx
 SUPERSEDED=()           # filters to remove once all is in place: DEV HOOK PREF HANDLE
 LOG_BEFORE=             # the map nt_log_head, if it was pinned before
@@ -77,6 +78,7 @@ cmd_attach() {
 	remove_superseded
 	pin_views "$group"
 	note_closers
+	adopt_connections
 }
 
 # check_globs: could what --match says be in the name of an interface?
@@ -164,6 +166,7 @@ attach_interface() {
 			[[ $entry ]] || NEW_ENTRY[$dev]=$index
 			write_entry "$index" "$dev" "${IFINDEX[$dev]}" "${NEW_QDISC[$dev]:-${owns:-0}}" "$NETNS" "${since:-$(now_ns)}" \
 				"$scope" "${VRF[$dev]}"
+			ENTRY[$dev]=$index
 		fi
 		name_load "${keep##* }" "$index" "$scope" "${ANSWER[$kind]}"
 		# It has to know its answer before the first packet.

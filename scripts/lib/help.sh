@@ -71,11 +71,13 @@ help_verb() {
 
 help_attach() {
 	cat <<-'EOF'
-		usage: netracker attach [--quiet] [--dry-run] [--tcx] [--group GROUP] [--netns NAME|PID|FILE] [--match GLOB] [--if-there] IFACE…
+		usage: netracker attach [--quiet] [--dry-run] [--tcx] [--no-adopt] [--group GROUP] [--netns NAME|PID|FILE] [--match GLOB] [--if-there]
+		                        IFACE…
 		       netracker attach [… the same …] --all [IFACE…]
 
 		Put the tracker's two filters on each interface, before all other filters there, and start the log. Interfaces that are
 		attached already get the object as it is now, without a gap. All or nothing: on failure what was done is taken back.
+		What this host's sockets have open through them is tracked, too, from now on (adopted).
 		For containers behind a bridge, or what is in a VRF, attach to the ports or members, not to the bridge or VRF device.
 
 		  --all                  every interface that carries addresses (IPv6's link-local ones, too) or is a port of a bridge: not lo, not
@@ -88,6 +90,7 @@ help_attach() {
 		  -n, --dry-run          print them (on stdout) and do nothing
 		  --tcx                  at TCX (Linux 6.6), before all that hangs there: where Cilium or Calico would hide packets from a filter.
 		                         An interface that is attached so stays so
+		  --no-adopt             do not take over the connections that this host's sockets have open already
 		  --group GROUP          let this group's members use list, log, services and metrics without being root
 		  --netns NAME|PID|FILE  interfaces of this network namespace: of `ip netns`, of a process, or of a file
 		  --                     what follows are interfaces, even if they begin with -

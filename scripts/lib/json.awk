@@ -21,6 +21,7 @@ function choose_members(whose,   key, n, i, json, seen)
 		member_prefix[members] = key[i] "="
 		member_skip[members] = length(key[i]) + 2
 		member_unknown[members] = field_unknown[key[i]] == "ZERO" ? "0" : "-1"
+		is_flag[members] = field_unit[key[i]] == "FLAG"
 		is_number[members] = key[i] in field_unit && !(key[i] in is_text)
 	}
 }
@@ -41,7 +42,10 @@ function show_record(   us, line, i, at, digits)
 		}
 		at = place[member[i]]
 		digits = at && index($at, member_prefix[i]) == 1 ? substr($at, member_skip[i]) : field(member[i])
-		line = line member_start[i] (digits == "" || digits == member_unknown[i] || digits ~ /[^0-9]/ ? "null" : digits)
+		if (is_flag[i])
+			line = line member_start[i] (digits == "1" ? "true" : "false")
+		else
+			line = line member_start[i] (digits == "" || digits == member_unknown[i] || digits ~ /[^0-9]/ ? "null" : digits)
 	}
 	put(line (lost ? sprintf(",\"lost_before\":%.0f", lost) : "") "}")
 }

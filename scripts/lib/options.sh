@@ -10,7 +10,7 @@ readonly RECORD_OPTIONS='4 6 addr: port: state: iface: owner: process: pid: n,ma
 # Each verb's options: SHORT,LONG or one of the two, with a colon if a value belongs to it. Help, man page and completion tell the same; a
 # test compares them. -h, --help is an option of all verbs.
 declare -rA OPTIONS=(
-	[attach]='all match: if-there q,quiet v,verbose n,dry-run tcx group: netns:'
+	[attach]='all match: if-there q,quiet v,verbose n,dry-run tcx no-adopt group: netns:'
 	[detach]='all q,quiet v,verbose n,dry-run netns:'
 	[status]='j,json'
 	[list]="$RECORD_OPTIONS sort:"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 #
 # Totals less those at the last reset ($base), in the form that users see. Conservation, after a reset as before:
-# carried_over + attempts = sum of ended + live + losses.connections + disbelieved.syn.
+# carried_over + attempts + adopted = sum of ended + live + losses.connections + disbelieved.syn.
 # $tables: tables.tsv, which says where in it each counter is.
 
 def minus($other):

@@ -29,4 +29,4 @@ def direction($dir): [zero, ($services[0][].formatted | select(.key.dir == $dir)
 	in: direction(0), # enum direction
 	out: direction(1)
 }
-| .live = (.counters | .attempts - (.ended | add) - .syn_evicted - .syn_disbelieved - .conn_full)
+| .live = (.counters | .attempts + .adopted - (.ended | add) - .syn_evicted - .syn_disbelieved - .conn_full)

@@ -35,9 +35,9 @@ only_in() {
 }
 
 @test "the lock of a set is taken by those who find its connections, that of a pool by who gives its slots or places out" {
-	assert_equal "who takes a set's" "$(users 'bpf_spin_lock\(&(parts[.]|parts->)?set->lock\)')" "motion.h rest.h sets.h silence.h timeout.h"
+	assert_equal "who takes a set's" "$(users 'bpf_spin_lock\(&(parts[.]|parts->)?set->lock\)')" "adopt.h motion.h rest.h sets.h silence.h timeout.h"
 	assert_equal "who takes a pool's" "$(users 'bpf_spin_lock\(&pool->lock\)')" "rest.h sets.h"
-	assert_equal "who takes any" "$(users 'bpf_spin_(un)?lock\(')" "motion.h rest.h sets.h silence.h timeout.h"
+	assert_equal "who takes any" "$(users 'bpf_spin_(un)?lock\(')" "adopt.h motion.h rest.h sets.h silence.h timeout.h"
 }
 
 # outside_locks FILE: where it calls what is for who holds a lock, neither holding one nor being called by who does.
@@ -51,7 +51,7 @@ outside_locks() {
 
 @test "who needs a lock says so in its name, and none but those who hold it call it" {
 	local file
-	assert_equal "who has them" "$(users '_locked\(')" "attempt.h closing.h motion.h rest.h sets.h silence.h timeout.h"
+	assert_equal "who has them" "$(users '_locked\(')" "adopt.h attempt.h closing.h motion.h rest.h sets.h silence.h timeout.h"
 	for file in "$ROOT"/NeTracker.bpf.c "$ROOT"/tracker/*.h; do
 		outside_locks "$file"
 	done >"$BATS_TEST_TMPDIR/outside"
@@ -62,7 +62,7 @@ outside_locks() {
 
 @test "nothing is looked up in a map, reported or counted while a lock is held" {
 	local room
-	for room in motion rest sets silence timeout; do
+	for room in adopt motion rest sets silence timeout; do
 		code "$ROOT/tracker/$room.h" | sed -n '/bpf_spin_lock(/,/bpf_spin_unlock(/p'
 	done >"$BATS_TEST_TMPDIR/held"
 	assert_equal "locked sections" "$(grep --count 'bpf_spin_lock(' "$BATS_TEST_TMPDIR/held")" \

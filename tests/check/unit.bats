@@ -100,3 +100,7 @@ holds() {
 	assert_equal "subjects" "$(sed -n 's/^\tholds \([a-z]*\)$/\1.c/p' "$BATS_TEST_FILENAME" | sort | xargs)" \
 		"$(cd "$ROOT/tests/unit" && printf '%s\n' *.c | xargs)"
 }
+
+@test "adoption: who is older than the tracker comes to rest once, and not if he is tracked, left out or gone" {
+	holds adopt
+}

@@ -175,7 +175,8 @@ static void the_longest_object_has_room(void)
 	object = written();
 	CHECK(strstr(object, ",\"mss\":null,\"pid\":null,\"comm\":null,\"reset_reason\":null,\"held_by\":null,\"held_pct\":null,"
 	                     "\"busy_us\":null,"));
-	CHECK(strstr(object, ",\"delivery_rate\":null,\"uid\":null,\"cgroup\":null,\"user\":null,\"owner\":null"));
+	CHECK(strstr(object,
+	             ",\"delivery_rate\":null,\"adopted\":false,\"uid\":null,\"cgroup\":null,\"user\":null,\"owner\":null"));
 	CHECK(strstr(object, ",\"ifname\":null,"));
 	CHECK(strstr(object, ",\"age_ns\":18446744073709551615,"));
 	CHECK(!strstr(object, "duration_ns"));

@@ -62,7 +62,7 @@ class Tracker:
         """0 where the law of struct counters holds: no connection is lost, none is made up."""
         c = self.counters()
         accounted = sum(c[f"ended.{state}"] for state in STATES) + c["syn_evicted"] + c["syn_disbelieved"] + c["conn_full"]
-        return c["attempts"] - accounted - self.in_motion() - self.at_rest()
+        return c["attempts"] + c["adopted"] - accounted - self.in_motion() - self.at_rest()
 
     def forget_records(self):
         with open(self.trace, "w"):

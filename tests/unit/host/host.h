@@ -542,8 +542,9 @@ static inline bool conserved(void)
 	for (i = 0; i < POOLS; i++)
 		if (pool_of(i * (SYN_SETS / POOLS))->fresh)
 			check_pool(i);
-	return CHECK_EQUAL(counted(attempts), counted_ends() + live_attempts() + live_connections() + counted(syn_evicted) +
-	                                              counted(syn_disbelieved) + counted(conn_full));
+	return CHECK_EQUAL(counted(attempts) + counted(adopted), counted_ends() + live_attempts() + live_connections() +
+	                                                                 counted(syn_evicted) + counted(syn_disbelieved) +
+	                                                                 counted(conn_full));
 }
 
 /*
