@@ -13,7 +13,7 @@ readonly RECORD="^$ADDRESS -> $ADDRESS age_ns=[0-9]+ state=[A-Z0-9]+ dir=(in|out
 
 # What is in $VIEWS: the views, and what those of the log stand on.
 readonly LIST_VIEWS=(connections handshake_records handshake_records.json handshakes records records.json)
-readonly OTHER_VIEWS=(holders hooks log log.json metrics sockets unread)
+readonly OTHER_VIEWS=(busy holders hooks log log.json metrics sockets unread)
 readonly NO_VIEWS=(boot cursor)
 
 setup() {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * noted.h - what this host's sockets say while their connections are alive, and who holds them, on its way from one view to others. An
- * iterator over connections cannot look sockets up, one over sockets sees those of a single network namespace, and one over processes'
- * files goes by process. So the view sockets notes what each says, once in each namespace, and holders, which is read behind it, who
- * has it; those of connections, which are read last, look it up.
+ * noted.h - what this host's sockets say while their connections are alive, and who holds them, on its way from one view to
+ * others. An iterator over connections cannot look sockets up, one over sockets sees those of a single network namespace, and one
+ * over processes' files goes by process. So the view sockets notes what each says, once in each namespace, and holders, which is
+ * read behind it, who has it; those of connections, which are read last, look it up.
  *
  * Two who read at the same time do not get in each other's way: what is noted is for the processes that have the same parent as the
  * one that reads the sockets. It goes when one of these has read the connections at rest to the end, or when somebody

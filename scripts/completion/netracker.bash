@@ -5,7 +5,7 @@
 
 _netracker() {
 	local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} verb=${COMP_WORDS[1]-} words=
-	local verbs='attach detach status list log services stats metrics config check version help'
+	local verbs='attach detach status list top log services stats metrics config check version help'
 	local states='S0 S1 S2 S3 SF SH REJ RSTO RSTR RSTOS0 OTH'
 	local filters='-4 -6 --addr --port --state --iface --owner --process --pid --max-rows --no-header --wide --numeric --json --format --community-id'
 
@@ -20,14 +20,18 @@ _netracker() {
 			--sort)
 				words='age src dst port bytes rate retrans'
 				[[ $verb != services ]] || words='worst failed ended live handshake duration bytes retransmitted'
+				[[ $verb != top ]] || words='bytes retrans age connections'
 				;;
-			--by) words='service peer' ;;
+			--by)
+				words='service peer'
+				[[ $verb != top ]] || words='connections services processes peers'
+				;;
 			--format)
 				words='table json ecs csv'
 				[[ $verb != log ]] || words+=' zeek zeek-json'
 				;;
 			--consumer) words=$(_netracker_consumers) ;;
-			--addr | --port | --owner | --process | --pid | --max-rows | -n | --min-ms | --since | --match) return ;;
+			--addr | --port | --owner | --process | --pid | --max-rows | -n | --delay | -d | --batch | -b | --min-ms | --since | --match) return ;;
 			*)
 				case $verb in
 					attach)
@@ -36,6 +40,7 @@ _netracker() {
 					detach) words="--all --quiet --verbose --dry-run --netns $(_netracker_attached)" ;;
 					status) words='--json' ;;
 					list) words="$filters --sort" ;;
+					top) words='--delay --once --batch --by --sort --max-rows' ;;
 					log) words="$filters --no-follow --wait --failed --quality --min-ms --since --utc --all --consumer --forget" ;;
 					services) words='--by --since --sort --max-rows --no-header --wide --numeric --json' ;;
 					stats) words='--json --reset' ;;

@@ -13,6 +13,7 @@ help_overview() {
 		  detach IFACE…      stop, and leave nothing behind; --all: everywhere
 		  status             what is attached, how full the tables are, what was lost
 		  list               connections that are alive
+		  top                which connections are busy now, second by second; services, processes, peers
 		  log                connections that have ended, as they end
 		  services           what is wrong on this host: a line for each service, the worst first
 		  stats              counts by final state, failures first; histograms of times
@@ -58,6 +59,7 @@ help_verb() {
 		detach) help_detach ;;
 		status) help_status ;;
 		list) help_list ;;
+		top) help_top ;;
 		log) help_log ;;
 		services) help_services ;;
 		stats) help_stats ;;
@@ -180,6 +182,26 @@ help_list() {
 		OWNER and USER: of this host's own socket; OWNER is the systemd unit, the container or the cgroup, #ID if that is gone.
 		PID and COMM: the process that holds that socket. Root sees here those of the whole machine, in containers too, by the ids that
 		they have outside; a container's own root those of the container. Not with --numeric, but for whom the tracker itself knows.
+	EOF
+}
+
+help_top() {
+	cat <<-'EOF'
+		usage: netracker top [OPTION…]
+
+		What this host's connections carry now, the busiest first, on a screen that is drawn anew every second. Above it new, failed and live
+		connections, below it the keys: c s p o or Tab for connections, services, processes, other ends; b r a n to sort; / to filter.
+
+		  -d, --delay SECONDS    between two frames (1)
+		  --once                 print one frame as text, after so many seconds, and end
+		  -b, --batch N          print N frames as text
+		  --by WHAT              begin with connections, services, processes or peers, the addresses of the other ends
+		  --sort KEY             bytes (a second, both ways), retrans, age (oldest first), connections (most first)
+		  -n, --max-rows N       of a frame as text, no more than N rows
+
+		IN/S, OUT/S: payload that came to this host, that it sent and was acknowledged, bytes a second. RETR: segments sent again since the
+		frame before. -: unknown, as of what is forwarded. Among so many sockets that a look at them takes long, they are looked at less
+		often, so that it takes no more than 5 % of a CPU; the head line says how often then. Needs python3.
 	EOF
 }
 

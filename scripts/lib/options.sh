@@ -15,6 +15,7 @@ declare -rA OPTIONS=(
 	[status]='j,json'
 	[list]="$RECORD_OPTIONS sort:"
 	[log]="$RECORD_OPTIONS no-follow wait failed quality min-ms: since: u,utc all consumer: forget"
+	[top]='d,delay: once b,batch: by: sort: n,max-rows:'
 	[services]='by: since: sort: n,max-rows: H,no-header w,wide N,numeric j,json'
 	[stats]='j,json reset'
 	[metrics]='textfile:'

@@ -75,6 +75,11 @@ has_jq() {
 	has_command jq jq
 }
 
+has_curses() {
+	has_command python3 python3 || return
+	python3 -I -c 'import ctypes, curses' 2>/dev/null || missing "this python3 has no curses, with which top draws; install the package python3"
+}
+
 # Asked to do what it will be asked to do: there are many awks, and old ones.
 has_awk() {
 	has_command awk mawk && has_tables || return

@@ -13,6 +13,7 @@
 #	log  log.json  unread               what has ended, of each consumer of the log (consumer.sh)
 #	holders                             which processes hold the sockets of connections, for programs (view/holders.bpf.c)
 #	sockets                             what this host's sockets say; those above, read behind it, tell it too (view/sockets.bpf.c)
+#	busy                                what has come to this host's sockets since, for top (view/busy.bpf.c)
 #	orphans                             the maps that nothing but programs use, for programs (view/orphans.bpf.c)
 #
 # orphans is not in $VIEWS: whoever reads it pins it in $BPFFS for that moment. So is hooks, if the one in $VIEWS is not there or
@@ -30,6 +31,7 @@ declare -rA VIEW_MAP=(
 	[hooks]=nt_ifaces
 	[holders]=''
 	[sockets]=''
+	[busy]=''
 )
 
 # The maps that views look things up in; and metrics in the cursor of the consumer without a name.
@@ -54,7 +56,7 @@ view_pin() {
 		[[ ! $view ]] || left_out[$reason]+=${left_out[$reason]:+, }$view
 	done <<<"$lacking"
 	for reason in "${!left_out[@]}"; do
-		say "views that cannot be in $VIEWS: ${left_out[$reason]}, as $reason; 'list' needs those with records in their names and knows whose incoming connections are by holders and how much they have carried by sockets, 'log' needs log, log.json and unread, 'metrics' needs metrics"
+		say "views that cannot be in $VIEWS: ${left_out[$reason]}, as $reason; 'list' needs those with records in their names and knows whose incoming connections are by holders and how much they have carried by sockets, 'log' needs log, log.json and unread, 'top' needs busy, 'metrics' needs metrics"
 	done
 	for view in "${!VIEW_MAP[@]}" "${!LOG_VIEWS[@]}"; do
 		[[ ! -e $VIEWS/$view ]] || pinned+=("$view")
