@@ -14,6 +14,7 @@ BEGIN {
 		csv_key[++csv_cells] = field_key[i]
 		csv_prefix[csv_cells] = field_key[i] "="
 		csv_skip[csv_cells] = length(field_key[i]) + 2
+		csv_flag[csv_cells] = field_unit[field_key[i]] == "FLAG"
 		csv_unknown[csv_cells] = field_unknown[field_key[i]] == "ZERO" ? "0" : "-1"
 		csv_names = csv_names "," (field_key[i] == "start_ns" ? "ts" : field_json[field_key[i]] == "" ? field_key[i] : field_json[field_key[i]])
 	}
@@ -37,7 +38,9 @@ function show_record(   i, at, key, value, line, us)
 		} else {
 			at = place[key]
 			value = at && index($at, csv_prefix[i]) == 1 ? substr($at, csv_skip[i]) : field(key)
-			if (value == csv_unknown[i] || value ~ /[^0-9]/)
+			if (csv_flag[i])
+				value = value == "1" ? "true" : "false"
+			else if (value == csv_unknown[i] || value ~ /[^0-9]/)
 				value = ""
 		}
 		line = line "," value

@@ -21,8 +21,8 @@ function choose_members(whose,   key, n, i, json, seen)
 		member_prefix[members] = key[i] "="
 		member_skip[members] = length(key[i]) + 2
 		member_unknown[members] = field_unknown[key[i]] == "ZERO" ? "0" : "-1"
-		is_flag[members] = field_unit[key[i]] == "FLAG"
 		is_number[members] = key[i] in field_unit && !(key[i] in is_text)
+		is_flag[members] = is_number[members] && field_unit[key[i]] == "FLAG"
 	}
 }
 

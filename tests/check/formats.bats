@@ -304,7 +304,7 @@ for line in sys.stdin:
 		"$(format json | python3 -c 'import json, sys
 for line in sys.stdin:
     record = {"lost_before": None, **json.loads(line)}
-    print(json.dumps({key: "" if value is None else str(value) for key, value in record.items()}))' | jq --compact-output --sort-keys '.ifname |= gsub("\\n"; "\ufffd")')"
+    print(json.dumps({key: "" if value is None else value if isinstance(value, str) else json.dumps(value) for key, value in record.items()}))' | jq --compact-output --sort-keys '.ifname |= gsub("\\n"; "\ufffd")')"
 	assert_equal "the interface's number" "$(format csv | rows | jq --raw-output .ifindex | sort -u)" 3
 	assert_equal "quoted" "$(format csv | rows | jq --raw-output .ifname | sed -n 3p)" $'a"b,\\\357\277\275\357\277\275c'
 	assert_equal "without names" "$(format csv NT_HEADER=0)" "$(format csv | tail -n +2)"
