@@ -111,7 +111,8 @@ record_of() {
 	netracker config exclude=8002
 	assert_equal "taken over" "$(attached client veth0)" 1
 	assert_equal "alive" "$(netracker list --json | jq .dport)" 8001
+	assert_equal "stats" "$(netracker stats | head -n 1 | cut -d ' ' -f 3-)" "0 connections, 1 older ones taken over, 0 failed, 1 alive"
 	assert_equal "metrics" "$(netracker metrics | sed -n 's/^netracker_connections_\(adopted_total\|live\) //p' | xargs)" "1 1"
 	netracker detach --quiet --all
-	assert_equal "left behind" "$(ls /sys/fs/bpf/tc/globals)" ""
+	assert_equal "left behind" "$(ls /sys/fs/bpf/tc/globals)$(find /sys/fs/bpf -name '*nt_*' -o -name '*netracker*')" ""
 }

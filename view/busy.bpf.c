@@ -98,7 +98,7 @@ int busy(struct bpf_iter__tcp *ctx)
 	struct seq_file *seq = ctx->meta->seq;
 	const struct tcp_sock___busy *tcp;
 	const struct reading *reading;
-	struct noted_key key = {};
+	struct address local, remote;
 	struct tcp_sock *kernel;
 	struct text *line;
 
@@ -122,11 +122,11 @@ int busy(struct bpf_iter__tcp *ctx)
 	line = new_line();
 	if (!line)
 		return AGAIN;
-	read_key(&key, ends);
+	read_ends(ends, &local, &remote);
 	line->len = 0;
-	put_ends(line, &key);
+	put_ends(line, ends, &local, &remote);
 	put_literal(line, " netns=");
-	put_number(line, key.netns);
+	put_number(line, netns_of(ends));
 	put_literal(line, " bytes_acked=");
 	put_number(line, tcp->bytes_acked);
 	put_literal(line, " bytes_received=");

@@ -8,7 +8,6 @@
 
 #include "interfaces.h"
 #include "line.h"
-#include "noted.h"
 
 /* ---------------------------------------------------------------------------------- of the kernel, by way of its BTF */
 
@@ -80,22 +79,13 @@ static __always_inline __u32 netns_of(const struct sock_common___ends *sk)
 	return sk->skc_net.net->ns.inum;
 }
 
-/* What is noted of the socket for who reads has this key. *key: zeros. */
-static __always_inline void read_key(struct noted_key *key, const struct sock_common___ends *sk)
-{
-	read_ends(sk, (struct address *)key->local, (struct address *)key->remote);
-	key->lport = sk->skc_num;
-	key->rport = bpf_ntohs(sk->skc_dport);
-	key->netns = netns_of(sk);
-	key->reader = reader_of_notes();
-}
-
 /* Writes both ends: LOCAL REMOTE. */
-static __always_inline void put_ends(struct text *t, const struct noted_key *key)
+static __always_inline void put_ends(struct text *t, const struct sock_common___ends *sk, const struct address *local,
+                                     const struct address *remote)
 {
-	put_endpoint(t, (const struct address *)key->local, key->lport);
+	put_endpoint(t, local, sk->skc_num);
 	put_char(t, ' ');
-	put_endpoint(t, (const struct address *)key->remote, key->rport);
+	put_endpoint(t, remote, bpf_ntohs(sk->skc_dport));
 }
 
 /* Writes the line of the interface in this place, if there is one. A global function, which is verified once. Returns 0. */

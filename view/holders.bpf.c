@@ -20,7 +20,7 @@
 
 #define TEXT_LEN 256 /* a power of two; two IPv6 addresses, and each of the name's bytes as \xHH, fit it */
 #define LITERAL_LEN 32
-#include "ends.h"
+#include "noting.h"
 
 /* ---------------------------------------------------------------------------------- of the kernel, by way of its BTF */
 
@@ -115,7 +115,7 @@ int holders(struct bpf_iter__task_file *ctx)
 	read_key(&key, &sk->__sk_common);
 	note_holder(&key, task, file->f_inode->i_ino);
 	line->len = 0;
-	put_ends(line, &key);
+	put_key(line, &key);
 	put_literal(line, " pid=");
 	put_number(line, task->tgid);
 	put_literal(line, " comm=");

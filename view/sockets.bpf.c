@@ -13,7 +13,7 @@
 
 #define TEXT_LEN 512 /* a power of two; two IPv6 addresses and as many numbers fit it */
 #define LITERAL_LEN 32
-#include "ends.h"
+#include "noting.h"
 #include "../tracker/facts.h"
 
 /*
@@ -166,7 +166,7 @@ int sockets(struct bpf_iter__tcp *ctx)
 	bpf_map_update_elem(&nt_noted, &key, &noted, BPF_ANY);
 
 	line->len = 0;
-	put_ends(line, &key);
+	put_key(line, &key);
 	put_literal(line, " netns=");
 	put_number(line, key.netns);
 	put_literal(line, " tcp_state=");

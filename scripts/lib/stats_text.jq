@@ -43,7 +43,7 @@ def shown: .line as $line | .n | row($line);
 def losses:
 	[(lines("losses")[], {line: "records overwritten in the log before they were read", n: .losses.log}) | select(.n > 0) | shown];
 
-"Since \(.since): \(.attempts) connections, \(.failed) failed, \(.live) alive" +
+"Since \(.since): \(.attempts) connections, \(if .adopted > 0 then "\(.adopted) older ones taken over, " else "" end)\(.failed) failed, \(.live) alive" +
 	(if .carried_over > 0 then "; \(.carried_over) more were alive at the reset" else "" end),
 "",
 "FAILED",
