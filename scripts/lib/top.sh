@@ -21,7 +21,8 @@ cmd_top() {
 		[[ -r $VIEWS/$view ]] || die_without_view "$view"
 	done
 	require curses
-	export NT_VIEWS=$VIEWS NT_NETNS='' NT_FRAMES=$frames NT_DELAY=$delay NT_BY=$by NT_SORT=$sort NT_MAX_ROWS=${GIVEN[max_rows]-}
+	read_states
+	export NT_VIEWS=$VIEWS NT_FAILED=$FAILED_STATES NT_NETNS='' NT_FRAMES=$frames NT_DELAY=$delay NT_BY=$by NT_SORT=$sort NT_MAX_ROWS=${GIVEN[max_rows]-}
 	# Only root can enter other network namespaces than the one here.
 	((EUID)) || NT_NETNS=$(namespaces)
 	exec python3 -I "$LIBDIR/top.py"
