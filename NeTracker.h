@@ -182,7 +182,8 @@ struct flow {
 		__u32 rst_seq;  /* established: sequence number of the pending RST */
 	};
 	struct process process; /* who has this host's own socket, if known: tracker/process.h */
-	__u32 reset;            /* enum reset_reason */
+	__u32 reset : 8;        /* enum reset_reason */
+	__u32 interim_s : 24; /* the low bits of when its next interim record is due, seconds; 0: not known. At rest: struct rest */
 };
 
 /* Value of conn_map. With its key and the kernel's own header an element takes 256 bytes. */
@@ -195,7 +196,7 @@ struct conn {
 #define NO_REST (REST_POOL * POOLS)
 
 /*
- * Value of nt_rest: how long ago a connection at rest was heard of. 52 bytes. A hash can only be walked through in one go, which
+ * Value of nt_rest: how long ago a connection at rest was heard of. 56 bytes. A hash can only be walked through in one go, which
  * takes too long; this array the clock goes through bit by bit.
  */
 struct rest {
@@ -204,6 +205,7 @@ struct rest {
 	__u32 watch;       /* its place in nt_watch, + 1; 0: it is not watched. The clock alone writes this */
 	__u16 half_closed; /* one side has sent its FIN */
 	__u16 unasked;     /* nobody has come by who could have asked its socket */
+	__u32 interim_s;   /* as in a struct flow */
 };
 
 /* Value of nt_places: the places in nt_rest that are nobody's. What was given back last is given out first. */
@@ -254,6 +256,11 @@ struct silence {
 	__u32 open;    /* so many of the questions have been asked, and nothing has been done yet that follows */
 	__u32 number;  /* of the last one */
 	struct question question[ASKS];
+	/* How far it is with the interim records: tracker/interim.h. */
+	__u64 interim_ns;      /* when it goes on with those */
+	__u32 interim_row;     /* where */
+	__u32 interim;         /* config.interim, as it has found it */
+	__u32 interim_since_s; /* since when */
 };
 
 /*
@@ -361,14 +368,15 @@ struct counters {
 #undef BY_STATE
 };
 
-/* Value of nt_log: an ended connection, as the log keeps it. 288 bytes. */
+/* Value of nt_log: an ended connection, as the log keeps it, or one that lives: an interim record. 288 bytes. */
 struct record {
 	__u64 seq; /* how many records there were with this one; 0: it is being written */
 	__u64 end_ns;
 	struct flow flow;
 	struct facts facts;
 	struct flow_key key;
-	__u32 state;                 /* enum conn_state */
+	__u32 state : 8;             /* enum conn_state */
+	__u32 interim : 24;          /* how many intervals it has lived for; 0: it has ended */
 	char ifname[IFACE_NAME_LEN]; /* as the interface was called at the end; "-": not named */
 };
 
@@ -426,6 +434,7 @@ struct config {
 	__u32 flush;        /* 1: the next frame of EtherType 0x88b5 ends all that is alive, 1,024 at a time (used by detach) */
 	__u32 idle_timeout; /* seconds without a packet at rest; 0: IDLE_TIMEOUT_S; IDLE_NEVER */
 	__u32 closers_off;  /* 1: attach does not have closer.bpf.c run (used by attach) */
+	__u32 interim;      /* seconds from one interim record of a connection to the next; 0: there are none */
 };
 
 /* Value of nt_ifaces, written by `netracker attach`. Index 0 is never used: it stands for an interface attached by hand. */

@@ -126,6 +126,7 @@ class _Facts(TypedDict):
     bytes_retrans: Optional[int]
     delivery_rate: Optional[int]
     adopted: bool
+    interim: Optional[int]
     user: None
     owner: None
 
@@ -139,7 +140,8 @@ class Record(_Ended, total=False):
 
     ts: time of the first SYN, RFC 3339, UTC. src, sport: originator, who sent the first SYN; dst, dport: responder. family: 4, 6.
     duration_ns, first_fin_ns, syn_rtt_ns, ack_rtt_ns: nanoseconds. orig_bytes, resp_bytes: payload, bytes. srtt_us, min_rtt_us, and
-    all else that ends in _us: microseconds. delivery_rate: bytes a second. pid, comm: of the process that holds this host's socket.
+    all else that ends in _us: microseconds. delivery_rate: bytes a second. interim: for how many intervals it has lived, if it lives on
+    (`netracker config interim=SECONDS`); None: it has ended. pid, comm: of the process that holds this host's socket.
     lost_before: only there if records before this one were overwritten before they were read; how many.
     """
 

@@ -290,16 +290,16 @@ gave_up() {
 
 @test "config: what is set is shown, obeyed and checked" {
 	assert_status 0 netracker config
-	assert_equal "defaults" "$stdout" $'handshake_timeout=75\nclose_timeout=120\nidle_timeout=8100\nlog=on\ntrace=auto\nclosers=on\nonly=\nexclude='
+	assert_equal "defaults" "$stdout" $'handshake_timeout=75\nclose_timeout=120\nidle_timeout=8100\ninterim=0\nlog=on\ntrace=auto\nclosers=on\nonly=\nexclude='
 	assert_status 0 netracker config handshake_timeout=1 log=off
 	assert_status 0 netracker config
-	assert_equal "settings" "$stdout" $'handshake_timeout=1\nclose_timeout=120\nidle_timeout=8100\nlog=off\ntrace=auto\nclosers=on\nonly=\nexclude='
+	assert_equal "settings" "$stdout" $'handshake_timeout=1\nclose_timeout=120\nidle_timeout=8100\ninterim=0\nlog=off\ntrace=auto\nclosers=on\nonly=\nexclude='
 	# Nobody answers: the neighbour is made up. Each SYN that comes after a time-out is an attempt of its own.
 	in_netns server ip neighbour add "$NOBODY4" lladdr 02:00:00:00:00:99 dev veth0
 	background peer server connect "$NOBODY4" 80
 	wait_for gave_up
 	figure_is .logged 0
-	for word in handshake_timeout=0 handshake_timeout=x close_timeout= idle_timeout=x idle_timeout= log=maybe trace=all trace= speed=9 log only=x only=0 only=70000 only=9-8 'only=80,' only=1.2.3 exclude=10.0.0.0/33 exclude=fe80::1%eth0 exclude=2001:db8::1:80x; do
+	for word in handshake_timeout=0 handshake_timeout=x close_timeout= idle_timeout=x idle_timeout= interim=x interim=86401 log=maybe trace=all trace= speed=9 log only=x only=0 only=70000 only=9-8 'only=80,' only=1.2.3 exclude=10.0.0.0/33 exclude=fe80::1%eth0 exclude=2001:db8::1:80x; do
 		assert_status 2 netracker config "$word"
 	done
 }

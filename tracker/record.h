@@ -56,6 +56,7 @@ struct shown {
 	const char (*ifname)[IFACE_NAME_LEN];
 	__u64 lifetime_ns; /* first SYN, or adoption, to the end, or up to now */
 	__u64 state;       /* enum conn_state, as wide as verifier.h wants it */
+	__u32 interim;     /* as in a struct record */
 	bool live;
 };
 
@@ -212,6 +213,7 @@ __noinline __u32 held_back(const struct flow *f, const struct facts *facts)
 #define SHOWS_HELD(r) held
 #define SHOWS_OPENED(r) !((r)->flow->flags & ADOPTED)
 #define SHOWS_ADOPTED(r) ((r)->flow->flags & ADOPTED)
+#define SHOWS_INTERIM(r) (r)->interim
 #define IS_ZERO(value) !(value)
 #define IS_ONES(value) ((value) == (typeof(value))-1)
 #define IS_NEVER(value) false

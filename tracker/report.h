@@ -123,9 +123,10 @@ static __always_inline const char (*name_of_iface(const struct flow *f))[IFACE_N
 /*
  * Writes the record into the log. Its number says whether it is whole: a reader that finds the same number before and after it has
  * copied the record has all of it. The exchanges are for machines that write in another order than the program's.
+ * interim: 0, as the connection has ended, or as in a struct record.
  */
 static __always_inline void log_record(const struct flow_key *key, const struct flow *f, const struct facts *facts, __u64 state,
-                                       __u64 end_ns)
+                                       __u64 end_ns, __u32 interim)
 {
 	struct log_head *head = only_value(&nt_log_head);
 	struct record *record;
@@ -139,7 +140,8 @@ static __always_inline void log_record(const struct flow_key *key, const struct 
 	record = bpf_map_lookup_elem(&nt_log, &at);
 	if (!record)
 		return;
-	COUNT(logged);
+	if (!interim)
+		COUNT(logged);
 	before = __sync_lock_test_and_set(&record->seq, 0);
 	if (before > n + 1) {
 		/* It took so long to come here that the log went round once; readers know that this record is lost. */
@@ -154,6 +156,7 @@ static __always_inline void log_record(const struct flow_key *key, const struct 
 		record->facts.known = false;
 	record->key = *key;
 	record->state = state;
+	record->interim = interim;
 	__builtin_memcpy(record->ifname, *name_of_iface(f), IFACE_NAME_LEN);
 	__sync_lock_test_and_set(&record->seq, n + 1);
 }
@@ -228,8 +231,26 @@ __noinline bool count_and_log(const struct flow_key *key, const struct flow *f, 
 	count_ended(scratch, key, f, facts, state, end_ns - f->start_ns);
 	if (!config || config->quiet)
 		return false;
-	log_record(key, f, facts, state, end_ns);
+	log_record(key, f, facts, state, end_ns, 0);
 	return is_traced(config);
+}
+
+/* As many as there is room for in a struct record. */
+#define INTERIM_MOST 0xffffff
+
+/*
+ * Writes an interim record of a connection that lives, of which this is a copy: what `netracker list` would say of it. It is
+ * neither counted nor traced. interim: as in a struct record. Returns 0.
+ */
+__noinline int log_interim(const struct slot *copy, __u64 now, __u32 interim)
+{
+	const struct config *config = only_value(&nt_config);
+
+	if (interim > INTERIM_MOST)
+		interim = INTERIM_MOST;
+	if (copy && config && !config->quiet)
+		log_record(&copy->key, &copy->flow, &copy->facts, live_state(copy->flow.flags), now, interim);
+	return 0;
 }
 
 /*

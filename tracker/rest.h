@@ -173,6 +173,8 @@ __noinline bool take_resting(__u32 place, bool same)
 		return false;
 	}
 	scratch->slot.flow = c->flow;
+	if (rest)
+		scratch->slot.flow.interim_s = rest->interim_s;
 	if (bpf_map_delete_elem(&conn_map, &scratch->fresh_key))
 		return false;
 	give_rest(place);
@@ -340,6 +342,7 @@ static __always_inline long put_resting(struct scratch *scratch, struct syn_set 
 		rest->key = scratch->fresh_key;
 		rest->half_closed = scratch->fresh.flow.flags & BOTH_FINS;
 		rest->unasked = false;
+		rest->interim_s = scratch->fresh.flow.interim_s;
 		rest->alive_s = now / NSEC_PER_SEC;
 	}
 	err = insert_resting(scratch, set, rest);
@@ -400,6 +403,8 @@ static __always_inline void stay(struct scratch *scratch, const struct parts *pa
 		note_leave_locked(parts->set);
 	replaced = !gone && slot->flow.flags & REPLACED;
 	slot->flow.flags &= ~MOVING;
+	if (rested && !gone)
+		slot->flow.interim_s = scratch->slot.flow.interim_s;
 	silent = silent && is_unmoved(&slot->flow, &scratch->fresh.flow);
 	if (gone || replaced || silent)
 		end_locked(parts, i);
@@ -589,9 +594,9 @@ enum woken {
 
 /*
  * What has become of a connection in place i that was taken out of conn_map for this segment. rested: it was still there; if not,
- * another CPU has ended it.
+ * another CPU has ended it. interim_s: its flow's.
  */
-static __always_inline void arrive(const struct parts *parts, __u32 i, const struct segment *s, bool rested)
+static __always_inline void arrive(const struct parts *parts, __u32 i, const struct segment *s, bool rested, __u32 interim_s)
 {
 	__u64 close_timeout = close_timeout_ns();
 	bool replaced = false, ended = false;
@@ -603,6 +608,7 @@ static __always_inline void arrive(const struct parts *parts, __u32 i, const str
 	if (rested) {
 		note_leave_locked(parts->set);
 		f->flags &= ~MOVING;
+		f->interim_s = interim_s;
 		if (!(f->flags & (BOTH_FINS | RST_PENDING | REPLACED)))
 			f->last_ns = s->now;
 		replaced = f->flags & REPLACED;
@@ -664,7 +670,7 @@ __noinline int wake(struct __sk_buff *skb, const struct segment *s)
 
 	i = bounded(i, SYN_WAYS);
 	rested = take_resting(scratch->fresh.place, true);
-	arrive(&parts, i, s, rested);
+	arrive(&parts, i, s, rested, scratch->slot.flow.interim_s);
 	return AWAKE;
 }
 

@@ -37,7 +37,7 @@
  *	json     in JSON; "": not there
  *	of       whose: ENDED, LIVE connections, ANY; OWNER: if the owner of this host's socket is known; SOCKET: if its facts
  *	         are; PROCESS: if the process is; RESET: if it is known why this host reset it; HELD: if it is known what held it
- *	         back; OPENED: if the tracker has seen it opened; ADOPTED: if not
+ *	         back; OPENED: if the tracker has seen it opened; ADOPTED: if not; INTERIM: ENDED, of those that live on
  *	unit     NS, US, BYTES, SEGMENTS, COUNT, PERCENT; FLAG, 1, or in JSON true and false; TICKS, kept in those of the kernel's
  *	         clock and shown in microseconds; RATE, bytes a second; TEXT; NAME, a text from outside, which may hold anything
  *	unknown  what stands for a value that nobody knows: ZERO, MINUS (-1), DASH (-), EMPTY, ONES (all bits), NEVER
@@ -93,7 +93,8 @@
 	FACT(delivered_ce,   "delivered_ce", SOCKET, SEGMENTS, NEVER, "",           0,  32, tcp->delivered_ce)                    \
 	FACT(bytes_retrans,  "bytes_retrans", SOCKET, BYTES,   ONES,  "",           0,  64, OF_KERNEL(kernel->bytes_retrans))     \
 	FACT(delivery_rate,  "delivery_rate", SOCKET, RATE,    ZERO,  "",           0,  64, delivery_rate(tcp))                   \
-	NUMBER(adopted,      "adopted",      ADOPTED, FLAG,    NEVER, "",           0,  true)
+	NUMBER(adopted,      "adopted",      ADOPTED, FLAG,    NEVER, "",           0,  true)                                    \
+	NUMBER(interim,      "interim",      INTERIM, COUNT,  NEVER, "",           0,  r->interim)
 
 /*
  * COUNTER(name, stats, metric, label, line): a member of struct counters; the law that they obey is there.

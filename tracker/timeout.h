@@ -8,6 +8,7 @@
 
 #include "clock.h"
 #include "closing.h"
+#include "interim.h"
 #include "maps.h"
 #include "motion.h"
 #include "rest.h"
@@ -163,6 +164,9 @@ static int on_clock(void *map __unused, __u32 *key __unused, struct clock *clock
 		on_row_due(bounded(first + n, DUE_ROWS), now);
 	clock->row = scratch->row;
 	note_due(&scratch->next_ns, listen(now));
+	/* Where there is a connection, something is due. */
+	if (scratch->next_ns)
+		note_due(&scratch->next_ns, write_interims(now));
 	delay_ns = scratch->next_ns ? clock_delay(clock, scratch->next_ns, now) : 0;
 	if (scratch->acted)
 		delay_ns = LISTEN_STEP_NS;

@@ -110,6 +110,7 @@ __noinline int put_json_address(struct text *t, const struct address *a)
 #define IN_OBJECT_HELD(r) true
 #define IN_OBJECT_OPENED(r) true
 #define IN_OBJECT_ADOPTED(r) true
+#define IN_OBJECT_INTERIM(r) !(r)->live
 
 #define IS_OWNERS_ANY false
 #define IS_OWNERS_ENDED false
@@ -121,6 +122,7 @@ __noinline int put_json_address(struct text *t, const struct address *a)
 #define IS_OWNERS_HELD false
 #define IS_OWNERS_OPENED false
 #define IS_OWNERS_ADOPTED false
+#define IS_OWNERS_INTERIM false
 
 /* Of these fields true or false is known, whatever else is not. */
 #define IS_FLAG_NS false

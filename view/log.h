@@ -114,6 +114,7 @@ static __always_inline bool show(struct seq_file *seq, struct reading *reading, 
 		.ifname = &record->ifname,
 		.lifetime_ns = record->end_ns - record->flow.start_ns,
 		.state = state,
+		.interim = record->interim,
 	};
 
 	if (state >= CONN_STATES)

@@ -46,7 +46,7 @@ _netracker() {
 					stats) words='--json --reset' ;;
 					metrics) words='--textfile' ;;
 					config)
-						words='handshake_timeout= close_timeout= idle_timeout= only= exclude= log=on log=off trace=auto trace=on trace=off closers=on closers=off'
+						words='handshake_timeout= close_timeout= idle_timeout= interim= only= exclude= log=on log=off trace=auto trace=on trace=off closers=on closers=off'
 						[[ $word == *= ]] || compopt -o nospace
 						;;
 					help) words=$verbs ;;

@@ -9,7 +9,7 @@ BEGIN {
 	csv_lives = ENVIRON["NT_TABLE"] == "list"
 	csv_names = "src,sport,dst,dport,family"
 	for (i = 1; i <= n_fields; i++) {
-		if (field_of[field_key[i]] == (csv_lives ? "ENDED" : "LIVE"))
+		if (!is_of(field_key[i], csv_lives ? "LIVE" : "ENDED"))
 			continue
 		csv_key[++csv_cells] = field_key[i]
 		csv_prefix[csv_cells] = field_key[i] "="

@@ -27,10 +27,11 @@ BEGIN {
 	}
 }
 
-function show_record(   us, start, end_, live, event, network, observer, orig, resp, ours, cgroup, state, dir, lifetime)
+function show_record(   us, start, end_, live, lives_on, event, network, observer, orig, resp, ours, cgroup, state, dir, lifetime)
 {
 	take_ends()
 	live = is_live()
+	lives_on = live || is_interim()
 	lifetime = known(live ? "age_ns" : "dur_ns")
 	us = started_us()
 	start = time_stamp(us, "start")
@@ -43,9 +44,11 @@ function show_record(   us, start, end_, live, event, network, observer, orig, r
 		know_owner(ours, cgroup)
 	orig = known("orig_bytes")
 	resp = known("resp_bytes")
-	event = "\"event\":{\"kind\":\"" (live ? "state" : "event") "\",\"category\":[\"network\"],\"type\":[\"connection\",\"" (live ? "info" : "end") "\"]" \
+	event = "\"event\":{\"kind\":\"" (lives_on ? "state" : "event") "\",\"category\":[\"network\"],\"type\":[\"connection\",\"" (lives_on ? "info" : "end") "\"]" \
 		",\"module\":\"netracker\",\"dataset\":\"netracker." (live ? "list" : "log") "\",\"start\":\"" start "\""
-	if (!live)
+	if (lives_on && !live)
+		event = event ",\"duration\":" lifetime ",\"id\":\"" connection_uid() "\",\"action\":\"connection_interim\""
+	else if (!live)
 		event = event ",\"end\":\"" end_ "\"" (lifetime == "" ? "" : ",\"duration\":" lifetime) ",\"id\":\"" connection_uid() "\",\"action\":\"connection_" \
 			ecs_action[state] "\",\"outcome\":\"" outcome(state) "\""
 	network = "\"network\":{\"transport\":\"tcp\",\"type\":\"ipv" family() "\",\"iana_number\":\"6\""

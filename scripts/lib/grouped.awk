@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 #
-# Of each object of the log or of the live connections what groups.awk counts, behind what it is sorted by: a line, its fields with tabs between.
+# Of each object of the log, but interim records, or of the live connections what groups.awk counts, behind what it is sorted by: a line, its fields with tabs between.
 # Needs object.awk. NT_BY: peer or service.
 
 BEGIN {
@@ -9,7 +9,7 @@ BEGIN {
 
 substr($0, 1, 1) == "{" {
 	dir = value("dir")
-	if (dir == "")
+	if (dir == "" || value("interim") != "")
 		next
 	syn_rtt = value("syn_rtt_ns")
 	ack_rtt = value("ack_rtt_ns")

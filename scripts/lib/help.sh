@@ -325,6 +325,7 @@ help_config() {
 		  close_timeout=S        seconds from the last packet until a half-closed connection is given up (120)
 		  idle_timeout=S         seconds without a packet until an open connection is watched, and as many again until it is given
 		                         up (8100; 0: never). One that has a socket on this host lives as long as that
+		  interim=S              write an interim record of each connection whenever it has lived for S seconds more (0: none)
 		  only=RULE[,RULE…]      track these connections alone, from now on; only= (nothing behind it): all
 		  exclude=RULE[,RULE…]   do not track these, even if `only` has them. A RULE is a PREFIX that one of the two ends is in,
 		                         PORTS of the responder, or PREFIX:PORTS: 10.0.0.0/8, 443, 8000-8999, 192.0.2.7:443,

@@ -14,7 +14,7 @@ function choose_members(whose,   key, n, i, json, seen)
 	members = 0
 	for (i = 1; i <= n; i++) {
 		json = key[i] == "user" || key[i] == "owner" ? key[i] : field_json[key[i]]
-		if (json == "" || field_of[key[i]] == (whose == "LIVE" ? "ENDED" : "LIVE") || seen[key[i]]++)
+		if (json == "" || (field_of[key[i]] != "" && !is_of(key[i], whose)) || seen[key[i]]++)
 			continue
 		member[++members] = key[i]
 		member_start[members] = ",\"" json "\":"

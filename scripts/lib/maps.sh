@@ -300,12 +300,12 @@ clear_entry() {
 # nt_config
 #
 
-# Print handshake_timeout, close_timeout, quiet, trace, idle_timeout and closers_off; old ones do not have the last two.
+# Print handshake_timeout, close_timeout, quiet, trace, idle_timeout, interim and closers_off; old ones do not have the last three.
 read_config() {
-	dump nt_config | jq --raw-output '.[0].formatted.value | "\(.handshake_timeout) \(.close_timeout) \(.quiet) \(.trace) \(.idle_timeout // 0) \(.closers_off // 0)"'
+	dump nt_config | jq --raw-output '.[0].formatted.value | "\(.handshake_timeout) \(.close_timeout) \(.quiet) \(.trace) \(.idle_timeout // 0) \(.interim // 0) \(.closers_off // 0)"'
 }
 
-# write_config HANDSHAKE_TIMEOUT CLOSE_TIMEOUT QUIET TRACE IDLE_TIMEOUT CLOSERS_OFF FLUSH
+# write_config HANDSHAKE_TIMEOUT CLOSE_TIMEOUT QUIET TRACE IDLE_TIMEOUT INTERIM CLOSERS_OFF FLUSH
 write_config() {
-	write_struct nt_config "$(bytes 4 0)" "$(bytes 4 "$1") $(bytes 4 "$2") $(bytes 4 "$3") $(bytes 4 "$4") $(bytes 4 "$7") $(bytes 4 "$5") $(bytes 4 "$6")"
+	write_struct nt_config "$(bytes 4 0)" "$(bytes 4 "$1") $(bytes 4 "$2") $(bytes 4 "$3") $(bytes 4 "$4") $(bytes 4 "$8") $(bytes 4 "$5") $(bytes 4 "$7") $(bytes 4 "$6")"
 }

@@ -54,6 +54,8 @@ BEGIN {
 	}
 	picky = (want_family want_port want_states want_iface want_owner want_process want_pid want_prefix) != "" || min_ns || since_us
 	rows = rows_before = held = bytes = 0
+	# Conn.log and the table of quality tell of connections as they have ended.
+	finals_alone = ENVIRON["NT_TABLE"] == "quality" || ENVIRON["NT_FORMAT"] ~ /^zeek/
 	over = max_rows == "0"
 	if (over && !batches)
 		exit
@@ -81,6 +83,8 @@ substr($0, 1, 1) != "{" {
 		next
 	}
 	note_record(index($NF, "lost_before=") == 1 ? substr($NF, 13) : 0)
+	if (finals_alone && is_interim())
+		next
 	if (picky && !is_wanted())
 		next
 	show_record()
@@ -285,6 +289,12 @@ function is_live()
 	return field("age_ns") != ""
 }
 
+# A record of a connection that lives on, not one of the live connections.
+function is_interim()
+{
+	return field("interim") != ""
+}
+
 function lifetime_ns()
 {
 	return is_live() ? field("age_ns") : field("dur_ns")
@@ -317,6 +327,12 @@ function read_tables(file,   line, column)
 		field_width[column[2]] = column[8]
 	}
 	close(file)
+}
+
+# is_of(KEY, WHOSE): do LIVE connections, or records of ENDED ones, have this field?
+function is_of(key, whose)
+{
+	return whose == "LIVE" ? field_of[key] != "ENDED" && field_of[key] != "INTERIM" : field_of[key] != "LIVE"
 }
 
 # known(KEY): the value, "" if the tracker does not know it. It says so in several ways: no key, 0 where that cannot be, -1, -.

@@ -116,14 +116,14 @@ readonly IDLE_NEVER=4294967295
 
 # limit_trace: for attach, whose log has all records: unless somebody has set it otherwise, the trace gets no more than a person can read.
 limit_trace() {
-	local settings='0 0 0 0 0 0' handshake close quiet trace idle closers
+	local settings='0 0 0 0 0 0 0' handshake close quiet trace idle interim closers
 	! is_pinned nt_config || settings=$(read_config)
-	read -r handshake close quiet trace idle closers <<<"$settings"
-	((trace != TRACE_ALL)) || write_config "$handshake" "$close" "$quiet" "$TRACE_AUTO" "$idle" "$closers" 0
+	read -r handshake close quiet trace idle interim closers <<<"$settings"
+	((trace != TRACE_ALL)) || write_config "$handshake" "$close" "$quiet" "$TRACE_AUTO" "$idle" "$interim" "$closers" 0
 }
 
 cmd_config() {
-	local word settings rules handshake close quiet trace idle closers only exclude
+	local word settings rules handshake close quiet trace idle interim closers only exclude
 	for word in "$@"; do
 		check_setting "$word"
 	done
@@ -132,7 +132,7 @@ cmd_config() {
 		take_lock
 	fi
 	settings=$(read_config)
-	read -r handshake close quiet trace idle closers <<<"$settings"
+	read -r handshake close quiet trace idle interim closers <<<"$settings"
 	rules=$(read_rules)
 	only=${rules%%$'\n'*} exclude=${rules#*$'\n'}
 	for word in "$@"; do
@@ -140,6 +140,7 @@ cmd_config() {
 			handshake_timeout=*) handshake=${word#*=} ;;
 			close_timeout=*) close=${word#*=} ;;
 			idle_timeout=*) idle=${word#*=} && ((idle)) || idle=$IDLE_NEVER ;;
+			interim=*) interim=${word#*=} ;;
 			log=on) quiet=0 ;;
 			log=off) quiet=1 ;;
 			trace=auto) trace=$TRACE_AUTO ;;
@@ -155,11 +156,11 @@ cmd_config() {
 		[[ " $* " != *' closers='* ]] || set_closers "$closers"
 		# Rules that stay as they are are not written again.
 		[[ $only$'\n'$exclude == "$rules" ]] || write_rules "${only#*=}" "${exclude#*=}"
-		write_config "$handshake" "$close" "$quiet" "$trace" "$idle" "$closers" 0
+		write_config "$handshake" "$close" "$quiet" "$trace" "$idle" "$interim" "$closers" 0
 	else
 		# 0 is what a fresh map holds: the defaults of NeTracker.h.
 		printf '%s\n' "handshake_timeout=$((handshake ? handshake : 75))" "close_timeout=$((close ? close : 120))" \
-			"idle_timeout=$((idle == IDLE_NEVER ? 0 : idle ? idle : 8100))" \
+			"idle_timeout=$((idle == IDLE_NEVER ? 0 : idle ? idle : 8100))" "interim=$interim" \
 			"log=$( ((quiet)) && echo off || echo on)" "trace=${TRACE_WORDS[trace]}" "closers=$( ((closers)) && echo off || echo on)" \
 			"$only" "$exclude"
 	fi
@@ -179,6 +180,7 @@ check_setting() {
 	case $1 in
 		handshake_timeout=* | close_timeout=*) need_number "${1%%=*}" "${1#*=}" 1 86400 ;;
 		idle_timeout=*) need_number "${1%%=*}" "${1#*=}" 0 31536000 ;;
+		interim=*) need_number "${1%%=*}" "${1#*=}" 0 86400 ;;
 		only=* | exclude=*) check_rules "${1%%=*}" "${1#*=}" ;;
 		log=on | log=off | trace=auto | trace=on | trace=off | closers=on | closers=off) ;;
 		log=*) die_usage "log is on or off, not '${1#*=}'" ;;

@@ -85,7 +85,7 @@ function show_record(   i, line, cell)
 	}
 	if (lost)
 		line = line sprintf(" [%.0f lost before]", lost)
-	if (colour && (field("state") in is_failed) && !is_live())
+	if (colour && (field("state") in is_failed) && !is_live() && !is_interim())
 		line = "\033[31m" line "\033[0m"
 	put(line)
 }
@@ -136,6 +136,9 @@ function figure(name,   us)
 function figure_of_field(key,   value)
 {
 	value = known(key)
+	# It has not ended like that, but is like that.
+	if (key == "state" && is_interim())
+		return "(" value ")"
 	if (field_unit[key] == "NS")
 		return thousandths(value, 1000000)
 	if (field_unit[key] == "US")

@@ -35,9 +35,9 @@ only_in() {
 }
 
 @test "the lock of a set is taken by those who find its connections, that of a pool by who gives its slots or places out" {
-	assert_equal "who takes a set's" "$(users 'bpf_spin_lock\(&(parts[.]|parts->)?set->lock\)')" "adopt.h motion.h rest.h sets.h silence.h timeout.h"
+	assert_equal "who takes a set's" "$(users 'bpf_spin_lock\(&(parts[.]|parts->)?set->lock\)')" "adopt.h interim.h motion.h rest.h sets.h silence.h timeout.h"
 	assert_equal "who takes a pool's" "$(users 'bpf_spin_lock\(&pool->lock\)')" "rest.h sets.h"
-	assert_equal "who takes any" "$(users 'bpf_spin_(un)?lock\(')" "adopt.h motion.h rest.h sets.h silence.h timeout.h"
+	assert_equal "who takes any" "$(users 'bpf_spin_(un)?lock\(')" "adopt.h interim.h motion.h rest.h sets.h silence.h timeout.h"
 }
 
 # outside_locks FILE: where it calls what is for who holds a lock, neither holding one nor being called by who does.

@@ -32,8 +32,8 @@ class Tracker:
         self.trace = trace
         self.syn_map, self.conn_map, self.config = (Map(PINS + name) for name in ("syn_map", "conn_map", "nt_config"))
 
-    def configure(self, handshake_timeout=0, close_timeout=0, quiet=0, trace=0, flush=0, idle_timeout=0, closers_off=0):
-        self.config.update(bytes(4), struct.pack("=IIIIIII", handshake_timeout, close_timeout, quiet, trace, flush, idle_timeout, closers_off))
+    def configure(self, handshake_timeout=0, close_timeout=0, quiet=0, trace=0, flush=0, idle_timeout=0, closers_off=0, interim=0):
+        self.config.update(bytes(4), struct.pack("=IIIIIIII", handshake_timeout, close_timeout, quiet, trace, flush, idle_timeout, closers_off, interim))
 
     def counters(self):
         """struct counters, summed over the CPUs, as a flat dictionary: attempts, ended.S0, ..."""
