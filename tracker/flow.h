@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * flow.h - what segments and sockets add to a struct flow, wherever it is, and how it ends if nothing more comes. For attempt.h,
- * closing.h, motion.h and rest.h, for socket.h, process.h, scratch.h, record.h and report.h, and for the views, which show that of a
- * live connection.
+ * closing.h, motion.h and rest.h, for socket.h, process.h, scratch.h, record.h and report.h, and for the views, which show that
+ * of a live connection.
  */
 #ifndef NETRACKER_FLOW_H
 #define NETRACKER_FLOW_H

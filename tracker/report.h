@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * report.h - a connection has ended, or its handshake succeeded: counters, figures by service, the line in the trace. For
- * motion.h and rest.h. Nobody else writes records.
+ * motion.h and rest.h, and for interim.h, which has records of those that live. Nobody else writes records.
  */
 #ifndef NETRACKER_REPORT_H
 #define NETRACKER_REPORT_H

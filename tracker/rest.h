@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * rest.h - connections at rest, in conn_map: how they get there, lay_to_rest(), and from there into a slot again, wake(). For
- * motion.h, adopt.h, silence.h and timeout.h, and for NeTracker.bpf.c, as they begin long call chains. Nobody else inserts into
- * conn_map or deletes.
+ * motion.h, adopt.h, silence.h, interim.h and timeout.h, and for NeTracker.bpf.c, as they begin long call chains. Nobody else
+ * inserts into conn_map or deletes.
  *
  * A connection on its way is in both places, its slot marked MOVING. What other CPUs see of it meanwhile they note in the slot;
  * who moves it acts on that. So a segment's connection is found by looking into the set first and into conn_map behind it.

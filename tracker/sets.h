@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * sets.h - the sets of connections in motion: their gate, places, slots, and when one of them is due. For parse.h, which asks the
- * gate, and for NeTracker.bpf.c, adopt.h, closing.h, motion.h, rest.h, silence.h and timeout.h. What ends in _locked is for who
- * holds the lock of the set.
+ * gate, and for NeTracker.bpf.c, adopt.h, closing.h, motion.h, rest.h, silence.h, interim.h and timeout.h. What ends in _locked is
+ * for who holds the lock of the set.
  *
  * No map can be looked up under a lock, so whoever takes one has found all that belongs to the set before: struct parts.
  */

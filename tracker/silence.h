@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * silence.h - connections at rest of which nothing is heard: listen(), for timeout.h, finds those that are no more, and ends them.
+ * silence.h - connections at rest of which nothing is heard: listen(), for timeout.h, finds those that are no more, and ends them;
+ * interim.h goes through the same places.
  *
  * The clock goes through nt_rest bit by bit. One that has not been heard of for its time is looked at. If a socket of this host is
  * one of its ends, that is asked: there is a socket, so it lives; there is none, so it has ended. Else it is watched: its tuple's
