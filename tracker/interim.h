@@ -21,11 +21,10 @@
 #include "verifier.h"
 
 /*
- * The rows that it goes through: first SYN_SETS in rows of INTERIM_ROW, then nt_rest in such rows. In one go so many, unless it has
- * been at work for LISTEN_NS; it comes again LISTEN_STEP_NS later, until it has been everywhere.
+ * Sets, and behind them places in nt_rest, are gone through in rows of INTERIM_ROW. In one go so many, unless it has been at work
+ * for LISTEN_NS; it comes again LISTEN_STEP_NS later, until it has been everywhere.
  */
 #define INTERIM_ROW 64
-#define SET_ROWS (SYN_SETS / INTERIM_ROW)
 #define INTERIM_ROWS 128
 
 /* When it begins anew: often enough that nobody's time is missed, and no more often than once a second. */
@@ -65,14 +64,14 @@ static __always_inline bool is_later(__u32 noted_s, __u32 now_s, __u32 interval_
 }
 
 /* Is a record due since this time, which has come? Not if it was noted before the interval was set, or is another interval's. */
-static __always_inline bool is_since(const struct flow *f, __u32 noted_s, __u32 now_s, __u32 interval_s, __u32 since_s)
+static __always_inline bool is_due_since(const struct flow *f, __u32 noted_s, __u32 now_s, __u32 interval_s, __u32 since_s)
 {
 	__u32 due_s = due_second(noted_s, now_s), first_s = first_second(f);
 
 	return due_s >= since_s && due_s <= now_s && due_s > first_s && (due_s - first_s) % interval_s == 0;
 }
 
-/* The connection that has this place in nt_rest. Returns 0. */
+/* The connection that has this place in nt_rest, if there is one that wants it. Returns 0. */
 __noinline int write_resting(__u32 place, __u64 now, __u32 interval_s)
 {
 	struct rest *rest = bpf_map_lookup_elem(&nt_rest, &place);
@@ -85,6 +84,8 @@ __noinline int write_resting(__u32 place, __u64 now, __u32 interval_s)
 	if (!rest || !silence || !scratch || !interval_s)
 		return 0;
 	noted_s = rest->interim_s;
+	if (!rest->alive_s || is_later(noted_s, now_s, interval_s))
+		return 0;
 	scratch->fresh_key = rest->key;
 	c = bpf_map_lookup_elem(&conn_map, &scratch->fresh_key);
 	if (!c || c->place != place)
@@ -94,13 +95,14 @@ __noinline int write_resting(__u32 place, __u64 now, __u32 interval_s)
 	scratch->slot.facts.known = false;
 	age = age_at(&scratch->slot.flow, now_s, interval_s);
 	intervals = age.intervals;
-	if (!is_since(&scratch->slot.flow, noted_s, now_s, interval_s, silence->interim_since_s))
+	if (!is_due_since(&scratch->slot.flow, noted_s, now_s, interval_s, silence->interim_since_s))
 		intervals = 0;
 	/* Who takes it out of conn_map takes this along. If he was faster, he has the connection. */
 	if (__sync_val_compare_and_swap(&rest->interim_s, noted_s, age.next_s) != noted_s || !rest->alive_s)
 		return 0;
 	if (intervals)
 		log_interim(&scratch->slot, now, intervals);
+	scratch->late = !has_time(scratch);
 	return 0;
 }
 
@@ -133,7 +135,7 @@ __noinline bool write_moving(__u32 index, __u64 now, __u32 interval_s)
 		struct slot *slot = slot_at(&parts, i);
 		struct age age = age_at(&slot->flow, now_s, interval_s);
 
-		if (is_since(&slot->flow, slot->flow.interim_s, now_s, interval_s, silence->interim_since_s))
+		if (is_due_since(&slot->flow, slot->flow.interim_s, now_s, interval_s, silence->interim_since_s))
 			intervals = age.intervals;
 		slot->flow.interim_s = age.next_s;
 		scratch->slot = *slot;
@@ -144,76 +146,46 @@ __noinline bool write_moving(__u32 index, __u64 now, __u32 interval_s)
 	return found;
 }
 
-/* Those at rest in a row of nt_rest, from this place on, as long as there is time. Returns 0. */
-__noinline int write_rest_row(__u32 first, __u64 now, __u32 interval_s)
-{
-	struct scratch *scratch = only_value(&nt_scratch);
-	__u32 i, now_s = now / NSEC_PER_SEC;
-
-	if (!scratch)
-		return 0;
-	NOT_UNROLLED
-	for (i = 0; i < INTERIM_ROW; i++) {
-		__u32 place = first + i;
-		const struct rest *rest = bpf_map_lookup_elem(&nt_rest, &place);
-
-		if (!rest || scratch->late)
-			break;
-		if (!rest->alive_s || is_later(rest->interim_s, now_s, interval_s))
-			continue;
-		write_resting(place, now, interval_s);
-		scratch->late = !has_time(scratch);
-	}
-	return 0;
-}
-
-/* All of a set. Returns 0. */
+/* All of a set, if its gate is open. Who is young is at rest before he has lived for a second. Returns 0. */
 __noinline int write_set(__u32 index, __u64 now, __u32 interval_s)
 {
+	struct scratch *scratch = only_value(&nt_scratch);
+	const struct gate *gate = only_value(&nt_gate);
 	__u32 n;
 
+	if (!scratch || !gate || !gate->open[bounded(index, SYN_SETS)])
+		return 0;
 	NOT_UNROLLED
 	for (n = 0; n < SYN_WAYS; n++)
 		if (!write_moving(index, now, interval_s))
 			break;
+	scratch->late = !has_time(scratch);
 	return 0;
 }
 
-/* Likewise those that are closing in a row of sets. Who is young is at rest before he has lived for a second. */
-__noinline int write_set_row(__u32 row, __u64 now, __u32 interval_s)
-{
-	struct scratch *scratch = only_value(&nt_scratch);
-	const struct gate *gate = only_value(&nt_gate);
-	__u32 i;
-
-	if (!scratch || !gate)
-		return 0;
-	NOT_UNROLLED
-	for (i = 0; i < INTERIM_ROW && !scratch->late; i++) {
-		__u32 index = row * INTERIM_ROW + i;
-
-		if (!gate->open[bounded(index, SYN_SETS)])
-			continue;
-		write_set(index, now, interval_s);
-		scratch->late = !has_time(scratch);
-	}
-	return 0;
-}
-
-/* Who is in a row; what is left of it is done the next time, as who has been looked at is not due any more. Returns 0. */
+/*
+ * Who is in a row, as long as there is time; what is left of it is done the next time, as who has been looked at is not due any
+ * more. Returns 0.
+ */
 __noinline int write_row(__u32 row, __u64 now, __u32 interval_s)
 {
 	struct silence *silence = only_value(&nt_silence);
 	struct scratch *scratch = only_value(&nt_scratch);
+	__u32 i;
 
 	if (!silence || !scratch)
 		return 0;
-	if (row < SET_ROWS)
-		write_set_row(row, now, interval_s);
-	else
-		write_rest_row((row - SET_ROWS) * INTERIM_ROW, now, interval_s);
-	if (scratch->late)
-		return 0;
+	NOT_UNROLLED
+	for (i = 0; i < INTERIM_ROW; i++) {
+		__u32 n = row * INTERIM_ROW + i;
+
+		if (n < SYN_SETS)
+			write_set(n, now, interval_s);
+		else
+			write_resting(n - SYN_SETS, now, interval_s);
+		if (scratch->late)
+			return 0;
+	}
 	silence->interim_row = row + 1;
 	scratch->late = !has_time(scratch);
 	return 0;
@@ -243,7 +215,7 @@ __noinline __u64 write_interims(__u64 now)
 		return 0;
 	if (now < silence->interim_ns)
 		return silence->interim_ns;
-	rows = SET_ROWS + (extent_of_rest(silence, &any) + INTERIM_ROW - 1) / INTERIM_ROW;
+	rows = (SYN_SETS + extent_of_rest(silence, &any) + INTERIM_ROW - 1) / INTERIM_ROW;
 	scratch->until_ns = bpf_ktime_get_boot_ns() + LISTEN_NS;
 	scratch->late = false;
 	NOT_UNROLLED
