@@ -83,6 +83,10 @@ holds() {
 	holds silence
 }
 
+@test "interim records: when they are due, and which, wherever the connection is and whoever comes in between" {
+	holds interim
+}
+
 @test "races: another CPU comes in at the worst moment" {
 	holds races
 }

@@ -224,7 +224,7 @@ static void end_world(void)
 	conserved();
 }
 
-/* Every third world has a conn_map that is soon full. */
+/* Every third world has a conn_map that is soon full, every fourth interim records. */
 static void new_world(unsigned int world, unsigned int one_in)
 {
 	host_reset();
@@ -235,10 +235,11 @@ static void new_world(unsigned int world, unsigned int one_in)
 	settings()->handshake_timeout = any_below(4);
 	settings()->close_timeout = any_below(4);
 	settings()->idle_timeout = any_below(2) ? 1 + any_below(40) : 0;
+	settings()->interim = world % 4 == 3 ? 1 + any_below(20) : 0;
 }
 
 /* What all worlds together have seen: those in which nothing is evicted, refuted or late would show nothing. */
-static __u64 seen[9];
+static __u64 seen[10];
 
 static void note_seen(void)
 {
@@ -253,6 +254,7 @@ static void note_seen(void)
 	seen[i++] += counted(conn_full);
 	seen[i++] += counted(rst_disbelieved);
 	seen[i++] += counted(close_evicted);
+	seen[i++] += host_only(struct log_head, nt_log_head)->written - counted(logged); /* interim records */
 }
 
 static void run_worlds(unsigned int one_in)
