@@ -81,4 +81,5 @@ with socket.create_server(("", 81)) as server:
 	in_netns server "$NETRACKER" log --no-follow --all --format zeek-json 2>/dev/null >"$BATS_TEST_TMPDIR/zeek"
 	assert_equal "ends in conn.log" "$(wc -l <"$BATS_TEST_TMPDIR/zeek")" "$(counters | jq .logged)"
 	assert_equal "by services" "$(in_netns server "$NETRACKER" services --since 60s --json | jq --slurp 'map(.ended | add) | add')" "$(counters | jq .logged)"
+	assert_equal "by peers" "$(in_netns server "$NETRACKER" services --by peer --since 60s --json | jq --slurp 'map(.ended | add) | add')" "$(counters | jq .logged)"
 }

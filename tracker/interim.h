@@ -22,10 +22,11 @@
 
 /*
  * Sets, and behind them places in nt_rest, are gone through in rows of INTERIM_ROW. In one go so many, unless it has been at work
- * for LISTEN_NS; it comes again LISTEN_STEP_NS later, until it has been everywhere.
+ * for INTERIM_NS; it comes again LISTEN_STEP_NS later, until it has been everywhere. So it takes 4 % of a CPU at most.
  */
 #define INTERIM_ROW 64
 #define INTERIM_ROWS 128
+#define INTERIM_NS 200000ULL
 
 /* When it begins anew: often enough that nobody's time is missed, and no more often than once a second. */
 #define INTERIM_PAUSE(interval_s) ((interval_s) < 4 ? (interval_s) * (NSEC_PER_SEC / 4) : NSEC_PER_SEC)
@@ -216,7 +217,7 @@ __noinline __u64 write_interims(__u64 now)
 	if (now < silence->interim_ns)
 		return silence->interim_ns;
 	rows = (SYN_SETS + extent_of_rest(silence, &any) + INTERIM_ROW - 1) / INTERIM_ROW;
-	scratch->until_ns = bpf_ktime_get_boot_ns() + LISTEN_NS;
+	scratch->until_ns = bpf_ktime_get_boot_ns() + INTERIM_NS;
 	scratch->late = false;
 	NOT_UNROLLED
 	for (n = 0; n < INTERIM_ROWS; n++) {

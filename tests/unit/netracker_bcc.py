@@ -87,6 +87,10 @@ class TheChoice(unittest.TestCase):
         self.assertFalse(wants(interface="eth1"))
         self.assertTrue(wants(interface="eth0"))
 
+    def test_is_of_connections_that_have_ended(self):
+        self.assertTrue(wants(interim=None))
+        self.assertFalse(wants(interim=1, state="S1"))
+
     def test_of_a_process_is_by_its_id(self):
         self.assertTrue(wants("-p", "711"))
         self.assertFalse(wants("-p", "7"))
