@@ -40,6 +40,9 @@
 _Static_assert(LOG_RECORDS >= 64 && LOG_RECORDS <= 4194304 && !(LOG_RECORDS & (LOG_RECORDS - 1)),
                "LOG_RECORDS is a power of two from 64 to 4194304");
 
+/* So many connections older than the tracker can be taken over, whatever MAX_CONNECTIONS the tracker at work has. */
+#define ADOPT_MAX 262144
+
 #define MAX_IFACES 256
 #define IFACE_NAME_LEN 16 /* IFNAMSIZ; a process's name has as many: TASK_COMM_LEN */
 

@@ -5,9 +5,9 @@
 # sockets of the network namespace at hand (view/adopt.bpf.c) and puts those whose segments pass one of the interfaces into a map; a
 # program that no packet meets (tracker/adopt.bpf.c) has them come to rest. All of it is there for that moment alone.
 
-# The map between the two, where tc finds it, and that of the interfaces.
+# The map between the two, where tc finds it, and that of the interfaces; and how many connections fit it: NeTracker.h.
 readonly ADOPT_MAP=$PINS/nt_adopt ADOPT_AT=$VIEWS/adopt_at
-readonly ADOPT_KEY_BYTES=40 ADOPT_BYTES=104 # struct conn_key, struct flow
+readonly ADOPT_KEY_BYTES=40 ADOPT_BYTES=104 ADOPT_MAX=262144 # struct conn_key, struct flow
 
 # The iterator and the program.
 readonly ADOPT_VIEW=$VIEWS/adopt ADOPTER=$BPFFS/netracker_adopt_$BASHPID
@@ -41,10 +41,8 @@ adopt_open() (
 		exit 0
 	}
 	mkdir -p -- "$VIEWS"
-	rm -f -- "${passing[@]}"
-	! is_adopt_map || rm -f -- "$ADOPT_MAP"
-	entries=$(command bpftool --json map show pinned "$PINS/conn_map" | command jq .max_entries)
-	said=$(command bpftool map create "$ADOPT_MAP" type hash key "$ADOPT_KEY_BYTES" value "$ADOPT_BYTES" entries "$entries" name nt_adopt \
+	forget_adoption
+	said=$(command bpftool map create "$ADOPT_MAP" type hash key "$ADOPT_KEY_BYTES" value "$ADOPT_BYTES" entries "$ADOPT_MAX" name nt_adopt \
 		flags "$NO_PREALLOC" 2>&1) || lacks "$said"
 	passing+=("$ADOPT_MAP")
 	said=$(command bpftool map create "$ADOPT_AT" type hash key 4 value 4 entries "$MAX_IFACES" name nt_adopt_at 2>&1) || lacks "$said"
@@ -79,7 +77,12 @@ lacks() {
 	exit 0
 }
 
-# Is it one that a command that was killed has left?
+# forget_adoption: take away what a command that was killed has left.
+forget_adoption() {
+	rm -f -- "$ADOPT_AT" "$ADOPT_VIEW"
+	[[ ! -e $ADOPT_MAP ]] || ! is_adopt_map || rm -f -- "$ADOPT_MAP"
+}
+
 is_adopt_map() {
 	[[ $(command bpftool --json map show pinned "$ADOPT_MAP" 2>/dev/null) == *'"name":"nt_adopt"'* ]]
 }

@@ -73,8 +73,8 @@ help_verb() {
 
 help_attach() {
 	cat <<-'EOF'
-		usage: netracker attach [--quiet] [--dry-run] [--tcx] [--no-adopt] [--group GROUP] [--netns NAME|PID|FILE] [--match GLOB] [--if-there]
-		                        IFACE…
+		usage: netracker attach [--quiet] [--dry-run] [--tcx] [--no-adopt] [--group GROUP] [--netns NAME|PID|FILE]
+		                        [--match GLOB] [--if-there] IFACE…
 		       netracker attach [… the same …] --all [IFACE…]
 
 		Put the tracker's two filters on each interface, before all other filters there, and start the log. Interfaces that are

@@ -213,6 +213,7 @@ unpin_views() {
 	done
 	((${#files[@]} == 0)) || run rm -f -- "${files[@]}"
 	rm -f -- "$VIEWS"/{plan,noted}
+	forget_adoption
 }
 
 # view_share GROUP: its members may read the views, and enter the directories before them if others may not. To read the log moves its
