@@ -224,7 +224,7 @@ static void end_world(void)
 	conserved();
 }
 
-/* Every third world has a conn_map that is soon full, every fourth interim records. */
+/* Every third world has a conn_map that is soon full, every second interim records. */
 static void new_world(unsigned int world, unsigned int one_in)
 {
 	host_reset();
@@ -235,7 +235,7 @@ static void new_world(unsigned int world, unsigned int one_in)
 	settings()->handshake_timeout = any_below(4);
 	settings()->close_timeout = any_below(4);
 	settings()->idle_timeout = any_below(2) ? 1 + any_below(40) : 0;
-	settings()->interim = world % 4 == 3 ? 1 + any_below(20) : 0;
+	settings()->interim = world % 2 ? 1 + any_below(20) : 0;
 }
 
 /* What all worlds together have seen: those in which nothing is evicted, refuted or late would show nothing. */
