@@ -131,7 +131,7 @@ like_systemd() {
 	in_netns client "$NETRACKER" detach --quiet --all
 }
 
-@test "--group lets its members list and read services, metrics and the log, nobody else, and not for longer than the tracker is there" {
+@test "--group lets its members list, look at top, and read services, metrics and the log, nobody else, and not for longer than the tracker is there" {
 	like_systemd
 	local before file
 	before=$(stat --format='%a %g' /sys/fs/bpf)
@@ -139,6 +139,7 @@ like_systemd() {
 	as_user games "$COMMAND" list --json
 	[[ $(as_user games "$COMMAND" metrics) == *netracker_build_info* ]] || fail "no metrics"
 	[[ $(as_user games "$COMMAND" services) == 'DIR PORT '* ]] || fail "no services"
+	[[ $(as_user games "$COMMAND" top --once --delay 0.1) == 'new/s '* ]] || fail "no frame of top"
 	in_netns client bash -c 'exec 3<>/dev/tcp/127.0.0.1/9' 2>/dev/null || true
 	wait_for grep --quiet '^1 ' /sys/fs/bpf/netracker/unread
 	[[ $(as_user games cat /sys/fs/bpf/netracker/log.json) == *'"state":"REJ"'* ]] || fail "no record in the log"

@@ -268,8 +268,8 @@ undo_attach() {
 	begin_again "$status"
 }
 
-# pin_views GROUP: list, log, services and metrics read the views; without them everything else works. They are replaced with the filters, and stay
-# open to the group that could read them, unless GROUP names another. What has been read of another log tells nothing of this one.
+# pin_views GROUP: list, top, log, services and metrics read the views; without them everything else works. They are replaced with the filters,
+# and stay open to the group that could read them, unless GROUP names another. What has been read of another log tells nothing of this one.
 pin_views() {
 	local group=$1
 	((!DRY_RUN)) || return 0

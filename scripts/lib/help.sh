@@ -93,7 +93,7 @@ help_attach() {
 		  --tcx                  at TCX (Linux 6.6), before all that hangs there: where Cilium or Calico would hide packets from a filter.
 		                         An interface that is attached so stays so
 		  --no-adopt             do not take over the connections that this host's sockets have open already
-		  --group GROUP          let this group's members use list, log, services and metrics without being root
+		  --group GROUP          let this group's members use list, top, log, services and metrics without being root
 		  --netns NAME|PID|FILE  interfaces of this network namespace: of `ip netns`, of a process, or of a file
 		  --                     what follows are interfaces, even if they begin with -
 	EOF

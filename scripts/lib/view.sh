@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 #
 # Views: BPF iterators, pinned as files, that show as text what is in the kernel (view/view.h). attach pins them in $VIEWS, detach
-# removes them; the tracker works without them as well, but list, log, services and metrics do not. The kernel needs BTF, metrics and hooks
+# removes them; the tracker works without them as well, but list, top, log, services and metrics do not. The kernel needs BTF, metrics and hooks
 # newer helpers than the tracker (Linux 5.19 has all): each view is there if it can be.
 #
 #	connections  handshakes             tables for people: established connections, and those being opened
