@@ -5,12 +5,8 @@
 # sockets of the network namespace at hand (view/adopt.bpf.c) and puts those whose segments pass one of the interfaces into a map; a
 # program that no packet meets (tracker/adopt.bpf.c) has them come to rest. All of it is there for that moment alone.
 
-# The map between the two, where tc finds it, and that of the interfaces; and how many connections fit it: NeTracker.h.
-readonly ADOPT_MAP=$PINS/nt_adopt ADOPT_AT=$VIEWS/adopt_at
-readonly ADOPT_KEY_BYTES=40 ADOPT_BYTES=104 ADOPT_MAX=262144 # struct conn_key, struct flow
-
-# The iterator and the program.
-readonly ADOPT_VIEW=$VIEWS/adopt ADOPTER=$BPFFS/netracker_adopt_$BASHPID
+# Sizes of the map between the two: struct conn_key, struct flow; and how many connections fit it: NeTracker.h. Where the program is pinned.
+readonly ADOPT_KEY_BYTES=40 ADOPT_BYTES=104 ADOPT_MAX=262144 ADOPTER=$BPFFS/netracker_adopt_$BASHPID
 
 # Each run of the program looks at 1,024 connections; so many runs are one command, and so many commands empty the largest table.
 readonly ADOPT_RUNS=16 ADOPT_ROUNDS=300
@@ -75,16 +71,6 @@ adopt_open() (
 lacks() {
 	printf '%s\n' "$(last_words "$1")"
 	exit 0
-}
-
-# forget_adoption: take away what a command that was killed has left.
-forget_adoption() {
-	rm -f -- "$ADOPT_AT" "$ADOPT_VIEW"
-	[[ ! -e $ADOPT_MAP ]] || ! is_adopt_map || rm -f -- "$ADOPT_MAP"
-}
-
-is_adopt_map() {
-	[[ $(command bpftool --json map show pinned "$ADOPT_MAP" 2>/dev/null) == *'"name":"nt_adopt"'* ]]
 }
 
 # packet_at IFINDEX: a struct __sk_buff that says so, up to where it does (include/uapi/linux/bpf.h).

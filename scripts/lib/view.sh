@@ -40,6 +40,9 @@ readonly VIEWED_MAPS=(nt_counters nt_ifaces nt_log_head nt_pool nt_services syn_
 # The map by which sockets tells other views what it has found: view/noted.h. Entries are not allocated beforehand.
 readonly NOTED_KEY_BYTES=48 NOTED_BYTES=160 NOTED_MAX=262144 NO_PREALLOC=1
 
+# Of adopt.sh, for a moment: the map between the iterator and the program, where tc finds it; that of the interfaces; the iterator.
+readonly ADOPT_MAP=$PINS/nt_adopt ADOPT_AT=$VIEWS/adopt_at ADOPT_VIEW=$VIEWS/adopt
+
 # What view/metrics.bpf.c goes over the services for, and its steps behind these.
 readonly METRICS_OF_SERVICES=8 STEPS_OF_INTERFACES=2
 
@@ -214,6 +217,16 @@ unpin_views() {
 	((${#files[@]} == 0)) || run rm -f -- "${files[@]}"
 	rm -f -- "$VIEWS"/{plan,noted}
 	forget_adoption
+}
+
+# forget_adoption: take away what a command that was killed has left.
+forget_adoption() {
+	rm -f -- "$ADOPT_AT" "$ADOPT_VIEW"
+	[[ ! -e $ADOPT_MAP ]] || ! is_adopt_map || rm -f -- "$ADOPT_MAP"
+}
+
+is_adopt_map() {
+	[[ $(command bpftool --json map show pinned "$ADOPT_MAP" 2>/dev/null) == *'"name":"nt_adopt"'* ]]
 }
 
 # view_share GROUP: its members may read the views, and enter the directories before them if others may not. To read the log moves its
