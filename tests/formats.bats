@@ -134,7 +134,7 @@ for row in csv.DictReader(open(sys.argv[1], newline="", encoding="utf-8"), stric
     del row["ifindex"], row["lost_before"]
     print(json.dumps(row, sort_keys=True))' "$LOG")" "$(python3 -c 'import json, sys
 for line in sys.stdin:
-    print(json.dumps({key: "" if value is None else str(value) for key, value in json.loads(line).items()}, sort_keys=True))' <<<"$json")"
+    print(json.dumps({key: "" if value is None else value if isinstance(value, str) else json.dumps(value) for key, value in json.loads(line).items()}, sort_keys=True))' <<<"$json")"
 		# shellcheck disable=SC2086
 		assert_equal "ecs $options" "$(netracker log --all --no-follow --format ecs $options | jq --compact-output '
 			[.event.start, .source.ip, .source.port, .source.bytes, .destination.ip, .destination.port, .destination.bytes, .event.duration, .netracker.state,
@@ -285,7 +285,7 @@ uids() {
 	background peer server serve 8000
 	wait_for listening server 8000
 	for way in zeek 'zeek --community-id'; do
-		netracker attach --quiet veth0
+		netracker attach --quiet --no-adopt veth0
 		# shellcheck disable=SC2086 # ways are words
 		follow $way
 		wait_for grep --quiet '^#types' "$LOG"
