@@ -32,6 +32,7 @@
 #   attach_raw NS IF             clsact and both filters, with plain tc
 #   detach_raw NS IF             remove them
 #   attach_again NS IF NS2 IF2   the programs that are on IF2 in NS2. To load them a second time gives the same, only slower
+#   set_times HANDSHAKE CLOSE    time-outs of a tracker that is attached by hand, seconds
 #   track NS                     attach to veth0 there, with the command, and have all records in the trace
 #   library COMMAND…             run a function of the command's libraries, of view.sh and what it needs
 #   trace_start                  start to capture the lines about this run's addresses: trackers of others write to the same trace. Nobody
@@ -249,6 +250,14 @@ attach_again() {
 		[[ -e /sys/fs/bpf/$hook ]] || bpftool prog pin id "$(program_id "$3" "$4" "$hook")" "/sys/fs/bpf/$hook"
 		in_netns "$1" tc filter add dev "$2" "$hook" bpf object-pinned "/sys/fs/bpf/$hook"
 	done
+}
+
+# set_times HANDSHAKE CLOSE: the time-outs of a tracker that is attached by hand, seconds below 256; all else in nt_config is 0.
+set_times() {
+	local size
+	size=$(bpftool --json map show pinned "$PINS/nt_config" | jq .bytes_value)
+	# shellcheck disable=SC2046 # bytes are words
+	bpftool map update pinned "$PINS/nt_config" key 0 0 0 0 value "$1" 0 0 0 "$2" $(printf '0 %.0s' $(seq 6 "$size"))
 }
 
 track() {

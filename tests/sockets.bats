@@ -315,7 +315,7 @@ call_from() {
 }
 
 @test "this host's own SYN on the tuple of a dead connection is an attempt, and that connection is over" {
-	bpftool map update pinned "$PINS/nt_config" key 0 0 0 0 value 2 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0
+	set_times 2 0
 	background peer client serve 9000
 	wait_for listening client 9000
 	call_from 800
@@ -325,7 +325,7 @@ call_from() {
 	! call_from 800 2>/dev/null || fail "somebody has answered"
 	wait_for_records 3
 	assert_equal "records" "$(records " $SERVER4:800 -> $CLIENT4:9000 " | record_value state | tr '\n' ' ')" "S1 S0 S0 "
-	bpftool map update pinned "$PINS/nt_config" key 0 0 0 0 value 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0
+	set_times 0 0
 }
 
 @test "10,000 connections of wrk: each record has the bytes of nginx's own log, and nginx's user" {

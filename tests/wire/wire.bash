@@ -26,7 +26,7 @@ setup_file() {
 	attach_raw wire nt0
 	attach_again wire lo wire nt0
 	attach_again wire tun0 wire nt0
-	bpftool map update pinned "$PINS/nt_config" key 0 0 0 0 value 1 0 0 0 2 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0
+	set_times 1 2
 	trace_start
 }
 
