@@ -67,38 +67,51 @@ static __always_inline bool is_resting(struct scratch *scratch, const struct seg
 }
 
 /*
- * Has the candidate in scratch, whose SYN would have been scratch->segment, come to rest, unless it is tracked already, is not to
- * be or has closed. Returns 0.
+ * Has the candidate in scratch, whose SYN would have been scratch->segment, come to rest, unless it is tracked already or is not to
+ * be. Returns whether it has. Apart from keep_if_open(): on Linux 6.1 the stacks of both and of what they call would be too much.
  */
-__noinline int adopt(struct __sk_buff *skb)
+__noinline int adopt(void)
 {
 	struct scratch *scratch = only_value(&nt_scratch);
-	struct counters *counters;
 	struct segment *syn;
 	struct parts parts;
-	bool outbound;
 	__u32 index;
 
 	if (!scratch)
-		return 0;
+		return false;
 	syn = &scratch->segment;
 	index = set_index(syn->hash);
-	outbound = syn->dir == DIR_OUT;
 	if (has_rules() && is_left_out(syn, false))
-		return 0;
+		return false;
 	if (!find_parts(index, &parts) || is_in_motion(scratch, &parts, syn))
-		return 0;
+		return false;
 	if (is_resting(scratch, syn, parts.set->twins))
-		return 0;
+		return false;
 
 	*tuple_of(&scratch->fresh_key) = syn->key;
 	scratch->fresh.flow = scratch->slot.flow;
 	*(__u32 *)scratch->fresh.scope = scopes_of(syn->scope);
 	if (put_to_rest(scratch, &parts, index, syn->hash, syn->now))
-		return 0;
+		return false;
 	COUNT(adopted);
+	return true;
+}
+
+/* Takes back who has come to rest just now, if its socket has closed meanwhile. Returns 0. */
+__noinline int keep_if_open(struct __sk_buff *skb)
+{
+	struct scratch *scratch = only_value(&nt_scratch);
+	struct counters *counters;
+	struct segment *syn;
+	struct parts parts;
+
+	if (!scratch)
+		return 0;
+	syn = &scratch->segment;
+	if (!find_parts(set_index(syn->hash), &parts))
+		return 0;
 	/* Who is in motion now has been woken meanwhile: this one, which has left then, or one that it is the copy of. */
-	if (is_open(skb, &syn->key, outbound) && !is_in_motion(scratch, &parts, syn))
+	if (is_open(skb, &syn->key, syn->dir == DIR_OUT) && !is_in_motion(scratch, &parts, syn))
 		return 0;
 	counters = only_value(&nt_counters);
 	if (take_back(scratch, parts.set) && counters)
@@ -129,7 +142,8 @@ static long adopt_candidate(void *map, const struct conn_key *key, const struct 
 	syn->dir = f->flags & IS_OUTBOUND ? DIR_OUT : DIR_IN;
 	syn->scope = key->twin;
 	bpf_map_delete_elem(map, key);
-	adopt(adopting->skb);
+	if (adopt())
+		keep_if_open(adopting->skb);
 	scratch->flushed++;
 	return scratch->flushed >= ADOPT_BATCH;
 }

@@ -56,7 +56,7 @@ adopt_open() (
 	mapfile -t found < <(command "${IN_NETNS[@]}" cat -- "$ADOPT_VIEW" | sort -n -u)
 	((${#found[@]})) || exit 0
 
-	said=$(unshare --net bash "$LIBDIR/load.bash" "$(shipped tracker)/adopt.bpf.o" "$ADOPTER" ingress tc_adopt 2>&1) || lacks "$said"
+	said=$(unshare --net bash "$LIBDIR/load.bash" "$(shipped tracker)/adopt.bpf.o" "$ADOPTER" ingress tc_adopt 2>&1) || lacks "$(explain_view "$said")"
 	announce "bpftool prog run pinned $ADOPTER data_in … ctx_in …" >&2
 	for index in "${found[@]}"; do
 		for ((i = 0; i < ADOPT_ROUNDS; i++)); do

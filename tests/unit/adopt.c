@@ -31,7 +31,8 @@ static void adopt_talk(const struct talk *t)
 		                            .start_ns = host.now,
 		                            .last_ns = host.now };
 	host_enter();
-	adopt(NULL);
+	if (adopt())
+		keep_if_open(NULL);
 	host_leave();
 }
 
