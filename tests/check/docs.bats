@@ -56,7 +56,8 @@ explained() {
 	local word
 	requires tool_mandoc
 	run mandoc -Tlint -Wstyle "$ROOT/man/netracker.8"
-	assert_equal "mandoc" "$(grep --invert-match 'outdated mandoc.db' <<<"$output")" ""
+	# Which other manuals are here is this machine's affair.
+	assert_equal "mandoc" "$(grep --invert-match -e 'outdated mandoc.db' -e 'referenced manual not found' <<<"$output")" ""
 	mandoc -Tascii "$ROOT/man/netracker.8" | col -b >"$BATS_TEST_TMPDIR/page"
 	for word in $("$NETRACKER" help | sed -n '/^Commands/q; s/^  \([a-z]*\) .*/\1/p'); do
 		grep --quiet --word-regexp -- "netracker $word" "$BATS_TEST_TMPDIR/page" || fail "the page does not name the command $word"

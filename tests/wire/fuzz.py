@@ -137,7 +137,9 @@ def main():
 
     grown = {name: n - before[name] for name, n in tracker.counters().items()}
     print(f"fuzz: {count} frames passed: { {name: n for name, n in grown.items() if n} }")
-    unmet = {name for name, n in grown.items() if not n} - {"conn_full", "timer_failed", "close_evicted", "left_out"}
+    # What needs a full table, a failing kernel or a socket of this host's, none of which has a part in this.
+    not_met_here = {"conn_full", "timer_failed", "close_evicted", "left_out", "adopted"}
+    unmet = {name for name, n in grown.items() if not n} - not_met_here
     if unmet:
         sys.exit(f"fuzz: nothing came of {unmet}: these frames do not try the tracker")
 
