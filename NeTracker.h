@@ -470,9 +470,16 @@ struct rules {
 	struct rule rule[MAX_RULES];
 };
 
+/*
+ * iface_id of a load that hangs on many interfaces, each by a filter of its own: those tell, by their classid, whose major number
+ * is the scope and whose minor number is the index in nt_ifaces. At clsact alone, where the kernel hands the filter's classid to
+ * the program.
+ */
+#define FILTERS_TELL 0xffffffffU
+
 /* What attach tells a load of the programs, which has it in its .bss for itself. All 0 where plain tc has attached. */
 struct load {
-	__u32 iface_id; /* index in nt_ifaces of the interface that it is on; 0: not named */
+	__u32 iface_id; /* index in nt_ifaces of the interface that it is on; 0: not named; FILTERS_TELL: see there */
 	__u32 scope_id; /* number of its network namespace and VRF: tracker/scope.h; 0: not known */
 	/*
 	 * What it answers of each packet, so that who is behind it sees that, too. To a filter of clsact without `direct-action` 0

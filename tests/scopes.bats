@@ -190,3 +190,42 @@ scope_of() {
 	assert_equal "in a bridge" "$(library vrf_above br1)" 0
 	assert_equal "in nothing" "$(library vrf_above '')" 0
 }
+
+@test "many interfaces share a load: each has its own name and scope all the same, and attach again changes nothing" {
+	local i before
+	new_netns client
+	new_netns server
+	for i in {1..6}; do
+		new_veth server "veth$i" client "peer$i"
+		in_netns server ip address add "$NET4.$((8 * i + 1))/29" dev "veth$i"
+		in_netns client ip address add "$NET4.$((8 * i + 2))/29" dev "peer$i"
+	done
+	in_netns server "$NETRACKER" attach --quiet --all
+	assert_equal "programs" "$(programs_of server veth{1..6} | sort -u | wc -l)" 2
+	before=$(programs_of server veth{1..6})
+	in_netns server "$NETRACKER" attach --quiet --all
+	assert_equal "programs after another attach" "$(programs_of server veth{1..6})" "$before"
+	file_server server 80 "$BATS_TEST_TMPDIR"
+	for i in 2 6; do
+		in_netns client curl --silent --output /dev/null "http://$NET4.$((8 * i + 1)):80/"
+	done
+	wait_for ended 2
+	assert_equal "interfaces" "$(jq --raw-output .ifname "$BATS_TEST_TMPDIR/log" | xargs)" "veth2 veth6"
+	assert_equal "scope" "$(scope_of veth6)" 1
+	assert_equal "state" "$("$NETRACKER" status --json | jq --raw-output '[.interfaces[].state] | unique | .[]')" attached
+	in_netns server "$NETRACKER" detach --quiet veth{1..5}
+	assert_equal "programs on the last" "$(programs_of server veth{1..6} | sort -u | wc -l)" 2
+	"$NETRACKER" detach --quiet --all
+	assert_equal "qdiscs" "$(in_netns server tc qdisc show | grep -c clsact || true)" 0
+	assert_equal "pins" "$(find /sys/fs/bpf -type f ! -name '*.debug')" ''
+}
+
+# programs_of NS IF…: the ids of the programs on both hooks of each.
+programs_of() {
+	local iface hook
+	for iface in "${@:2}"; do
+		for hook in ingress egress; do
+			in_netns "$1" tc -json filter show dev "$iface" "$hook" | jq '.[].options.prog.id // empty'
+		done
+	done
+}

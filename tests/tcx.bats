@@ -28,7 +28,7 @@ connections() {
 # at_tcx HOOK [DEV]: the ids of the programs there, in the order in which packets pass them.
 at_tcx() {
 	in_netns server perl "$ROOT/scripts/lib/tcx.pl" "$(python3 -c 'import sys; sys.path.insert(0, sys.argv[1]); import bpf; print(bpf.SYS_BPF)' "$ROOT/tests")" \
-		query "${2:-veth0}" | sed -n "s/^[0-9]* $1 //p"
+		query "${2:-veth0}" | sed -nE "s/^[0-9]+ $1 ([0-9]+) .*/\1/p"
 }
 
 # hang NAME HOOK: somebody else's program of tests/foreign.bpf.c, behind all that hang there. $HUNG is its id.

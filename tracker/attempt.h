@@ -53,7 +53,7 @@ static __always_inline void open_slot_locked(struct slot *slot, const struct seg
 	slot->flow.orig_isn = s->seq;
 	slot->flow.orig_end = s->seq + 1 + s->len;
 	slot->flow.ifindex = s->ifindex;
-	slot->flow.iface = this_load.iface_id;
+	slot->flow.iface = s->iface;
 	slot->flow.flags = flags | (s->dir == DIR_OUT ? IS_OUTBOUND : 0);
 }
 

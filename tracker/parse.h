@@ -323,7 +323,8 @@ __noinline bool read_segment(struct __sk_buff *skb, __u32 ip_off, __u32 tcp_off,
 	s->len = end - payload;
 	s->now = bpf_ktime_get_boot_ns();
 	s->ifindex = skb->ifindex;
-	s->scope = scope_here(&s->key, skb->ifindex);
+	s->iface = iface_here(skb);
+	s->scope = scope_here(&s->key, skb);
 	return true;
 }
 

@@ -75,21 +75,29 @@ static __always_inline bool is_link_local(const __u8 *address)
 	return (*(const __be16 *)address & bpf_htons(0xffc0)) == bpf_htons(0xfe80);
 }
 
+/* The index in nt_ifaces of the interface at which this load of the tracker sees a packet; 0: not named. */
+static __always_inline __u16 iface_here(const struct __sk_buff *skb)
+{
+	return this_load.iface_id == FILTERS_TELL ? skb->tc_classid : this_load.iface_id;
+}
+
 /*
  * The scope in which this load of the tracker sees a segment with this tuple. A link is known by its interface: by the number that
  * attach has given it, else by the kernel's, which only one namespace knows it by.
  */
-static __always_inline __u8 scope_here(const struct flow_key *key, __u32 ifindex)
+static __always_inline __u8 scope_here(const struct flow_key *key, const struct __sk_buff *skb)
 {
+	__u16 iface = iface_here(skb);
+
 	if (is_link_local(key->src) || is_link_local(key->dst))
-		return this_load.iface_id ? this_load.iface_id : ifindex;
-	return this_load.scope_id;
+		return iface ? iface : skb->ifindex;
+	return this_load.iface_id == FILTERS_TELL ? skb->tc_classid >> 16 : this_load.scope_id;
 }
 
 /* Was this segment seen at the interface that saw the connection's first SYN? */
 static __always_inline bool is_at_first(const struct flow *f, const struct segment *s)
 {
-	return f->ifindex == s->ifindex && f->iface == this_load.iface_id;
+	return f->ifindex == s->ifindex && f->iface == s->iface;
 }
 
 /*

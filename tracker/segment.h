@@ -23,6 +23,7 @@ struct segment {
 	__u64 hash; /* of the tuple: mix() */
 	__u64 now;
 	__u32 ifindex;
+	__u16 iface; /* index in nt_ifaces of the interface where it was seen; 0: not named */
 	__u8 flags;
 	__u8 dir;   /* enum direction */
 	__u8 scope; /* in which it was seen: scope.h */

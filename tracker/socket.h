@@ -11,6 +11,7 @@
 #include "flow.h"
 #include "kernel.h"
 #include "maps.h"
+#include "scope.h"
 #include "segment.h"
 #include "text.h"
 #include "tuple.h"
@@ -236,7 +237,7 @@ __noinline int answer_question(struct __sk_buff *skb)
 		__u32 state = question->state, answer = ASK_GONE;
 		struct bpf_sock *sk;
 
-		if ((state & ASK_MASK) != ASK_OPEN || question->ifindex != skb->ifindex || question->iface != this_load.iface_id)
+		if ((state & ASK_MASK) != ASK_OPEN || question->ifindex != skb->ifindex || question->iface != iface_here(skb))
 			continue;
 		sk = receiver(skb, &question->key);
 		if (sk) {

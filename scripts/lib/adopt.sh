@@ -42,11 +42,13 @@ adopt_open() (
 		flags "$NO_PREALLOC" 2>&1) || lacks "$said"
 	passing+=("$ADOPT_MAP")
 	said=$(command bpftool map create "$ADOPT_AT" type hash key 4 value 4 entries "$MAX_IFACES" name nt_adopt_at 2>&1) || lacks "$said"
+	commands=()
 	for iface in "${!ENTRY[@]}"; do
-		read -r -a key < <(bytes 4 "${IFINDEX[$iface]}")
-		read -r -a place < <(bytes 4 "${ENTRY[$iface]}")
-		said=$(command bpftool map update pinned "$ADOPT_AT" key hex "${key[@]}" value hex "${place[@]}" 2>&1) || lacks "$said"
+		HEX=
+		put_bytes 4 "${IFINDEX[$iface]}" "${ENTRY[$iface]}"
+		commands+=("map update pinned $ADOPT_AT key hex${HEX:0:12} value hex${HEX:12}")
 	done
+	said=$(ECHO=0 run_batch bpftool "${commands[@]}") || lacks "$said"
 
 	for pin in "$ADOPT_MAP" "$PINS/nt_ifaces"; do
 		link_map "$pin" "${pin##*/}" || lacks "$BPFFS/${pin##*/} is somebody else's, who has to take it away or pin it elsewhere"

@@ -9,6 +9,7 @@ declare -A MAY_GO=() # set for those of which it is no failure if they go meanwh
 # What attach has to know of each of them to take its changes back.
 declare -A IFINDEX=()   # its number
 declare -A VRF=()       # that of the VRF that it is in, 0 if it is in none
+declare -A VRF_ABOVE=() # the same of each master that one of them has
 declare -A QDISC=()     # clsact, if it was there before
 declare -A FILTERS=()   # all filters that were there before, as `filters` prints them
 declare -A BEFORE=()    # our filters that were there before, as our_filters prints them
@@ -21,8 +22,7 @@ LOG_BEFORE=             # the map nt_log_head, if it was pinned before
 WAS_ATTACHED=           # what tracked_interfaces printed before: if there is `ours` in it, the maps were in use
 
 cmd_attach() {
-	local group=${GIVEN[group]-} netns=${GIVEN[netns]-} iface pin worth
-	local -a all=()
+	local group=${GIVEN[group]-} netns=${GIVEN[netns]-} iface pin worth found
 	obey_options "$@"
 	[[ -v GIVEN[all] ]] || (($#)) || die_usage "which interface? 'ip -brief link' lists them; --all means every one that carries addresses or is a port of a bridge"
 	check_globs
@@ -40,10 +40,9 @@ cmd_attach() {
 	done
 	if [[ -v GIVEN[all] ]]; then
 		worth=$(worth_tracking)
-		[[ ! $worth ]] || mapfile -t all < <(cut -d ' ' -f 2 <<<"$worth")
-		for iface in "${all[@]}"; do
-			check_interface "$iface" may_go
-		done
+		while read -r found; do
+			[[ ! $found ]] || take_interface "$found" may_go
+		done <<<"$worth"
 	fi
 	if ((${#IFACES[@]} == 0)); then
 		[[ ! -v GIVEN[if_there] ]] || exit 0
@@ -52,10 +51,8 @@ cmd_attach() {
 	fi
 	check_names
 	check_layout
+	look_at_hooks
 	for iface in "${IFACES[@]}"; do
-		! has_gone "$iface" || continue
-		FILTERS[$iface]=$(filters "$iface")
-		BEFORE[$iface]=$(our_filters <<<"${FILTERS[$iface]}")
 		choose_kind "$iface"
 		[[ ${FILTERS[$iface]} != *' theirs '* ]] ||
 			say "$iface: another tracker is attached here too, whose tables are in another BPF file system than $BPFFS here"
@@ -65,14 +62,12 @@ cmd_attach() {
 
 	((DRY_RUN)) || undo_on_failure
 	# Of one that was killed on its way: nobody else is at work under the lock.
-	((DRY_RUN)) || for pin in "$BPFFS"/netracker_{tcx,closer}_*; do
+	((DRY_RUN)) || for pin in "$BPFFS"/netracker_{tcx,closer,shared}_*; do
 		rm -f -- "$pin"
 	done
 	unpin_remains "${CONNECTION_TABLES[@]}"
 	unpin_remains "${LOG_TABLES[@]}"
-	for iface in "${IFACES[@]}"; do
-		[[ ! ${KIND[$iface]-} ]] || has_gone "$iface" || attach_interface "$iface"
-	done
+	attach_interfaces
 	limit_trace
 	((DRY_RUN)) || no_way_back
 	remove_superseded
@@ -100,21 +95,27 @@ is_wanted() {
 	return 1
 }
 
-# check_interface NAME [may_go]: there is such an interface, and there is a place for our filters. It goes to IFACES by its own name, if it is
-# not there and is wanted. A notice where the filters will see less than one thinks.
+# check_interface NAME [may_go]: there is such an interface. It goes to IFACES by its own name, if it is not there and is wanted. A notice where
+# the filters will see less than one thinks.
 check_interface() {
-	local found index kind master name
+	local found
 	found=$(find_interface "$1")
 	[[ $found || ${2-} != may_go ]] || return 0
 	[[ $found ]] || die_of_interface "$1" "$EXIT_FAILED" 'no such interface' "'ip link' lists them"
-	read -r index kind master _ name <<<"$found"
+	take_interface "$found" "${2-}"
+}
+
+# take_interface FOUND [may_go]: the interface of which find_interface has told this.
+take_interface() {
+	local index kind master name
+	read -r index kind master _ name <<<"$1"
 	[[ ! ${IFINDEX[$name]-} ]] && is_wanted "$name" || return 0
 	[[ ${2-} != may_go ]] || MAY_GO[$name]=1
 	set -- "$name"
 	IFACES+=("$1")
 	IFINDEX[$1]=$index
-	VRF[$1]=$(vrf_above "$master")
-	QDISC[$1]=$(qdisc "$1")
+	[[ -v VRF_ABOVE[$master] ]] || VRF_ABOVE[$master]=$(vrf_above "$master")
+	VRF[$1]=${VRF_ABOVE[$master]}
 	# All of its ports are here, too.
 	[[ ! -v GIVEN[all] || -v GIVEN[match] ]] || return 0
 	case $kind in
@@ -134,25 +135,156 @@ choose_kind() {
 	fi
 }
 
+# Fill QDISC, FILTERS and BEFORE, of all interfaces at once.
+look_at_hooks() {
+	local iface number kind hook pref handle whose program tag classid rest found
+	for iface in "${IFACES[@]}"; do
+		QDISC[$iface]='' FILTERS[$iface]='' BEFORE[$iface]=''
+	done
+	found=$(qdiscs "${IFACES[@]}")
+	while read -r number kind; do
+		[[ ! $number ]] || QDISC[${IFACES[number]}]=$kind
+	done <<<"$found"
+	found=$(filters_of "${IFACES[@]}")
+	while read -r number rest; do
+		[[ $number ]] || continue
+		iface=${IFACES[number]}
+		FILTERS[$iface]+=${FILTERS[$iface]:+$'\n'}$rest
+		read -r hook pref handle _ _ whose _ program tag classid _ <<<"$rest"
+		[[ $whose != @(ours|stray) ]] || BEFORE[$iface]+="${BEFORE[$iface]:+$'\n'}$hook $pref $handle $program $tag $classid"
+	done <<<"$found"
+}
+
+# What attach_interface leaves for the end, where one process does it for all.
+LOADS_KEPT=() # loads, as name_loads wants them
+
+# From so many on, interfaces that have no filter at all yet share a load: to load the object takes the kernel a fifth of a second for each hook.
+# A few get what tc makes for anybody, one for each, with the object's name on it.
+readonly SHARED_FROM=5
+
+attach_interfaces() {
+	local iface
+	local -a together=()
+	know_entries
+	for iface in "${IFACES[@]}"; do
+		[[ ${KIND[$iface]} != clsact || ${FILTERS[$iface]} ]] || ! is_plain "$iface" || together+=("$iface")
+	done
+	((${#together[@]} >= SHARED_FROM)) || together=()
+	((${#together[@]} == 0)) || attach_together "${together[@]}"
+	for iface in "${IFACES[@]}"; do
+		[[ ${ENTRY[$iface]-} ]] || attach_interface "$iface"
+	done
+	write_entries
+	name_loads "${LOADS_KEPT[@]}"
+}
+
+# What nt_ifaces has: of the namespace at hand INDEX OWNS_QDISC ATTACHED_NS by the interface's number, and by its name; all lines of `interfaces` by
+# their index; the first index that may be free. And of the table's scopes, the lines of `scopes`, and the scope of each VRF at hand.
+declare -A BY_NUMBER=() BY_NAME=() PLACE_TAKEN=() SCOPE_OF=()
+FREE=1 SCOPES_KNOWN=
+
+know_entries() {
+	local known index ifindex owns netns since name
+	known=$(interfaces)
+	while read -r index ifindex owns netns since name; do
+		[[ $index ]] || continue
+		PLACE_TAKEN[$index]="$index $ifindex $owns $netns $since $name"
+		[[ $netns != "$NETNS" ]] || BY_NUMBER[$ifindex]="$index $owns $since" BY_NAME[$name]="$index $owns $since"
+	done <<<"$known"
+	SCOPES_KNOWN=$(scopes)
+}
+
+# find_place DEV: set INDEX to its place in nt_ifaces, SCOPE to its scope, OWNS and SINCE to what is known of it there: 0 and now if nothing is.
+INDEX='' SCOPE='' OWNS='' SINCE=''
+find_place() {
+	local entry=${BY_NUMBER[${IFINDEX[$1]}]-} vrf=${VRF[$1]}
+	entry=${entry:-${BY_NAME[$1]-}}
+	OWNS=0 SINCE=''
+	if [[ $entry ]]; then
+		read -r INDEX OWNS SINCE <<<"$entry"
+	else
+		while [[ ${PLACE_TAKEN[$FREE]-} ]]; do
+			FREE=$((FREE + 1))
+		done
+		INDEX=$FREE
+		((FREE < MAX_IFACES)) || INDEX=$(printf '%s\n' "${PLACE_TAKEN[@]}" | free_entry "$WAS_ATTACHED")
+		[[ $INDEX ]] || die "$EXIT_FAILED" "$1: the table of interfaces is full; detach one of them"
+		NEW_ENTRY[$1]=$INDEX
+	fi
+	if [[ ! ${BEFORE[$1]} || ! $SINCE ]]; then
+		OWNS=0
+		SINCE=$(now_ns)
+	fi
+	# It is not to give way to the next one.
+	PLACE_TAKEN[$INDEX]="$INDEX ${IFINDEX[$1]} $OWNS $NETNS $SINCE $1"
+	if [[ ! ${SCOPE_OF[$vrf]-} ]]; then
+		SCOPE_OF[$vrf]=$(find_scope "$SCOPES_KNOWN" "$NETNS" "$vrf")
+		SCOPES_KNOWN+=$'\n'"$INDEX ${IFINDEX[$1]} ${SCOPE_OF[$vrf]} $NETNS $vrf"
+	fi
+	SCOPE=${SCOPE_OF[$vrf]}
+}
+
+# set_classid: set CLASSID to what a filter tells its load, as tc shows it.
+CLASSID=
+set_classid() {
+	printf -v CLASSID '%x:%x' "$SCOPE" "$INDEX"
+}
+
+# A load that several filters are to have, on its way to its places.
+readonly SHARED_PIN=$BPFFS/netracker_shared_$BASHPID
+
+# attach_together DEV…: load the object once for all of them. They have no filters on them.
+attach_together() {
+	local dev hook output
+	local -a commands=() loads=()
+	for hook in "${HOOKS[@]}"; do
+		load_apart "$hook" "${SHARED_PIN}_$hook"
+		loads+=("${LOADED:-0} $FILTERS_TELL 0 ${ANSWER[clsact]}")
+	done
+	name_loads "${loads[@]}"
+	((DRY_RUN)) || has_all_tables || find_maps
+	for dev in "$@"; do
+		if [[ ! ${QDISC[$dev]} ]]; then
+			NEW_QDISC[$dev]=1
+			commands+=("qdisc add dev $dev clsact")
+		fi
+		find_place "$dev"
+		put_entry "$INDEX" "$dev" "${IFINDEX[$dev]}" "${NEW_QDISC[$dev]:-0}" "$NETNS" "$SINCE" "$SCOPE" "${VRF[$dev]}"
+		ENTRY[$dev]=$INDEX
+		set_classid
+		for hook in "${HOOKS[@]}"; do
+			commands+=("filter add dev $dev $hook bpf object-pinned ${SHARED_PIN}_$hook classid $CLASSID")
+		done
+	done
+	# Before their first packet.
+	write_entries
+	if ((DRY_RUN)); then
+		run_batch tc "${commands[@]}"
+	else
+		output=$(run_batch tc "${commands[@]}") || die_of_load "$output"
+		rm -f -- "$SHARED_PIN"_*
+	fi
+}
+
 # attach_interface DEV
 attach_interface() {
-	local dev=$1 kind=${KIND[$1]} hook index owns since entry keep known scope new
+	local dev=$1 kind=${KIND[$1]} hook new keep
+	local -A kept=()
 	if [[ $kind == clsact && ! ${QDISC[$dev]} ]]; then
 		NEW_QDISC[$dev]=1
 		run "${IN_NETNS[@]}" tc qdisc add dev "$dev" clsact
 	fi
-	known=$(interfaces)
-	entry=$(find_entry "$known" "$NETNS" "${IFINDEX[$dev]}" "$dev")
-	read -r index _ owns _ since _ <<<"$entry" || true
-	[[ $entry ]] || index=$(free_entry "$known" "$WAS_ATTACHED")
-	[[ $index ]] || die "$EXIT_FAILED" "$dev: the table of interfaces is full; detach one of them"
-	scope=$(find_scope "$NETNS" "${VRF[$dev]}")
-	[[ ${BEFORE[$dev]} ]] || since=$(now_ns) owns=0
+	find_place "$dev"
+	set_classid
+	for hook in "${HOOKS[@]}"; do
+		find_up_to_date_filter "$dev" "$hook" "$kind"
+		kept[$hook]=$KEEP
+	done
 	for hook in "${HOOKS[@]}"; do
 		new=
-		keep=$(up_to_date_filter "$dev" "$hook" "$kind")
+		keep=${kept[$hook]}
 		if [[ ! $keep && $kind == tcx ]]; then
-			load_for_tcx "$hook"
+			load_apart "$hook" "$TCX_PIN"
 			new=$LOADED
 			((DRY_RUN)) || has_all_tables || find_maps
 			keep="$hook tcx $new $new"
@@ -162,36 +294,61 @@ attach_interface() {
 			keep=$(new_filter "$dev" "$hook")
 		fi
 		# The maps are there at the latest with the first filter.
-		if [[ $hook == "${HOOKS[0]}" ]]; then
-			[[ $entry ]] || NEW_ENTRY[$dev]=$index
-			write_entry "$index" "$dev" "${IFINDEX[$dev]}" "${NEW_QDISC[$dev]:-${owns:-0}}" "$NETNS" "${since:-$(now_ns)}" \
-				"$scope" "${VRF[$dev]}"
-			ENTRY[$dev]=$index
+		[[ $hook != "${HOOKS[0]}" ]] ||
+			put_entry "$INDEX" "$dev" "${IFINDEX[$dev]}" "${NEW_QDISC[$dev]:-$OWNS}" "$NETNS" "$SINCE" "$SCOPE" "${VRF[$dev]}"
+		if [[ ${kept[$hook]} ]]; then
+			is_shared "${keep##* }" || LOADS_KEPT+=("${keep##* } $INDEX $SCOPE ${ANSWER[$kind]}")
+		else
+			write_entries
+			name_loads "${keep##* } $INDEX $SCOPE ${ANSWER[$kind]}"
 		fi
-		name_load "${keep##* }" "$index" "$scope" "${ANSWER[$kind]}"
 		# It has to know its answer before the first packet.
-		[[ $kind != tcx || $keep != *" tcx $new $new" ]] || hang_at_tcx "$dev" "$hook" "$new"
-		mapfile -t -O "${#SUPERSEDED[@]}" SUPERSEDED < <(
-			awk -v dev="$dev" -v hook="$hook" -v keep="$keep" '$1 == hook && $1 " " $2 " " $3 " " $4 != keep { print dev, $1, $2, $3 }' \
-				<<<"${BEFORE[$dev]}"
-		)
+		[[ ! $new ]] || hang_at_tcx "$dev" "$hook" "$new"
+		supersede "$dev" "$hook" "$keep"
 	done
+	ENTRY[$dev]=$INDEX
 }
 
-# up_to_date_filter DEV HOOK KIND: print HOOK PREF HANDLE PROGRAM of a filter of this kind that runs the object as it is now, on the maps as
-# they are; at TCX only the one that packets pass first.
-up_to_date_filter() {
-	local filter tags hook pref handle program tag first
-	filter=$(grep "^$2 " <<<"${BEFORE[$1]}") || return 0
-	first=$(awk -v hook="$2" '$1 == hook && $5 == "tcx" { print $3; exit }' <<<"${FILTERS[$1]}")
-	tags=$(object_tags)
-	while read -r hook pref handle program tag; do
+# supersede DEV HOOK KEEP: all filters that were there before give way to this one.
+supersede() {
+	local hook pref handle program
+	while read -r hook pref handle program _; do
+		[[ $hook != "$2" || "$hook $pref $handle $program" == "$3" ]] || SUPERSEDED+=("$1 $hook $pref $handle")
+	done <<<"${BEFORE[$1]}"
+}
+
+# find_up_to_date_filter DEV HOOK KIND: set KEEP to HOOK PREF HANDLE PROGRAM of a filter of this kind that runs the object as it is now, on the maps
+# as they are; at TCX only the one that packets pass first. If its load is shared, it has to tell that what is in CLASSID. Empty if there is none.
+KEEP='' UP_TO_DATE='' OBJECT_TAGS=''
+find_up_to_date_filter() {
+	local hook pref handle program tag classid first=''
+	KEEP=
+	[[ $'\n'${BEFORE[$1]} == *$'\n'"$2 "* ]] || return 0
+	[[ $OBJECT_TAGS ]] || OBJECT_TAGS=$(object_tags)
+	[[ $UP_TO_DATE ]] || UP_TO_DATE=" $(programs_on_pinned_maps) "
+	[[ $3 != tcx ]] || first=$(awk -v hook="$2" '$1 == hook && $5 == "tcx" { print $3; exit }' <<<"${FILTERS[$1]}")
+	while read -r hook pref handle program tag classid; do
+		[[ $hook == "$2" ]] || continue
 		[[ $3 == tcx && $pref == tcx && $handle == "$first" || $3 != tcx && $pref != tcx ]] || continue
-		if [[ $'\n'$tags$'\n' == *$'\n'"$hook $tag"$'\n'* ]] && uses_pinned_maps "$program" "${TABLES[@]}"; then
-			printf '%s\n' "$hook $pref $handle $program"
+		[[ $'\n'$OBJECT_TAGS$'\n' == *$'\n'"$hook $tag"$'\n'* && $UP_TO_DATE == *" $program "* ]] || continue
+		if [[ $classid == "$CLASSID" ]] || ! is_shared "$program"; then
+			KEEP="$hook $pref $handle $program"
 			return 0
 		fi
-	done <<<"$filter"
+	done <<<"${BEFORE[$1]}"
+}
+
+# is_shared PROGRAM: does this load have its numbers from its filters? Asked of the kernel once.
+declare -A SHARED=()
+is_shared() {
+	local map value
+	if [[ ! ${SHARED[$1]-} ]]; then
+		SHARED[$1]=no
+		map=$(own_maps | awk -v program="$1" '$1 == program { print $2; exit }')
+		value=$(bpftool --json map lookup id "$map" key hex 00 00 00 00 | jq --raw-output '.value[:4] | join("")')
+		[[ $value != 0xff0xff0xff0xff ]] || SHARED[$1]=yes
+	fi
+	[[ ${SHARED[$1]} == yes ]]
 }
 
 # new_filter DEV HOOK: print HOOK PREF HANDLE PROGRAM of the one that was not there before.
@@ -255,15 +412,16 @@ undo_attach() {
 	trap - ERR
 	trap '' HUP INT TERM
 	say "not attached; taking back what was done"
-	[[ ! -e $TCX_PIN ]] || rm -f -- "$TCX_PIN"
+	rm -f -- "$TCX_PIN" "$SHARED_PIN"_*
 	find_maps
 	for dev in "${!BEFORE[@]}"; do
 		while read -r hook pref handle _; do
 			[[ ! $hook ]] || remove_filter "$dev" "$hook" "$pref" "$handle"
 		done < <(filters "$dev" | our_filters | grep --invert-match --line-regexp --fixed-strings -- "${BEFORE[$dev]:- }")
-		[[ ! ${NEW_ENTRY[$dev]-} ]] || clear_entry "${NEW_ENTRY[$dev]}" "$dev"
+		[[ ! ${NEW_ENTRY[$dev]-} ]] || ! is_pinned nt_ifaces || put_cleared_entry "${NEW_ENTRY[$dev]}" "$dev"
 		[[ ! ${NEW_QDISC[$dev]-} ]] || remove_qdisc "$dev"
 	done
+	write_entries
 	[[ $WAS_ATTACHED == *ours* ]] || release
 	begin_again "$status"
 }

@@ -51,42 +51,84 @@ leftovers() {
 
 # Set LAST: is there no filter on our maps but on the targets?
 find_whether_last() {
-	local netns ifindex whose tracked
+	local target netns ifindex whose tracked
+	local -A goes=()
+	for target in "${TARGETS[@]}"; do
+		read -r netns ifindex _ <<<"$target"
+		goes[${netns}_$ifindex]=1
+	done
 	tracked=$(tracked_interfaces)
 	LAST=last
 	while read -r netns ifindex whose; do
-		[[ $whose != ours || " ${TARGETS[*]/#/@}" == *"@$netns $ifindex "* ]] || LAST=
+		[[ $whose != ours || ${goes[${netns}_$ifindex]-} ]] || LAST=
 	done <<<"$tracked"
 }
 
 # Idempotent: what is done already is not there to be done again. It may run as a trap, where a bare `return` is not a success: so all
 # that it calls say `return 0`.
 detach_targets() {
-	local target
-	local -a words
+	local target netns
+	local -A there=()
 	[[ ! $LAST ]] || pin_flusher
 	for target in "${TARGETS[@]}"; do
-		read -r -a words <<<"$target"
-		detach_interface "${words[@]}"
+		netns=${target%% *}
+		there[$netns]+=${there[$netns]:+$'\n'}$target
 	done
+	for netns in "${!there[@]}"; do
+		detach_in_netns "$netns" "${there[$netns]}"
+	done
+	write_entries
 	[[ ! $LAST ]] || release
 }
 
-# detach_interface NETNS IFINDEX ENTRY OWNS_QDISC ATTACHED_NS NAME. The interface may have been renamed, or be gone with its filters.
-detach_interface() {
-	local name='' filter found
-	local -a filters words
-	! enter_netns_by_inode "$1" || name=$(interface_name "$2")
-	if [[ $name ]]; then
-		found=$(filters "$name")
-		mapfile -t filters < <(our_filters <<<"$found")
-		for filter in "${filters[@]}"; do
-			read -r -a words <<<"$filter"
-			remove_filter "$name" "${words[@]:0:3}"
-		done
-		(($4 == 0)) || remove_qdisc "$name"
+# detach_in_netns NETNS TARGETS: from those of TARGETS, which are all there. They may have been renamed, or be gone with their filters.
+detach_in_netns() {
+	local ifindex entry owns name found number rest hook pref handle kind whose dev
+	local -a names=() removals=() hard=() owners=() qdisc_removals=()
+	local -A current=() owned=() stays=()
+	if enter_netns_by_inode "$1"; then
+		found=$(interface_names)
+		while read -r ifindex name; do
+			current[${ifindex:-0}]=$name
+		done <<<"$found"
 	fi
-	(($3 == 0)) || clear_entry "$3" "$6"
+	while read -r _ ifindex entry owns _ name; do
+		((entry == 0)) || put_cleared_entry "$entry" "$name"
+		name=${current[$ifindex]-}
+		[[ $name ]] || continue
+		names+=("$name")
+		((owns == 0)) || owned[$name]=1
+	done <<<"$2"
+	found=$(filters_of "${names[@]}")
+	while read -r number rest; do
+		[[ $number ]] || continue
+		dev=${names[number]}
+		read -r hook pref handle _ kind whose _ <<<"$rest"
+		if [[ $whose != @(ours|stray) ]]; then
+			[[ $kind == tcx ]] || stays[$dev]=1
+		elif [[ $pref == tcx ]] || ! is_plain "$dev"; then
+			hard+=("$dev $hook $pref $handle")
+		else
+			removals+=("filter del dev $dev $hook pref $pref handle $handle bpf")
+		fi
+	done <<<"$found"
+	change_by_batch tc "${removals[@]}"
+	for rest in "${hard[@]}"; do
+		read -r dev hook pref handle <<<"$rest"
+		remove_filter "$dev" "$hook" "$pref" "$handle"
+	done
+	owners=("${!owned[@]}")
+	found=$(qdiscs "${owners[@]}")
+	while read -r number kind; do
+		[[ $kind == clsact ]] || continue
+		dev=${owners[number]}
+		if [[ ${stays[$dev]-} ]] || ! is_plain "$dev"; then
+			remove_qdisc "$dev"
+		else
+			qdisc_removals+=("qdisc del dev $dev clsact")
+		fi
+	done <<<"$found"
+	change_by_batch tc "${qdisc_removals[@]}"
 }
 
 # Hold a program of ours beyond its filter. If the interfaces have taken all of them away: one that is loaded for this.

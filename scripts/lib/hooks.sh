@@ -106,26 +106,31 @@ vrf_above() {
 	printf '%s\n' "$index"
 }
 
-# interface_name INDEX: print it; nothing if there is no such interface.
-interface_name() {
-	local links index name
+# interface_names: print INDEX NAME of each interface.
+interface_names() {
+	local links
 	links=$("${IN_NETNS[@]}" ip -json link)
-	while read -r index _ _ _ name; do
-		[[ $index != "$1" ]] || printf '%s\n' "$name"
-	done < <(awk -f "$LIBDIR/links.awk" <<<"$links")
+	awk -f "$LIBDIR/links.awk" <<<"$links" | cut -d ' ' -f 1,5
 }
 
-# worth_tracking: print INDEX NAME of each interface that carries addresses, IPv6's link-local ones too, or is a port of a bridge. What
-# lies below or above another one is not told apart: a connection that crosses both is one all the same.
+# interface_name INDEX: print it; nothing if there is no such interface.
+interface_name() {
+	interface_names | awk -v number="$1" '$1 == number { print $2 }'
+}
+
+# worth_tracking: print INDEX KIND MASTER USE NAME of each interface that carries addresses, IPv6's link-local ones too, or is a port of a
+# bridge. What lies below or above another one is not told apart: a connection that crosses both is one all the same.
 worth_tracking() {
 	local links
 	links=$("${IN_NETNS[@]}" ip -json -details address)
-	awk -f "$LIBDIR/links.awk" <<<"$links" | awk '$4 != "-" { print $1, $5 }'
+	awk -f "$LIBDIR/links.awk" <<<"$links" | awk '$4 != "-"'
 }
 
-# qdisc DEV: print clsact or ingress, whichever holds the place where filters hang; nothing if none does.
-qdisc() {
-	"${IN_NETNS[@]}" tc -json qdisc show dev "$1" | jq --raw-output '.[] | select(.kind | IN("clsact", "ingress")) | .kind'
+# qdiscs DEV…: print NUMBER KIND, clsact or ingress, of those that have one of these in the place where filters hang. NUMBER counts the DEVs
+# from 0 on.
+qdiscs() {
+	(($#)) || return 0
+	tc_of_each qdisc '' "$@" | jq --raw-output --slurp 'to_entries[] | "\(.key) \(.value[].kind | select(IN("clsact", "ingress")))"'
 }
 
 # programs: the trackers' programs that are loaded, a line each: ID WHOSE. ours: on our maps. theirs: on the maps of another tracker,
@@ -153,22 +158,71 @@ our_map_ids() {
 }
 
 # filters DEV: all filters on both hooks in the order in which packets pass them, a line each:
-# HOOK PREF HANDLE PROTOCOL KIND WHOSE DIRECT_ACTION PROGRAM TAG NAME
+# HOOK PREF HANDLE PROTOCOL KIND WHOSE DIRECT_ACTION PROGRAM TAG CLASSID NAME
 # WHOSE is that of `programs`, or - if the filter is no tracker's. A program at TCX has the KIND and PREF tcx, and its id is its HANDLE.
 filters() {
-	local ingress egress tcx known='[]' loaded=''
-	tcx=$(tcx_programs "$1")
-	ingress=$("${IN_NETNS[@]}" tc -json filter show dev "$1" ingress)
-	egress=$("${IN_NETNS[@]}" tc -json filter show dev "$1" egress)
-	[[ ! $tcx ]] || known=$(show_all prog)
-	[[ $ingress$egress$known != *'"netracker_'* ]] || loaded=$(programs)
-	printf '%s\n' "${ingress:-[]}" "${egress:-[]}" "$known" |
-		jq --raw-output --slurp --arg programs "$loaded" --arg elsewhere "$tcx" --from-file "$LIBDIR/filters.jq"
+	filters_of "$1" | cut -d ' ' -f 2-
 }
 
-# our_filters: of what `filters` printed, ours and strays alone: HOOK PREF HANDLE PROGRAM TAG
+# filters_of DEV…: the same of each, in no more time than of one, with the number of the DEV before it, from 0 on.
+filters_of() {
+	local ingress egress tcx known='[]' loaded=''
+	(($#)) || return 0
+	tcx=$(tcx_programs "$@")
+	ingress=$(tc_of_each filter ingress "$@")
+	egress=$(tc_of_each filter egress "$@")
+	[[ ! $tcx ]] || known=$(show_all prog)
+	[[ $ingress$egress$known != *'"netracker_'* ]] || loaded=$(programs)
+	printf '%s\n' "$known" "${ingress:-[]}" "${egress:-[]}" |
+		jq --raw-output --slurp --argjson n "$#" --arg programs "$loaded" --arg elsewhere "$tcx" --from-file "$LIBDIR/filters.jq"
+}
+
+# tc_of_each OBJECT HOOK DEV…: print what tc has as `OBJECT show dev DEV HOOK`, an array for each. HOOK may be empty. Of many by one process,
+# as far as their names can stand in its file.
+tc_of_each() {
+	local object=$1 hook=$2 dev plain=1
+	shift 2
+	for dev in "$@"; do
+		is_plain "$dev" || plain=
+	done
+	if [[ $plain ]] && (($# > 1)); then
+		printf "$object show dev %s $hook\n" "$@" | "${IN_NETNS[@]}" tc -json -batch -
+		return
+	fi
+	for dev in "$@"; do
+		"${IN_NETNS[@]}" tc -json "$object" show dev "$dev" ${hook:+"$hook"}
+	done
+}
+
+# is_plain WORD: can it stand in a file of commands for tc and bpftool? Those have quotes, but none for all characters.
+is_plain() {
+	[[ $1 =~ ^[[:alnum:]_.@:+-]+$ ]]
+}
+
+# run_batch tc|bpftool COMMAND…: all these commands by one process; the first that fails is the last. What it says is on stdout.
+run_batch() {
+	local tool=$1 command words='' before=()
+	shift
+	(($#)) || return 0
+	if [[ $tool == tc ]]; then
+		before=("${IN_NETNS[@]}")
+		words=$(quoted "${before[@]}" '')
+		words=${words%"''"}
+	fi
+	for command in "$@"; do
+		announce "$words$tool $command"
+	done
+	((!DRY_RUN)) || return 0
+	if [[ $tool == tc ]]; then
+		printf '%s\n' "$@" | command "${before[@]}" tc -batch - 2>&1 | { grep -v '^Command failed ' || true; }
+	else
+		printf '%s\n' "$@" | { command bpftool batch file - >/dev/null; } 2>&1
+	fi
+}
+
+# our_filters: of what `filters` printed, ours and strays alone: HOOK PREF HANDLE PROGRAM TAG CLASSID
 our_filters() {
-	awk '$6 == "ours" || $6 == "stray" { print $1, $2, $3, $8, $9 }'
+	awk '$6 == "ours" || $6 == "stray" { print $1, $2, $3, $8, $9, $10 }'
 }
 
 # add_filter DEV HOOK FILTERS: load the object afresh and put it before all other filters, which `filters` has printed, so that none of them
@@ -285,21 +339,50 @@ object_tags() {
 	{ unshare --net bash "$LIBDIR/load.bash" "$OBJECT" '' "${SECTIONS[@]}" 2>/dev/null || true; } | cut -d ' ' -f 1,3
 }
 
-# name_load PROGRAM INDEX SCOPE ANSWER: tell this load of the object, in its own .bss, which entry of nt_ifaces is its interface's, its scope,
-# what it is to answer where it hangs, and that whoever has hung it does not take it away any more.
-name_load() {
-	local map=ID
-	((DRY_RUN)) || map=$(own_map "$1")
-	# shellcheck disable=SC2046 # bytes are words
-	run bpftool map update id "$map" key hex 00 00 00 00 value hex $(bytes 4 "$2") $(bytes 4 "$3") $(bytes 4 "$4") $(bytes 4 0) $(bytes 4 0)
+# iface_id of a load on many interfaces, whose filters tell what it has to know: NeTracker.h.
+readonly FILTERS_TELL=$((0xffffffff))
+
+# name_loads LOAD…: tell loads of the object, each in its own .bss, what they have to know. LOAD is PROGRAM INDEX SCOPE ANSWER: which entry of
+# nt_ifaces is its interface's, its scope, what it is to answer where it hangs; and whoever has hung it does not take it away any more.
+name_loads() {
+	local load program index scope answer maps=''
+	local -a commands=()
+	local -A bss=()
+	(($#)) || return 0
+	((DRY_RUN)) || maps=$(own_maps)
+	while read -r program index; do
+		bss[${program:-0}]=$index
+	done <<<"$maps"
+	for load in "$@"; do
+		read -r program index scope answer <<<"$load"
+		HEX=
+		put_bytes 4 0 "$index" "$scope" "$answer" 0 0
+		commands+=("map update id ${bss[${program:-0}]:-ID} key hex ${HEX:1:11} value hex${HEX:12}")
+	done
+	change_by_batch bpftool "${commands[@]}"
 }
 
-# own_map PROGRAM: print the id of its .bss.
-own_map() {
+# own_maps: print PROGRAM MAP of each tracker's program and its .bss.
+own_maps() {
 	{
-		bpftool --json prog show id "$1"
+		show_all prog
 		show_all map
-	} | jq --slurp '.[0].map_ids as $used | .[1][] | select((.name // "" | endswith(".bss")) and (.id | IN($used[]))) | .id'
+	} | jq --raw-output --slurp '
+		(.[1] | map(select(.name // "" | endswith(".bss")) | {("\(.id)"): true}) | add // {}) as $bss
+		| .[0][] | select(.name // "" | startswith("netracker_")) | "\(.id) \(.map_ids[]? | select($bss["\(.)"]))"'
+}
+
+# change_by_batch tc|bpftool COMMAND…: run_batch for what must not fail.
+change_by_batch() {
+	local output
+	if ((DRY_RUN)); then
+		run_batch "$@"
+		return
+	fi
+	output=$(run_batch "$@") || {
+		say "${VERB:+$VERB: }$1 failed: $(last_words "$output"); 'netracker check' looks for what is missing"
+		return $((SAID + EXIT_FAILED))
+	}
 }
 
 # remove_filter DEV HOOK PREF HANDLE
@@ -316,7 +399,7 @@ remove_qdisc() {
 	# What --dry-run leaves there is not others'.
 	if [[ $(filters "$1" | awk '$5 != "tcx" && $6 != "ours" && $6 != "stray"') ]]; then
 		say "$1: the clsact qdisc stays, others have filters on it"
-	elif [[ $(qdisc "$1") == clsact ]]; then
+	elif [[ $(qdiscs "$1") == '0 clsact' ]]; then
 		run "${IN_NETNS[@]}" tc qdisc del dev "$1" clsact
 	fi
 }
@@ -327,6 +410,13 @@ uses_pinned_maps() {
 	((${#OUR_MAPS[@]})) || return
 	unused=$(bpftool --json prog show id "$1" | jq --compact-output --argjson ours "$(map_ids "${@:2}")" '$ours - .map_ids')
 	[[ $unused == '[]' ]]
+}
+
+# programs_on_pinned_maps: print, in a row, the programs for which uses_pinned_maps is true of all tables.
+programs_on_pinned_maps() {
+	((${#OUR_MAPS[@]})) || return 0
+	show_all prog | jq --raw-output --argjson ours "$(map_ids "${TABLES[@]}")" '
+		[.[] | select(.name // "" | startswith("netracker_")) | select($ours - (.map_ids // []) == []).id] | join(" ")'
 }
 
 # map_ids MAP…: print the numbers of these, null for one that is not pinned: a JSON array.

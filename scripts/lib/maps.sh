@@ -4,7 +4,7 @@
 # The pinned maps, which tc makes with the first filter: how they are read and written. Layouts are in NeTracker.h.
 
 readonly PINS=$BPFFS/tc/globals VIEWS=$BPFFS/netracker
-readonly IFACE_NAME_LEN=16 MAX_IFACES=256
+readonly IFACE_NAME_LEN=16 MAX_IFACES=256 MAX_SCOPES=255
 
 # The maps of this tracker: NAME to the kernel's number, once find_maps has looked. Another program may have pinned maps of the same
 # names where tc pins everybody's; ours are known by what they are. Nobody else's is ever read, written or removed.
@@ -195,18 +195,38 @@ readonly BYTE_ORDER=${BYTE_ORDER// /} # 1: the lowest byte comes first
 
 # bytes WIDTH NUMBER: as bpftool wants them, in the order of this machine.
 bytes() {
-	local i hex little=() big=()
-	printf -v hex '%0*x' $((2 * $1)) "$2"
-	for ((i = 0; i < 2 * $1; i += 2)); do
-		big+=("${hex:i:2}")
-		little=("${hex:i:2}" "${little[@]}")
+	local HEX=
+	put_bytes "$@"
+	printf '%s\n' "${HEX# }"
+}
+
+# put_bytes WIDTH NUMBER…: add those of each to HEX, a blank before each byte. Without a process, as there may be thousands.
+HEX=
+put_bytes() {
+	local width=$1 number i hex
+	for number in "${@:2}"; do
+		printf -v hex '%0*x' $((2 * width)) "$number"
+		hex=${hex:${#hex}-2*width} # of a negative one
+		for ((i = 0; i < width; i++)); do
+			# The sixth byte of an ELF file's head; this shell is one.
+			if [[ $BYTE_ORDER == 1 ]]; then
+				HEX+=" ${hex:2*(width - 1 - i):2}"
+			else
+				HEX+=" ${hex:2*i:2}"
+			fi
+		done
 	done
-	# The sixth byte of an ELF file's head; this shell is one.
-	if [[ $BYTE_ORDER == 1 ]]; then
-		printf '%s\n' "${little[*]}"
-	else
-		printf '%s\n' "${big[*]}"
-	fi
+}
+
+# put_name NAME: add its bytes to HEX, and as many 00 as a name has room for.
+put_name() {
+	local i code hex
+	for ((i = 0; i < IFACE_NAME_LEN; i++)); do
+		code=0
+		((i >= ${#1})) || printf -v code %d "'${1:i:1}"
+		printf -v hex %02x $((code & 255))
+		HEX+=" $hex"
+	done
 }
 
 # update PIN KEY VALUE: KEY and VALUE are bytes.
@@ -248,10 +268,11 @@ find_entry() {
 		END { if (same || namesake) print same ? same : namesake }' <<<"$1"
 }
 
-# free_entry INTERFACES TRACKED: print the lowest index that is free; if none is, that of the interface that was attached first of those that are
-# gone: on which there is no filter of ours, as TRACKED tells, which tracked_interfaces printed. Nothing if all are in use.
+# free_entry TRACKED: of the lines of `interfaces` on stdin, print the lowest index that is free; if none is, that of the interface that was
+# attached first of those that are gone: on which there is no filter of ours, as TRACKED tells, which tracked_interfaces printed. Nothing if
+# all are in use.
 free_entry() {
-	TRACKED=$2 awk -v max="$MAX_IFACES" -f "$LIBDIR/free_entry.awk" <<<"$1"
+	TRACKED=$1 awk -v max="$MAX_IFACES" -f "$LIBDIR/free_entry.awk"
 }
 
 # scopes: print a line each, of entries that are no longer in use as well: INDEX IFINDEX SCOPE NETNS VRF.
@@ -260,40 +281,54 @@ scopes() {
 	dump nt_ifaces | jq --raw-output '.[].formatted | select((.value.scope // 0) != 0) | "\(.key) \(.value | "\(.ifindex) \(.scope) \(.netns) \(.vrf)")"'
 }
 
-# find_scope NETNS VRF: print the scope of this namespace and VRF. If it has none yet, the lowest that nobody has or had; else the lowest
-# that nobody has, of which there is one, as there are as many as entries.
+# find_scope SCOPES NETNS VRF: print the scope of this namespace and VRF, as `scopes` has printed SCOPES. If it has none yet, the lowest that
+# nobody has or had; else the lowest that nobody has.
 find_scope() {
-	scopes | awk -v netns="$1" -v vrf="$2" -v max="$((MAX_IFACES - 1))" '
+	awk -v netns="$2" -v vrf="$3" -v max="$MAX_SCOPES" '
 		{ known[$3] }
 		$2 { taken[$3] }
 		$4 == netns && $5 == vrf { scope = $3 }
 		END {
 			for (i = 1; i <= max && !scope; i++) if (!(i in known)) scope = i
 			for (i = 1; i <= max && !scope; i++) if (!(i in taken)) scope = i
-			print scope
-		}'
+			print scope + 0
+		}' <<<"$1"
 }
 
-# write_entry INDEX NAME IFINDEX OWNS_QDISC NETNS ATTACHED_NS SCOPE VRF
-write_entry() {
-	local name i
-	name=$(printf %s "$2" | od -An -v -tx1)
-	for ((i = ${#2}; i < IFACE_NAME_LEN; i++)); do
-		name+=' 00'
-	done
-	write_struct nt_ifaces "$(bytes 4 "$1")" "$name $(bytes 4 "$3") $(bytes 4 "$4") $(bytes 8 "$5") $(bytes 8 "$6") $(bytes 4 "$7") $(bytes 4 "$8")"
+# put_entry INDEX NAME IFINDEX OWNS_QDISC NETNS ATTACHED_NS SCOPE VRF: add the command by which bpftool writes this to ENTRIES.
+ENTRIES=()
+put_entry() {
+	local HEX=
+	put_bytes 4 "$1"
+	put_name "$2"
+	put_bytes 4 "$3" "$4"
+	put_bytes 8 "$5" "$6"
+	put_bytes 4 "$7" "$8"
+	# Of a version that has fewer fields the map may be, for detach: those are missing at the end.
+	((${#HEX} <= 12 + 3 * ${VALUE_BYTES[nt_ifaces]-${#HEX}})) || HEX=${HEX:0:12+3*VALUE_BYTES[nt_ifaces]}
+	ENTRIES+=("map update pinned $PINS/nt_ifaces key hex${HEX:0:12} value hex${HEX:12}")
 }
 
-# clear_entry INDEX NAME. The name stays: connections that live on have their record under it. So does the scope: if the interface comes
-# back, they are its.
-clear_entry() {
-	local index scope=0 netns=0 vrf=0 line
+# write_entries: all that is in ENTRIES, by one process.
+write_entries() {
+	change_by_batch bpftool "${ENTRIES[@]}" || return
+	ENTRIES=()
+}
+
+# put_cleared_entry INDEX NAME: likewise, for one that is in use no more. The name stays: connections that live on have their record under it. So
+# does the scope: if the interface comes back, they are its.
+put_cleared_entry() {
+	local index line known scope netns vrf
 	# Once for all that one command clears.
-	[[ -v SCOPES ]] || SCOPES=$(scopes)
-	while read -r index _ line; do
-		[[ $index != "$1" ]] || read -r scope netns vrf <<<"$line"
-	done <<<"$SCOPES"
-	write_entry "$1" "$2" 0 0 "$netns" 0 "$scope" "$vrf"
+	if [[ ! -v SCOPE_OF_ENTRY ]]; then
+		declare -gA SCOPE_OF_ENTRY=([0]='')
+		known=$(scopes)
+		while read -r index _ line; do
+			SCOPE_OF_ENTRY[${index:-0}]=$line
+		done <<<"$known"
+	fi
+	read -r scope netns vrf <<<"${SCOPE_OF_ENTRY[$1]-}" || true
+	put_entry "$1" "$2" 0 0 "${netns:-0}" 0 "${scope:-0}" "${vrf:-0}"
 }
 
 #

@@ -34,7 +34,7 @@ status() {
 	log=$(log_json)
 	closers=$(closers_json)
 	enter_netns
-	worth=$(worth_tracking | jq --raw-input --null-input --compact-output '[inputs / " " | {ifindex: (.[0] | tonumber), ifname: .[1]}]')
+	worth=$(worth_tracking | jq --raw-input --null-input --compact-output '[inputs / " " | {ifindex: (.[0] | tonumber), ifname: .[4]}]')
 	if are_of_other_version; then
 		other=true
 	else
@@ -71,25 +71,49 @@ log_json() {
 	done | jq --raw-input --null-input --compact-output --argjson ring "$ring" --from-file "$LIBDIR/consumers.jq"
 }
 
-# A JSON object for each interface that the tracker is attached to.
+# A JSON object for each interface that the tracker is attached to. Each namespace is asked for all of its interfaces at once.
 interfaces_json() {
-	local target netns ifindex name current file here since boot found
+	local target netns ifindex name here boot found number rest i
+	local -A there=() file=() current=() filters=()
+	local -a names indices
 	boot=$(boot_us)
 	enter_netns
 	here=$NETNS
 	for target in "${TARGETS[@]}"; do
-		read -r netns ifindex _ _ since name <<<"$target"
-		file=
-		[[ $netns == "$here" ]] || ! find_netns "$netns" || file=$NETNS_FILE
-		current='' found=''
-		! enter_netns_by_inode "$netns" || current=$(interface_name "$ifindex")
-		[[ ! $current ]] || found=$(xdp_program "$current" && filters "$current")
-		# A namespace that has gone leaves its number to a new one, where another interface may have this index.
-		[[ $found != *' ours '* && $found != *' stray '* ]] || name=$current
-		printf %s "${found:+$found$'\n'}" | NAME=$name NETNS_FILE=$file jq --raw-input --null-input --compact-output --argjson ifindex "$ifindex" \
-			--argjson netns "$netns" --argjson since "${since:-0}" --argjson boot "$boot" --from-file "$LIBDIR/interface.jq"
+		read -r netns ifindex _ <<<"$target"
+		there[$netns]+=" $ifindex"
 	done
+	for netns in "${!there[@]}"; do
+		[[ $netns == "$here" ]] || ! find_netns "$netns" || file[$netns]=$NETNS_FILE
+		enter_netns_by_inode "$netns" || continue
+		found=$(interface_names)
+		while read -r ifindex name; do
+			[[ " ${there[$netns]} " != *" $ifindex "* ]] || current[${netns}_$ifindex]=$name
+		done <<<"$found"
+		names=() indices=()
+		for ifindex in ${there[$netns]}; do
+			[[ ! ${current[${netns}_$ifindex]-} ]] || names+=("${current[${netns}_$ifindex]}") indices+=("$ifindex")
+		done
+		found=$(xdp_programs)
+		while read -r ifindex rest; do
+			[[ ! $ifindex ]] || filters[${netns}_$ifindex]+=$SEPARATOR$rest
+		done <<<"$found"
+		found=$(filters_of "${names[@]}")
+		while read -r number rest; do
+			[[ ! $number ]] || filters[${netns}_${indices[number]}]+=$SEPARATOR$rest
+		done <<<"$found"
+	done
+	for target in "${TARGETS[@]}"; do
+		read -r netns ifindex _ _ i name <<<"$target"
+		rest=${filters[${netns}_$ifindex]-}
+		# A namespace that has gone leaves its number to a new one, where another interface may have this index.
+		[[ $rest != *' ours '* && $rest != *' stray '* ]] || name=${current[${netns}_$ifindex]}
+		printf '%s\n' "$netns$SEPARATOR$ifindex$SEPARATOR${i:-0}$SEPARATOR$name$SEPARATOR${file[$netns]-}$rest"
+	done | jq --raw-input --null-input --compact-output --argjson boot "$boot" --from-file "$LIBDIR/interface.jq"
 }
+
+# Between the parts of a line for interface.jq; no name has it.
+readonly SEPARATOR=$'\x1e'
 
 # Print a line for each program of TCX and XDP in this network namespace that gets packets before a filter of the tracker does, or would.
 tell_of_hiders() {
@@ -109,9 +133,9 @@ tell_of_hiders() {
 		while read -r hook kind program what; do
 			printf 'notice   %s: %s, program %s of %s, gets packets at %s before a filter does, and can hide them%s\n' "$name" "$what" "$program" \
 				"${kind^^}" "$hook" "${HIDER_REMEDY[$kind]}"
-		done < <({ xdp_program "$name" && filters "$name"; } | awk '
+		done < <({ xdp_programs | sed -n "s/^$index //p" && filters "$name"; } | awk '
 			$6 == "ours" { behind[$1] }
-			!($1 in behind) && ($5 == "tcx" || $5 == "xdp") { print $1, $5, $8, $10 }')
+			!($1 in behind) && ($5 == "tcx" || $5 == "xdp") { print $1, $5, $8, $11 }')
 	done < <(awk -f "$LIBDIR/links.awk" <<<"$links")
 }
 

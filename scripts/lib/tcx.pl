@@ -2,8 +2,8 @@
 #
 # TCX, by the system call itself:
 #
-#	tcx.pl SYSCALL query DEV…                 print IFINDEX HOOK PROGRAM, its id, of each there, in the order in which packets pass them;
-#	                                          nothing of an interface that is not there (any more)
+#	tcx.pl SYSCALL query DEV…                 print IFINDEX HOOK PROGRAM DEV, PROGRAM its id, of each there, in the order in which packets pass
+#	                                          them; nothing of an interface that is not there (any more)
 #	tcx.pl SYSCALL attach DEV HOOK PROGRAM    hang the program with this id there, before all others; it stays until it is detached
 #	tcx.pl SYSCALL detach DEV HOOK PROGRAM    take it, and no other one, away
 #
@@ -42,15 +42,15 @@ sub index_of {
 }
 
 if ($verb eq 'query') {
-	for (map { my $index = index_of($_); $index ? ("$index ingress", "$index egress") : () } @rest) {
-		my ($ifindex, $hook) = split;
+	for (map { my $index = index_of($_); $index ? ("$index ingress $_", "$index egress $_") : () } @rest) {
+		my ($ifindex, $hook, $dev) = split;
 		my $ids = "\0" x (4 * PROGRAMS_MAX);
 
 		# target, type, 2 flags, ids, count, 4 more
 		my $attributes = pack 'L4 Q L x4 Q4', $ifindex, $TYPE{$hook}, 0, 0, unpack('J', pack 'P', $ids), PROGRAMS_MAX, 0, 0, 0, 0;
 		next if bpf(PROG_QUERY, $attributes) < 0;
 		my $count = unpack 'x24 L', $attributes;
-		print map { "$ifindex $hook $_\n" } unpack "L$count", $ids;
+		print map { "$ifindex $hook $_ $dev\n" } unpack "L$count", $ids;
 	}
 } else {
 	my ($dev, $hook, $program) = @rest;

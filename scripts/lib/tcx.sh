@@ -29,12 +29,13 @@ in_tcx() {
 	command "${IN_NETNS[@]}" perl "$LIBDIR/tcx.pl" "$SYS_BPF" "$@"
 }
 
-# tcx_programs DEV: print HOOK PROGRAM of each that hangs there, in the order in which packets pass them; nothing where nobody can ask.
+# tcx_programs DEV…: print NUMBER HOOK PROGRAM of each that hangs there, in the order in which packets pass them; nothing where nobody can ask.
+# NUMBER counts the DEVs from 0 on.
 tcx_programs() {
 	local found
 	[[ $SYS_BPF ]] && type -P perl >/dev/null || return 0
-	found=$(in_tcx query "$1" 2>/dev/null) || return 0
-	[[ ! $found ]] || cut -d ' ' -f 2- <<<"$found"
+	found=$(in_tcx query "$@" 2>/dev/null) || return 0
+	[[ ! $found ]] || awk 'NR == FNR { number[$0] = NR - 1; next } { print number[$4], $2, $3 }' <(printf '%s\n' "$@") - <<<"$found"
 }
 
 # tcx_in_netns FILE: print IFINDEX HOOK PROGRAM of all that hangs at TCX in that network namespace; nothing where nobody can ask.
@@ -53,32 +54,31 @@ require_tcx_if_used() {
 	! hooks=$(hooks_by_view) || [[ $hooks != *' tcx_'* ]] || require tcx
 }
 
-# xdp_program DEV: print the program that gets each packet that comes in before all hooks, if there is one, as `filters` would. bpftool
-# escapes no control characters in names of interfaces, which are not wanted here.
-xdp_program() {
-	local index hooks known
-	read -r index _ < <(find_interface "$1") || return 0
-	hooks=$(bpftool_of_netns --json net show dev "$1" | tr -d '[:cntrl:]')
+# xdp_programs: print the programs that get each packet that comes in before all hooks, as `filters_of` would, with the index of the interface
+# before it. bpftool escapes no control characters in names of interfaces, which are not wanted here.
+xdp_programs() {
+	local hooks known
+	hooks=$(bpftool_of_netns --json net show | tr -d '[:cntrl:]')
 	[[ $hooks == *'"mode"'* ]] || return 0
 	known=$(show_all prog)
-	jq --raw-output --argjson index "$index" --argjson known "$known" '
-		.[].xdp[]? | select(.ifindex == $index) | .id // .multi_attachments[].id
+	jq --raw-output --argjson known "$known" '
+		.[].xdp[]? | .ifindex as $index | .id // .multi_attachments[].id
 		| . as $id | ($known[] | select(.id == $id)) // {}
-		| "ingress xdp \($id) all xdp - false \($id) \(.tag // "-") \(.name // "-")"' <<<"$hooks"
+		| "\($index) ingress xdp \($id) all xdp - false \($id) \(.tag // "-") - \(.name // "-")"' <<<"$hooks"
 }
 
 bpftool_of_netns() {
 	command "${IN_NETNS[@]}" bpftool "$@" 2>/dev/null || true
 }
 
-# load_for_tcx HOOK: set LOADED to the id of a load of the object that hangs nowhere yet; $TCX_PIN holds it. Empty with --dry-run.
+# load_apart HOOK PIN: set LOADED to the id of a load of the object that hangs nowhere yet; PIN holds it. Empty with --dry-run.
 LOADED=
-load_for_tcx() {
+load_apart() {
 	local output
 	LOADED=
-	announce "unshare --net bash $(quoted "$LIBDIR/load.bash" "$OBJECT" "$TCX_PIN" "$1" "${SECTION[$1]}")"
+	announce "unshare --net bash $(quoted "$LIBDIR/load.bash" "$OBJECT" "$2" "$1" "${SECTION[$1]}")"
 	((!DRY_RUN)) || return 0
-	output=$(unshare --net bash "$LIBDIR/load.bash" "$OBJECT" "$TCX_PIN" "$1" "${SECTION[$1]}" 2>&1) || die_of_load "$output"
+	output=$(unshare --net bash "$LIBDIR/load.bash" "$OBJECT" "$2" "$1" "${SECTION[$1]}" 2>&1) || die_of_load "$output"
 	read -r _ LOADED _ < <(tail -n 1 <<<"$output")
 }
 

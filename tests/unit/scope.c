@@ -260,20 +260,40 @@ static struct flow_key tuple6(__u8 first, __u8 second)
 static void link_local_addresses_are_other_ones_on_another_link(void)
 {
 	struct segment s = { .key = tuple6(0xfe, 0xbf) };
+	struct __sk_buff skb = { .ifindex = 4, .tc_classid = 5 << 16 | 300 };
 
 	host_reset();
 	this_load.scope_id = 7;
-	CHECK_EQUAL(scope_here(&s.key, 4), 4);
+	CHECK_EQUAL(scope_here(&s.key, &skb), 4);
 	this_load.iface_id = 9;
-	CHECK_EQUAL(scope_here(&s.key, 4), 9);
+	CHECK_EQUAL(scope_here(&s.key, &skb), 9);
 	s.key.src[1] = 0xc0;
-	CHECK_EQUAL(scope_here(&s.key, 4), 9);
+	CHECK_EQUAL(scope_here(&s.key, &skb), 9);
 	s.key.dst[1] = 0xc0;
-	CHECK_EQUAL(scope_here(&s.key, 4), 7);
+	CHECK_EQUAL(scope_here(&s.key, &skb), 7);
 	s.key = tuple6(0xfd, 0x80);
-	CHECK_EQUAL(scope_here(&s.key, 4), 7);
+	CHECK_EQUAL(scope_here(&s.key, &skb), 7);
 	s.key = tuple4(1, 2);
-	CHECK_EQUAL(scope_here(&s.key, 4), 7);
+	CHECK_EQUAL(scope_here(&s.key, &skb), 7);
+}
+
+/* A load that hangs on many interfaces has its numbers from the classid. No other one has: anybody may give a filter one. */
+static void filters_tell_a_load_that_hangs_on_many(void)
+{
+	struct segment s = { .key = tuple4(1, 2) };
+	struct __sk_buff skb = { .ifindex = 4, .tc_classid = 5 << 16 | 9 };
+
+	host_reset();
+	this_load.scope_id = 7;
+	CHECK_EQUAL(iface_here(&skb), 0);
+	CHECK_EQUAL(scope_here(&s.key, &skb), 7);
+	this_load.iface_id = FILTERS_TELL;
+	CHECK_EQUAL(iface_here(&skb), 9);
+	CHECK_EQUAL(scope_here(&s.key, &skb), 5);
+	s.key = tuple6(0xfe, 0xbf);
+	CHECK_EQUAL(scope_here(&s.key, &skb), 9);
+	skb.tc_classid = 0;
+	CHECK_EQUAL(scope_here(&s.key, &skb), 4);
 }
 
 /* One list of scopes meets another where one is in both, or unknown. */
@@ -545,6 +565,7 @@ int main(void)
 	RUN(of_more_scopes_than_there_are_places_the_last_tell_nothing);
 	RUN(no_scope_is_any);
 	RUN(link_local_addresses_are_other_ones_on_another_link);
+	RUN(filters_tell_a_load_that_hangs_on_many);
 	RUN(lists_meet_in_any_place);
 	RUN(many_connections_of_one_tuple_rest_beside_each_other);
 	RUN(where_no_tuple_is_used_twice_nothing_more_is_looked_up);
