@@ -6,6 +6,7 @@
  *	packets IFACE INGRESS EGRESS EMPTY connection WHAT [FIRST]  whole connections: SYN, SYN-ACK, ACK, FIN, FIN
  *	packets IFACE INGRESS EGRESS EMPTY flood [FIRST]            forged SYNs, with the handshake table full
  *	packets IFACE INGRESS EGRESS EMPTY establish N [FIRST]      make N connections and leave them open
+ *	packets IFACE INGRESS EGRESS EMPTY half-close N [FIRST]     make N connections of which the client has closed its side
  *	packets IFACE INGRESS EGRESS EMPTY cold N                   pure ACKs of the N that are open: hot, spread, cold
  *	packets IFACE INGRESS EGRESS EMPTY paced RATE SECONDS       RATE refused connections a second; prints how many they were
  *	packets IFACE INGRESS EGRESS EMPTY race N [CLIENT SERVER]   N connections on two CPUs at once, both the same segments
@@ -15,7 +16,7 @@
  * INGRESS and EGRESS are the ids of the tracker's programs on IFACE. FIRST (0) is the number of the first connection; each has a
  * tuple of its own. EMPTY is a pinned program that does nothing: each figure is the time above the time of that program, on the
  * same frames, in turns with it. The kernel takes the times, inside the system call, around the program alone. A line of the output
- * is a description, a tab and nanoseconds: the median of ROUNDS means.
+ * is a description, nanoseconds, the median of ROUNDS means, and these, with tabs between.
  *
  * In C, as an interpreter between two system calls takes the caches from what is being measured.
  */
@@ -205,10 +206,17 @@ static int by_value(const void *a, const void *b)
 	return (d > 0) - (d < 0);
 }
 
-static void print_median(const char *what, double *rounds)
+static void print_median(const char *what, const double *rounds)
 {
-	qsort(rounds, ROUNDS, sizeof(*rounds), by_value);
-	printf("%s\t%.1f\n", what, rounds[ROUNDS / 2]);
+	double sorted[ROUNDS];
+	int i;
+
+	memcpy(sorted, rounds, sizeof(sorted));
+	qsort(sorted, ROUNDS, sizeof(*sorted), by_value);
+	printf("%s\t%.1f\t", what, sorted[ROUNDS / 2]);
+	for (i = 0; i < ROUNDS; i++)
+		printf(i ? ",%.1f" : "%.1f", rounds[i]);
+	puts("");
 	fflush(stdout);
 }
 
@@ -314,6 +322,15 @@ static void establish(int count)
 	while (count--) {
 		next_connection();
 		open_it(tracker);
+	}
+}
+
+static void half_close(int count)
+{
+	while (count--) {
+		next_connection();
+		open_it(tracker);
+		run(tracker, &client_fin, 1);
 	}
 }
 
@@ -530,6 +547,9 @@ int main(int argc, char **argv)
 	} else if (!strcmp(verb, "establish") && argc > 6) {
 		used = number(argc, argv, 7);
 		establish(number(argc, argv, 6));
+	} else if (!strcmp(verb, "half-close") && argc > 6) {
+		used = number(argc, argv, 7);
+		half_close(number(argc, argv, 6));
 	} else if (!strcmp(verb, "cold") && number(argc, argv, 6) > 0) {
 		cold(number(argc, argv, 6));
 	} else if (!strcmp(verb, "race") && argc > 6) {

@@ -2,12 +2,20 @@
 #
 # What is claimed, measured.
 
-.PHONY: bench soak clean-bench
+.PHONY: bench bench-docs scale soak clean-bench
 
-bench: ## measure speed, scale and accuracy, beside what one would use instead: 15 minutes; PARTS='packets rate …' runs a part, BASE=COMMIT is the release to measure beside (root)
+bench: ## measure speed, scale and accuracy, beside what one would use instead: 12 minutes; PARTS='packets rate …' runs a part, BASE=COMMIT is the release to measure beside (root)
 	@scripts/deps --quiet build run test bench
 	@$(MAKE) --no-print-directory all bench/empty.bpf.o bench/packets
 	@BASE='$(BASE)' bench/run $(PARTS)
+
+scale: ## measure each verb where there is much of something: connections, interfaces, namespaces; 5 minutes; CASES='live interfaces …' does some (root)
+	@scripts/deps --quiet build run test bench
+	@$(MAKE) --no-print-directory all bench/empty.bpf.o bench/packets
+	@bench/scale $(CASES)
+
+bench-docs: ## put the tables of bench/results.json and bench/scale.json into docs/performance.md
+	@bench/docs
 
 soak: ## the highest connection rate for DURATION seconds (1800): every connection accounted for, memory flat (root)
 	@scripts/deps --quiet build run test bench
