@@ -115,15 +115,14 @@ pin_flusher() {
 
 # Everything of ours that is not on an interface.
 release() {
-	local pin
+	local -a files
 	leave_closer
 	((DRY_RUN)) || flush_connections
 	((DRY_RUN)) || wait_for_readers
 	((DRY_RUN)) || view_unshare
 	((DRY_RUN)) || view_unpin
-	for pin in $(pins); do
-		run rm -f -- "$pin"
-	done
+	mapfile -t files < <(pins)
+	((${#files[@]} == 0)) || run rm -f -- "${files[@]}"
 	remove_baseline
 	[[ ! -e $VIEWS/baseline ]] || run rm -f -- "$VIEWS/baseline" # a map, as it was before it was a file in $RUN
 	((DRY_RUN)) || view_sweep

@@ -102,9 +102,9 @@ unpin_remains() {
 	for name in "$@"; do
 		! is_pinned "$name" || remains+=("$name")
 	done
-	((${#remains[@]} < $#)) || return 0
+	((${#remains[@]} && ${#remains[@]} < $#)) || return 0
+	run rm -f -- "${remains[@]/#/"$PINS/"}"
 	for name in "${remains[@]}"; do
-		run rm -f -- "$PINS/$name"
 		unset -v "OUR_MAPS[$name]"
 	done
 }
