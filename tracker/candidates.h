@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * candidates.h - nt_adopt: who may be taken over, on the way from the views, one of which finds them (view/adopt.bpf.c), to adopt.h,
- * which has them come to rest. attach makes the map for that moment and takes it away again.
+ * candidates.h - nt_adopt: who may be taken over, on the way from the views, one of which finds them (view/adopt.bpf.c), to
+ * adopt.h, which has them come to rest. attach makes the map for that moment and takes it away again.
  */
 #ifndef NETRACKER_CANDIDATES_H
 #define NETRACKER_CANDIDATES_H
