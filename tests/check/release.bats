@@ -53,9 +53,10 @@ look() {
 	look
 	assert_equal "last release, more having come" "$last$said" "$release"
 	commit 2.0 1.0
-	release=$commit
 	look
-	assert_equal "last release, just made" "$last$said" "$release"
+	assert_equal "last release, while the next is being made" "$last$said" "$release"
+	in_tree commit --quiet --allow-empty --message "more for the next"
+	release=$(in_tree rev-parse --short HEAD)
 	commit Unreleased 2.0 1.0
 	look
 	assert_equal "the second release" "$last$said" "$release"
@@ -70,6 +71,10 @@ look() {
 	in_tree commit --quiet --allow-empty --message more
 	look
 	assert_equal "last release" "$last$said" v1.1
+	in_tree tag v1.2
+	look
+	assert_equal "last release, of the one that has been tagged" "$last$said" v1.1
+	in_tree tag --delete v1.2 >/dev/null
 	base=HEAD
 	look
 	assert_equal "what lies behind it" "$last$said" "v1.1-1-g$(in_tree rev-parse --short HEAD)"
@@ -90,7 +95,15 @@ look() {
 	in_tree commit --quiet --all --message broken
 	base=HEAD
 	look
-	[[ -z $last && $said == *"HEAD cannot be built; see why: "* && $said != *$'\n'* ]] || fail "$last: $said"
+	[[ -z $last && $said == *" cannot be built; see why: mkdir "* && $said != *$'\n'* ]] || fail "$last: $said"
+	base=''
+	commit Unreleased 1.0
+	commit 2.0 1.0
+	git clone --quiet --depth 1 "file://$(tree)" "$BATS_TEST_TMPDIR/shallow"
+	mv "$(tree)" "$BATS_TEST_TMPDIR/whole"
+	mv "$BATS_TEST_TMPDIR/shallow" "$(tree)"
+	look
+	[[ -z $last && $said == *"it is not in this clone, which is shallow; git fetch --unshallow" ]] || fail "$last: $said"
 	rm -r "$(tree)/.git"
 	git init --quiet "$BATS_TEST_TMPDIR" # no business of the tree's in it
 	look
