@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 #
-# Which release bench/ measures beside this build, and what it says when there is none.
+# Which release is the last one, and what is said when there is none; and how a tree that is not ready to be released is told.
 
 load ../helpers
 
@@ -108,4 +108,60 @@ look() {
 	git init --quiet "$BATS_TEST_TMPDIR" # no business of the tree's in it
 	look
 	[[ -z $last && $said == *"no history that git could read; clone it" ]] || fail "$last: $said"
+}
+
+# check_of STEP…: of a copy of these sources, in $copy, that is committed.
+check_of() {
+	run "$copy/scripts/release-check" "$@"
+}
+
+# new_copy: that copy.
+new_copy() {
+	copy=$BATS_TEST_TMPDIR/copy
+	copy_of_tree "$copy"
+	git -C "$copy" -c user.name=nobody -c user.email=nobody@example.org commit --quiet --message all
+}
+
+# says_missing STEP TEXT
+says_missing() {
+	check_of "$1"
+	[[ $status == 1 && $output == "MISSING  $1 "*"$2"* && $output != *$'\n'* ]] || fail "$1 ended with $status: $output"
+}
+
+@test "a release: a tree that is not as it was committed, or is no commit, is not ready" {
+	local copy
+	new_copy
+	check_of tree
+	assert_equal "exit status" "$status:$output" "0:$output"
+	echo >>"$copy/README.md"
+	says_missing tree "1 files are not as they were committed, README.md among them; commit them"
+	rm -r "$copy/.git"
+	git init --quiet "$copy"
+	says_missing tree "no commit of git's"
+}
+
+@test "a release: each place where the version, its day, or what is still to be done stands is looked at" {
+	local copy file
+	local -A change=(
+		[VERSION]='s/.*/9.9/' [CHANGELOG.md]='s/^## [0-9.]*, /## 9.9, /' [debian/changelog]='1s/(.*)/(9.9)/' [docs/quickstart.md]='s/netracker-[0-9.]*[.]tar/netracker-9.9.tar/'
+		[man/netracker.8]='s/Mdocdate: .* [$]/Mdocdate: January 1 1999 $/'
+	)
+	new_copy
+	# While something is unreleased the version is the last one's, of which alone this tree may have a day.
+	sed -i "0,/^## /s/^## .*/## $(<"$copy/VERSION"), $(sed -n 's/^ -- .*>  //p' "$copy/debian/changelog" | head -n 1 | date --file=- +%F)/" "$copy/CHANGELOG.md"
+	sed -i "s/Mdocdate: .* [$]/Mdocdate: $(sed -n 's/^ -- .*>  //p' "$copy/debian/changelog" | head -n 1 | date --file=- '+%B %-d %Y') $/" "$copy/man/netracker.8"
+	check_of versions changelog marks
+	assert_equal "exit status" "$status:$output" "0:$output"
+	for file in "${!change[@]}"; do
+		cp "$copy/$file" "$BATS_TEST_TMPDIR/before"
+		sed -i "${change[$file]}" "$copy/$file"
+		says_missing versions "$file says '"
+		cp "$BATS_TEST_TMPDIR/before" "$copy/$file"
+	done
+	sed -i '0,/^## /s/^## .*/## Unreleased/' "$copy/CHANGELOG.md"
+	says_missing changelog "'Unreleased'; make that heading"
+	echo "# FIX""ME" >>"$copy/Makefile"
+	says_missing marks "Makefile:"
+	check_of nonsense
+	[[ $status == 2 && $output == *"there is no step 'nonsense'; there are tree "* ]] || fail "$output"
 }
