@@ -12,7 +12,7 @@ setup_file() {
 	local tree
 	export LAST='' REASON=$BATS_FILE_TMPDIR/reason SOURCE=$BATS_FILE_TMPDIR/source
 	command -v dh >/dev/null && command -v git >/dev/null || return 0
-	# shellcheck disable=SC2034 # for release.bash
+	# shellcheck disable=SC2034,SC2153 # for release.bash
 	root=$ROOT dir=$BATS_FILE_TMPDIR
 	# shellcheck source=../bench/release.bash
 	source "$ROOT/bench/release.bash"
@@ -59,6 +59,7 @@ unpack() {
 
 # hold: a connection to the server stays open until teardown; it is tracked.
 hold() {
+	# shellcheck disable=SC2016 # for the inner shell
 	background in_netns client bash -c 'exec 3<>/dev/tcp/$0/8000; sleep infinity' "$SERVER4"
 	wait_for is_listed
 }

@@ -313,10 +313,10 @@ write_config() {
 # order_flush: the next frame of the local experimental type ends what is alive. Of another version the map may be, and have `flush` elsewhere
 # among its numbers.
 order_flush() {
-	local numbers number value=
+	local numbers number words=
 	numbers=$(dump nt_config | jq --raw-output '.[0].formatted.value | .flush = 1 | .[]')
 	for number in $numbers; do
-		value+=" $(bytes 4 "$number")"
+		words+=" $(bytes 4 "$number")"
 	done
-	update "$PINS/nt_config" "$(bytes 4 0)" "${value# }"
+	update "$PINS/nt_config" "$(bytes 4 0)" "${words# }"
 }

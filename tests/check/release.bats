@@ -3,6 +3,8 @@
 #
 # Which release is the last one, and what is said when there is none; and how a tree that is not ready to be released is told.
 
+# shellcheck disable=SC2030,SC2031 # bats' run sets them anew in each test
+
 load ../helpers
 
 setup() {
@@ -143,8 +145,9 @@ says_missing() {
 @test "a release: each place where the version, its day, or what is still to be done stands is looked at" {
 	local copy file
 	local -A change=(
-		[VERSION]='s/.*/9.9/' [CHANGELOG.md]='s/^## [0-9.]*, /## 9.9, /' [debian/changelog]='1s/(.*)/(9.9)/' [docs/quickstart.md]='s/netracker-[0-9.]*[.]tar/netracker-9.9.tar/'
-		[man/netracker.8]='s/Mdocdate: .* [$]/Mdocdate: January 1 1999 $/'
+		[CHANGELOG.md]='s/^## [0-9.]*, /## 9.9, /' ['debian/changelog']='1s/(.*)/(9.9)/'
+		['docs/quickstart.md']='s/netracker-[0-9.]*[.]tar/netracker-9.9.tar/'
+		['man/netracker.8']='s/Mdocdate: .* [$]/Mdocdate: January 1 1999 $/'
 	)
 	new_copy
 	# While something is unreleased the version is the last one's, of which alone this tree may have a day.
