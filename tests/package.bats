@@ -48,10 +48,14 @@ track_one() {
 	diff --recursive "$ROOT/contrib" "$BATS_TEST_TMPDIR/extracted/usr/share/doc/netracker/contrib"
 }
 
-@test "built again elsewhere and at another time, package and tarball are the same" {
+@test "built again elsewhere, at another time, under another umask and locale, package and tarball are the same" {
 	copy_of_tree "$BATS_TEST_TMPDIR/elsewhere"
 	find "$BATS_TEST_TMPDIR/elsewhere" -exec touch --date=2030-01-01 {} +
-	make --silent -C "$BATS_TEST_TMPDIR/elsewhere" deb dist >/dev/null 2>&1
+	(
+		umask 027
+		unset LC_ALL
+		LANG=de_DE.UTF-8 LANGUAGE=de TZ=Asia/Tokyo make --silent -C "$BATS_TEST_TMPDIR/elsewhere" deb dist >/dev/null 2>&1
+	)
 	cmp "$DEB" "$BATS_TEST_TMPDIR/elsewhere/build/${DEB##*/}"
 	cmp "$BCC_DEB" "$BATS_TEST_TMPDIR/elsewhere/build/${BCC_DEB##*/}"
 	cmp "$TARBALL" "$BATS_TEST_TMPDIR/elsewhere/build/${TARBALL##*/}"
