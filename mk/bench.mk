@@ -9,10 +9,10 @@ bench: ## measure speed, scale and accuracy, beside what one would use instead: 
 	@$(MAKE) --no-print-directory all bench/empty.bpf.o bench/packets
 	@BASE='$(BASE)' bench/run $(PARTS)
 
-soak: ## the highest connection rate for DURATION seconds (1800): every connection accounted for, memory flat (root)
+soak: ## everything on at once for SOAK_SECONDS (3600): every connection accounted for and compared with nginx, memory flat (root)
 	@scripts/deps --quiet build run test bench
 	@$(MAKE) --no-print-directory all
-	@bench/soak $(DURATION)
+	@bench/soak $(SOAK_SECONDS)
 
 bench/packets: bench/packets.c
 	$(CLANG) -O2 -Wall -Wextra -Werror -o $@ $< -lbpf

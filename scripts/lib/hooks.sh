@@ -158,12 +158,18 @@ our_map_ids() {
 filters() {
 	local ingress egress tcx known='[]' loaded=''
 	tcx=$(tcx_programs "$1")
-	ingress=$("${IN_NETNS[@]}" tc -json filter show dev "$1" ingress)
-	egress=$("${IN_NETNS[@]}" tc -json filter show dev "$1" egress)
+	ingress=$(filters_at "$1" ingress)
+	egress=$(filters_at "$1" egress)
 	[[ ! $tcx ]] || known=$(show_all prog)
 	[[ $ingress$egress$known != *'"netracker_'* ]] || loaded=$(programs)
 	printf '%s\n' "${ingress:-[]}" "${egress:-[]}" "$known" |
 		jq --raw-output --slurp --arg programs "$loaded" --arg elsewhere "$tcx" --from-file "$LIBDIR/filters.jq"
+}
+
+# filters_at DEV HOOK: as tc prints them. An interface that has gone meanwhile has none.
+filters_at() {
+	! "${IN_NETNS[@]}" tc -json filter show dev "$1" "$2" 2>/dev/null || return 0
+	[[ ! $(find_interface "$1") ]] || "${IN_NETNS[@]}" tc -json filter show dev "$1" "$2"
 }
 
 # our_filters: of what `filters` printed, ours and strays alone: HOOK PREF HANDLE PROGRAM TAG
