@@ -427,7 +427,8 @@ struct trace_window {
 
 /*
  * The one value of nt_config. 0 means the default everywhere, which is what plain tc leaves there. Here and in nt_ifaces a new
- * field comes last: so `netracker detach` of any version can write what another one has attached.
+ * field comes last: so `netracker detach` of any version can write what another one has attached. All fields here are of four
+ * bytes, as it looks for `flush` by its name: 0.1.0 has that elsewhere.
  */
 struct config {
 	__u32 handshake_timeout; /* seconds from the last SYN; 0: HANDSHAKE_TIMEOUT_S */

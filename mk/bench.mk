@@ -17,10 +17,10 @@ scale: ## measure each verb where there is much of something: connections, inter
 bench-docs: ## put the tables of bench/results.json and bench/scale.json into docs/performance.md
 	@bench/docs
 
-soak: ## the highest connection rate for DURATION seconds (1800): every connection accounted for, memory flat (root)
+soak: ## everything on at once for SOAK_SECONDS (3600): every connection accounted for and compared with nginx, memory flat (root)
 	@scripts/deps --quiet build run test bench
 	@$(MAKE) --no-print-directory all
-	@bench/soak $(DURATION)
+	@bench/soak $(SOAK_SECONDS)
 
 bench/packets: bench/packets.c
 	$(CLANG) -O2 -Wall -Wextra -Werror -o $@ $< -lbpf

@@ -2,8 +2,8 @@
 #
 # What the documents show of the program, made by the program.
 
-.PHONY: picture
-picture: ## draw docs/terminal.svg, the README's picture of a terminal, anew (root)
-	@scripts/deps --quiet build run demo picture
+.PHONY: pictures
+pictures: ## draw the documents' pictures anew, docs/pictures, from real runs; PICTURES='top services' some of them (root)
+	@scripts/deps --quiet build run demo picture prometheus
 	@$(MAKE) --no-print-directory all
-	@scripts/picture docs/terminal.svg
+	@docs/pictures/draw $(PICTURES)

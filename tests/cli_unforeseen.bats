@@ -242,3 +242,21 @@ refuse_with() {
 	assert_says 'ok       a kernel that takes the programs'
 	assert_clean
 }
+
+@test "an interface that goes while status looks at it is gone, and no failure" {
+	netracker attach --quiet veth0
+	cat >"$BATS_TEST_TMPDIR/bin/tc" <<-EOF
+		#!/bin/sh
+		case "\$*" in
+			*"filter show dev veth0 ingress"*) ip link del veth0 2>/dev/null ;;
+		esac
+		exec $(command -v tc) "\$@"
+	EOF
+	chmod +x "$BATS_TEST_TMPDIR/bin/tc"
+	assert_status 3 broken status
+	assert_says "veth0: gone"
+	[[ $output != *failed* ]] || fail "$output"
+	rm "$BATS_TEST_TMPDIR/bin/tc"
+	netracker detach --quiet --all
+	assert_equal pins "$(find /sys/fs/bpf -type f ! -name "*.debug")" ""
+}

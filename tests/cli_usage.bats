@@ -18,10 +18,10 @@ teardown() {
 @test "help: every command has its text, by -h too" {
 	local verb
 	assert_status 0 "$NETRACKER" help
-	for verb in attach detach status list log services stats metrics config check version help; do
+	for verb in attach detach status list log services report stats metrics config check version help; do
 		assert_says "  $verb"
 	done
-	for verb in attach detach status list log services stats metrics config check version help; do
+	for verb in attach detach status list log services report stats metrics config check version help; do
 		assert_status 0 "$NETRACKER" help "$verb"
 		[[ $stdout == "usage: netracker $verb"* ]] || fail "$stdout"
 		assert_equal "$verb -h" "$("$NETRACKER" "$verb" -h)" "$stdout"
@@ -79,6 +79,8 @@ teardown() {
 		'whenever' services --since whenever
 		'many' services --max-rows many
 		'x' services x
+		'x' report x
+		'whenever' report --since whenever
 		exclude stats --reset --json
 		'0' config close_timeout=0
 		'86401' config handshake_timeout=86401
@@ -100,7 +102,7 @@ teardown() {
 
 @test "without root: exit status 4, and how to go on" {
 	local verb
-	for verb in 'attach eth0' 'detach --all' status list log services 'services --by peer' stats config; do
+	for verb in 'attach eth0' 'detach --all' status list log services 'services --by peer' report stats config; do
 		# shellcheck disable=SC2086 # words
 		assert_status 4 as_user "$NETRACKER" $verb
 		assert_says sudo
@@ -199,7 +201,7 @@ parsed() {
 @test "an empty value is a mistake, and never \"not given\"" {
 	local words
 	for words in 'attach --netns= veth0' 'detach --netns= veth0' 'attach --group= veth0' 'metrics --textfile=' 'log --state=' 'log --addr=' 'list --sort=' \
-		'list --port=' 'log --since='; do
+		'list --port=' 'log --since=' 'report --output='; do
 		# shellcheck disable=SC2086 # they are words
 		assert_status 2 "$NETRACKER" $words
 		assert_says 'needs a value, and this one is empty'

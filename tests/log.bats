@@ -94,6 +94,27 @@ teardown() {
 	clean_up
 }
 
+# descriptors PID: of this process and those below it.
+descriptors() {
+	local pid
+	for pid in "$1" $(pgrep --parent "$1"); do
+		ls "/proc/$pid/fd"
+	done | wc -l
+}
+
+@test "who follows the log needs no more descriptors, however often there is something to read" {
+	local before i
+	follow
+	refused 1
+	wait_for has_ours "$LOG" 1
+	before=$(descriptors "$BACKGROUND_PID")
+	for i in {2..12}; do
+		refused 1
+		wait_for has_ours "$LOG" "$i"
+	done
+	assert_equal "descriptors" "$(descriptors "$BACKGROUND_PID")" "$before"
+}
+
 @test "lines come as they are written, by any awk, and none is lost when the reader is told to end" {
 	local signal
 	requires tool_mawk tool_gawk tool_busybox tool_original-awk

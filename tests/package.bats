@@ -4,6 +4,7 @@
 # The Debian package and the tarball: built twice they are the same, and what they install works where there is no compiler.
 
 load helpers
+load other_machine
 
 # Built once for the file, in a copy: the tester's tree stays as it is.
 setup_file() {
@@ -25,42 +26,8 @@ setup() {
 }
 
 teardown() {
-	if [[ -v MACHINE ]]; then
-		umount --recursive "$MACHINE"
-		umount "$BATS_TEST_TMPDIR/disk"
-	fi
+	end_machine
 	clean_up
-}
-
-# new_machine: a root directory, $MACHINE, that is this machine as it looks without compilers and without this tree. What is
-# changed there is in $CHANGES.
-new_machine() {
-	local dir
-	CHANGES=$BATS_TEST_TMPDIR/disk/changes
-	mkdir "$BATS_TEST_TMPDIR/disk"
-	mount -t tmpfs tmpfs "$BATS_TEST_TMPDIR/disk"
-	mkdir "$CHANGES" "$BATS_TEST_TMPDIR/disk/work" "$BATS_TEST_TMPDIR/machine"
-	mount -t overlay -o "lowerdir=/,upperdir=$CHANGES,workdir=$BATS_TEST_TMPDIR/disk/work" overlay "$BATS_TEST_TMPDIR/machine" ||
-		skip "this file system cannot be under an overlay"
-	MACHINE=$BATS_TEST_TMPDIR/machine
-	for dir in proc sys dev run; do
-		mount --rbind "/$dir" "$MACHINE/$dir"
-	done
-	mount -t tmpfs tmpfs "$MACHINE/tmp"
-	rm -f "$MACHINE"/usr/bin/*clang* "$MACHINE"/usr/bin/*gcc* "$MACHINE"/usr/bin/llvm-* "$MACHINE"/usr/bin/make
-	cp "$DEB" "$BCC_DEB" "$TARBALL" "$MACHINE/tmp/"
-}
-
-# on_machine COMMAND…: in the network namespace `client`, too.
-on_machine() {
-	in_netns client chroot "$MACHINE" env --chdir=/ NETRACKER_LOCK=/tmp/lock PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"
-}
-
-# The tracker's traces on the machine, the administration's own aside.
-remains() {
-	find "$CHANGES" -iname '*netracker*' ! -type c
-	find /sys/fs/bpf -mindepth 1 -type f ! -name '*.debug'
-	in_netns client tc filter show dev veth0 ingress
 }
 
 track_one() {
@@ -81,10 +48,14 @@ track_one() {
 	diff --recursive "$ROOT/contrib" "$BATS_TEST_TMPDIR/extracted/usr/share/doc/netracker/contrib"
 }
 
-@test "built again elsewhere and at another time, package and tarball are the same" {
+@test "built again elsewhere, at another time, under another umask and locale, package and tarball are the same" {
 	copy_of_tree "$BATS_TEST_TMPDIR/elsewhere"
 	find "$BATS_TEST_TMPDIR/elsewhere" -exec touch --date=2030-01-01 {} +
-	make --silent -C "$BATS_TEST_TMPDIR/elsewhere" deb dist >/dev/null 2>&1
+	(
+		umask 027
+		unset LC_ALL
+		LANG=de_DE.UTF-8 LANGUAGE=de TZ=Asia/Tokyo make --silent -C "$BATS_TEST_TMPDIR/elsewhere" deb dist >/dev/null 2>&1
+	)
 	cmp "$DEB" "$BATS_TEST_TMPDIR/elsewhere/build/${DEB##*/}"
 	cmp "$BCC_DEB" "$BATS_TEST_TMPDIR/elsewhere/build/${BCC_DEB##*/}"
 	cmp "$TARBALL" "$BATS_TEST_TMPDIR/elsewhere/build/${TARBALL##*/}"
@@ -93,7 +64,7 @@ track_one() {
 @test "the package installs without a compiler, tracks, and leaves nothing when it is purged" {
 	requires kernel_5.19 tool_nginx tool_curl
 	new_pair
-	new_machine
+	new_machine "$DEB" "$BCC_DEB" "$TARBALL"
 	on_machine dpkg --install "/tmp/${DEB##*/}"
 	run on_machine bash -c 'command -v clang'
 	assert_equal "compiler" "$output" ""
@@ -107,7 +78,7 @@ track_one() {
 	requires kernel_5.19 tool_nginx tool_curl
 	/usr/bin/python3 -c 'import bcc, pyroute2' 2>/dev/null || lacking "needs python3-bpfcc and python3-pyroute2: 'make deps' installs them"
 	new_pair
-	new_machine
+	new_machine "$DEB" "$BCC_DEB" "$TARBALL"
 	on_machine dpkg --install "/tmp/${DEB##*/}" "/tmp/${BCC_DEB##*/}"
 	http_server server
 	# The very process, for its signal.
@@ -125,7 +96,7 @@ track_one() {
 
 @test "an upgrade keeps the tracker attached" {
 	new_pair
-	new_machine
+	new_machine "$DEB" "$BCC_DEB" "$TARBALL"
 	on_machine dpkg --install "/tmp/${DEB##*/}"
 	on_machine netracker attach --quiet veth0
 	on_machine dpkg --install "/tmp/${DEB##*/}"
@@ -138,7 +109,7 @@ track_one() {
 	requires kernel_5.19 tool_nginx tool_curl
 	(cd "${TARBALL%/*}" && sha256sum --check --quiet "${TARBALL##*/}.sha256")
 	new_pair
-	new_machine
+	new_machine "$DEB" "$BCC_DEB" "$TARBALL"
 	on_machine tar -xz -C /usr/local --strip-components=1 --file "/tmp/${TARBALL##*/}"
 	assert_equal "where" "$(on_machine bash -c 'command -v netracker')" /usr/local/bin/netracker
 	track_one

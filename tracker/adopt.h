@@ -12,6 +12,7 @@
 #ifndef NETRACKER_ADOPT_H
 #define NETRACKER_ADOPT_H
 
+#include "candidates.h"
 #include "maps.h"
 #include "rest.h"
 #include "rules.h"
@@ -28,19 +29,6 @@
 struct adopting {
 	struct __sk_buff *skb; /* at the interface whose candidates are taken over */
 };
-
-/*
- * Who is found to have such an end on this host. Those that attach has put there are of the interface that is in flow.ifindex; the
- * last member of the key is not a twin's number here, but the scope. attach makes the map and takes it away again.
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, ADOPT_MAX);
-	__type(key, struct conn_key);
-	__type(value, struct flow);
-	__uint(pinning, LIBBPF_PIN_BY_NAME);
-} nt_adopt SEC(".maps");
 
 /* Is a connection with this SYN in motion? */
 static __always_inline bool is_in_motion(struct scratch *scratch, const struct parts *parts, const struct segment *syn)

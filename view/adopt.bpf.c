@@ -13,19 +13,10 @@
 #define TEXT_LEN 64
 #define LITERAL_LEN 32
 #include "ends.h"
+#include "../tracker/candidates.h"
 #include "../tracker/facts.h"
 
 #define LOOPBACK_IFINDEX 1
-
-/* Where who is found is put. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, ADOPT_MAX);
-	__type(key, struct conn_key);
-	__type(value, struct flow);
-	__uint(pinning, LIBBPF_PIN_BY_NAME);
-} nt_adopt SEC(".maps");
 
 /* By their numbers in this namespace, the interfaces whose connections are wanted: their places in nt_ifaces. */
 struct {

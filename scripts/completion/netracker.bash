@@ -5,7 +5,7 @@
 
 _netracker() {
 	local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} verb=${COMP_WORDS[1]-} words=
-	local verbs='attach detach status list top log services stats metrics config check version help'
+	local verbs='attach detach status list top log services report stats metrics config check version help'
 	local states='S0 S1 S2 S3 SF SH REJ RSTO RSTR RSTOS0 OTH'
 	local filters='-4 -6 --addr --port --state --iface --owner --process --pid --max-rows --no-header --wide --numeric --json --format --community-id'
 
@@ -43,6 +43,7 @@ _netracker() {
 					top) words='--delay --once --batch --by --sort --max-rows' ;;
 					log) words="$filters --no-follow --wait --failed --quality --min-ms --since --utc --all --consumer --forget" ;;
 					services) words='--by --since --sort --max-rows --no-header --wide --numeric --json' ;;
+					report) words='--input --output --since --utc' ;;
 					stats) words='--json --reset' ;;
 					metrics) words='--textfile' ;;
 					config)

@@ -157,15 +157,15 @@ pin_flusher() {
 
 # Everything of ours that is not on an interface.
 release() {
-	local pin
+	local -a files
 	leave_closer
 	((DRY_RUN)) || flush_connections
 	((DRY_RUN)) || wait_for_readers
+	((DRY_RUN)) || release_trace
 	((DRY_RUN)) || view_unshare
 	((DRY_RUN)) || view_unpin
-	for pin in $(pins); do
-		run rm -f -- "$pin"
-	done
+	mapfile -t files < <(pins)
+	((${#files[@]} == 0)) || run rm -f -- "${files[@]}"
 	remove_baseline
 	[[ ! -e $VIEWS/baseline ]] || run rm -f -- "$VIEWS/baseline" # a map, as it was before it was a file in $RUN
 	((DRY_RUN)) || view_sweep
@@ -192,14 +192,26 @@ wait_for_readers() {
 	done
 }
 
+# The log of 0.1.0 was an instance of the kernel's trace. Its reader gets the last records and the word at which it ends, and has two seconds
+# for that. Should a container have a 0.1.0 of its own, which writes there, too, that makes it anew at its next attach.
+release_trace() {
+	local dir=/sys/kernel/tracing/instances/${NETRACKER_INSTANCE:-netracker} event i
+	event=$dir/events/bpf_trace/bpf_trace_printk
+	[[ $OUR_NAMES && $OUR_NAMES != *' nt_log '* && $(cat "$event/filter" 2>/dev/null) == *netracker:* ]] || return 0
+	announce "rmdir $(quoted "$dir")"
+	{ echo 0 >"$event/enable" && echo 'netracker: detached' >"$dir/trace_marker"; } 2>/dev/null || true
+	for ((i = 0; i < 40; i++)); do
+		! rmdir -- "$dir" 2>/dev/null || return 0
+		sleep 0.05
+	done
+	say "$dir is still being read; 'rmdir $dir' removes it once its reader has ended"
+}
+
 # Connections still alive get their record: S1, S2 or S3.
 flush_connections() {
-	local i settings
-	local -a config
+	local i
 	if [[ -e $FLUSHER ]] && ! is_foreign_pin "$FLUSHER"; then
-		settings=$(read_config)
-		read -r -a config <<<"$settings"
-		write_config "${config[@]}" 1
+		order_flush
 		announce "bpftool prog run pinned $FLUSHER data_in …"
 		for ((i = 0; i < FLUSH_ROUNDS; i++)); do
 			no_ip_frame | bpftool prog run pinned "$FLUSHER" data_in - repeat "$FLUSH_RUNS" >/dev/null || break

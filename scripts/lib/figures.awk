@@ -11,6 +11,7 @@
 #	15-18 bytes of the originators and of the responders, segments sent, segments sent again
 #	19    REASON:COUNT,… of what held them back most
 #	20-22 the process that has most of them, as in JSON without quotes, how many there are of different names, and the cgroup that has most
+#	23-24 BUCKET:COUNT,… of handshake and duration
 #
 # NT_TABLES: tables.tsv. NT_SORT: worst, failed, ended, live, handshake, duration, bytes or retransmitted. NT_LIVE=0: nobody knows who is alive.
 #
@@ -39,12 +40,18 @@ BEGIN {
 	last_bucket = constant["HIST_BUCKETS"] - 1
 	for (i = 1; i <= last_bucket; i++)
 		limit[i] = limit[i - 1] * 2
+	# The first bucket that a number of so many digits can be in.
+	digits = 1
+	for (i = 0; i < last_bucket; i++)
+		for (ten = ten ? ten : 1; ten < limit[i]; ten *= 10)
+			first_bucket[digits++] = i
 }
 
-# count_time(GROUP, KIND, NS)
+# count_time(GROUP, KIND, NS), which is digits.
 function count_time(group, kind, ns,   i)
 {
-	for (i = 0; i < last_bucket && ns >= limit[i]; i++)
+	i = length(ns) < digits ? first_bucket[length(ns)] : last_bucket
+	for (ns += 0; i < last_bucket && ns >= limit[i]; i++)
 		;
 	bucket[group, kind, i]++
 	if (!timed[group, kind]++ || i < lowest[group, kind])
@@ -127,7 +134,16 @@ function put_figures(group,   i, n, part, failed, of_states, of_reasons, slow, c
 	printf "%.0f\t%s\t%.0f\t%s\t%.0f\t", ended[group], (ENVIRON["NT_LIVE"] == "0" ? "" : live[group] + 0), failed, of_states, established[group]
 	printf "%s\t%s\t%s\t%s\t", percentile(group, HANDSHAKE, 0.5), slow, percentile(group, DURATION, 0.5), percentile(group, DURATION, 0.99)
 	printf "%s\t%s\t%s\t%s\t", amount(orig_bytes[group]), amount(resp_bytes[group]), amount(segments[group]), amount(resent[group])
-	printf "%s\t%s\t%d\t%s\n", of_reasons, comm, comms, cgroup
+	printf "%s\t%s\t%d\t%s\t%s\t%s\n", of_reasons, comm, comms, cgroup, histogram(group, HANDSHAKE), histogram(group, DURATION)
+}
+
+# histogram(GROUP, KIND): BUCKET:COUNT,… of those that are not empty.
+function histogram(group, kind,   i, list)
+{
+	for (i = lowest[group, kind] + 0; timed[group, kind] && i <= last_bucket; i++)
+		if (bucket[group, kind, i] + 0)
+			list = list (list == "" ? "" : ",") i ":" bucket[group, kind, i]
+	return list
 }
 
 function without_mark(ns)

@@ -7,7 +7,8 @@ BEGIN {
 	FS = "\t"
 }
 
-# DIR GROUP STATE DURATION HANDSHAKE ORIG_BYTES RESP_BYTES SEGMENTS RESENT HELD_BY COMM CGROUP; no DURATION: it is alive.
+# DIR GROUP STATE DURATION HANDSHAKE ORIG_BYTES RESP_BYTES SEGMENTS RESENT HELD_BY COMM CGROUP ADOPTED; no DURATION: it is alive. How long one has
+# lived that is older than the tracker, nobody knows.
 {
 	if ($1 "\t" $2 != group)
 		next_group($1 "\t" $2)
@@ -18,10 +19,11 @@ BEGIN {
 	}
 	ended[group]++
 	state_count[group, $3]++
-	count_time(group, DURATION, $4 + 0)
+	if (!$13)
+		count_time(group, DURATION, $4)
 	if ($5 != "") {
 		established[group]++
-		count_time(group, HANDSHAKE, $5 + 0)
+		count_time(group, HANDSHAKE, $5)
 	}
 	orig_bytes[group] += $6
 	resp_bytes[group] += $7
@@ -36,8 +38,12 @@ BEGIN {
 
 function next_group(next_)
 {
-	if (group != "")
+	if (group != "") {
+		# Where there are several kinds of groups, their word tells.
+		if (group ~ /^[a-z]+ /)
+			sort_by = group ~ /^service / ? "worst" : "ended"
 		put_figures(group)
+	}
 	group = next_
 	split("", ended)
 	split("", live)

@@ -16,6 +16,7 @@ help_overview() {
 		  top                which connections are busy now, second by second; services, processes, peers
 		  log                connections that have ended, as they end
 		  services           what is wrong on this host: a line for each service, the worst first
+		  report             the log as a page for a browser: figures, plots, tables
 		  stats              counts by final state, failures first; histograms of times
 		  metrics            the same for Prometheus
 		  config             show or change the settings
@@ -45,11 +46,18 @@ cmd_help() {
 }
 
 cmd_version() {
-	local file
+	local version
 	(($# == 0)) || die_word "$1"
+	version=$(version)
+	printf 'netracker %s\n' "$version"
+}
+
+# version: print its number.
+version() {
+	local file
 	file=$(shipped VERSION)
 	[[ -e $file ]] || die "$EXIT_FAILED" "no file VERSION in $LIBDIR; install again"
-	printf 'netracker %s\n' "$(<"$file")"
+	cat -- "$file"
 }
 
 # help_verb VERB
@@ -62,6 +70,7 @@ help_verb() {
 		top) help_top ;;
 		log) help_log ;;
 		services) help_services ;;
+		report) help_report ;;
 		stats) help_stats ;;
 		metrics) help_metrics ;;
 		config) help_config ;;
@@ -287,6 +296,29 @@ help_services() {
 		originators, responders. OWNER: systemd unit or container. -: unknown.
 
 		Which ones: netracker log --all --failed --port 5432
+	EOF
+}
+
+help_report() {
+	cat <<-'EOF'
+		usage: netracker report [OPTION…] > FILE
+
+		The connections that have ended, as one page for a browser: in words what is wrong, then connections and failures over time, how
+		they ended, services, the worst first, how long handshakes and connections took, what held them back, the slowest and the latest
+		failures, the busiest peers and processes. The page has no script, takes nothing from anywhere, and can be printed or mailed.
+
+		  -i, --input FILE       of the records in FILE, as `netracker log --json` writes them; -: standard input. Without it of all that
+		                         the log holds, as `log --all` has it; nothing is taken away from others
+		  -o, --output FILE      write the page there, whole or not at all; without it to standard output, if that is no terminal
+		  --since TIME           those that ended since TIME alone: 90s, 10m, 2h, 1d ago, or a time that `date -d` knows
+		  -u, --utc              times in UTC, not in local time
+
+		Of the log it takes root, as `log --all` does; of a file nothing. Memory does not grow with the number of records: what does not
+		fit is kept in $TMPDIR. Interim records are left out. Needs gnuplot (package gnuplot-nox).
+
+		The last day, then a page for each hour from files:
+		  netracker report --since 1d --output report.html
+		  zcat connections-14.json.gz | netracker report --input - --output 14.html
 	EOF
 }
 

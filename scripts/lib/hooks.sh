@@ -180,18 +180,30 @@ filters_of() {
 # tc_of_each OBJECT HOOK DEV…: print what tc has as `OBJECT show dev DEV HOOK`, an array for each. HOOK may be empty. Of many by one process,
 # as far as their names can stand in its file.
 tc_of_each() {
-	local object=$1 hook=$2 dev plain=1
+	local object=$1 hook=$2 dev plain=1 found
 	shift 2
 	for dev in "$@"; do
 		is_plain "$dev" || plain=
 	done
-	if [[ $plain ]] && (($# > 1)); then
-		printf "$object show dev %s $hook\n" "$@" | "${IN_NETNS[@]}" tc -json -batch -
+	if [[ $plain ]] && (($# > 1)) && found=$(printf "$object show dev %s $hook\n" "$@" | "${IN_NETNS[@]}" tc -json -batch - 2>/dev/null); then
+		printf '%s\n' "$found"
 		return
 	fi
 	for dev in "$@"; do
-		"${IN_NETNS[@]}" tc -json "$object" show dev "$dev" ${hook:+"$hook"}
+		tc_of_one "$object" "$hook" "$dev"
 	done
+}
+
+# tc_of_one OBJECT HOOK DEV: an interface that has gone meanwhile has none.
+tc_of_one() {
+	local found
+	if found=$("${IN_NETNS[@]}" tc -json "$1" show dev "$3" ${2:+"$2"} 2>/dev/null); then
+		printf '%s\n' "${found:-[]}"
+	elif [[ $(find_interface "$3") ]]; then
+		"${IN_NETNS[@]}" tc -json "$1" show dev "$3" ${2:+"$2"}
+	else
+		printf '[]\n'
+	fi
 }
 
 # is_plain WORD: can it stand in a file of commands for tc and bpftool? Those have quotes, but none for all characters.

@@ -434,8 +434,12 @@ read_to_end() {
 	done
 	((!AT_END || !MARKED)) || unmark
 	[[ $next ]] || return 0
-	((!AT_END)) || exec {LOG_FD}<&"$next"
-	exec {next}<&-
+	if ((AT_END)); then
+		exec {LOG_FD}<&-
+		LOG_FD=$next
+	else
+		exec {next}<&-
+	fi
 }
 
 # goes_on: has no signal asked for the end? What is left in a log that has gone is not there for the next reader, so it is still read.

@@ -102,9 +102,9 @@ unpin_remains() {
 	for name in "$@"; do
 		! is_pinned "$name" || remains+=("$name")
 	done
-	((${#remains[@]} < $#)) || return 0
+	((${#remains[@]} && ${#remains[@]} < $#)) || return 0
+	run rm -f -- "${remains[@]/#/"$PINS/"}"
 	for name in "${remains[@]}"; do
-		run rm -f -- "$PINS/$name"
 		unset -v "OUR_MAPS[$name]"
 	done
 }
@@ -340,7 +340,18 @@ read_config() {
 	dump nt_config | jq --raw-output '.[0].formatted.value | "\(.handshake_timeout) \(.close_timeout) \(.quiet) \(.trace) \(.idle_timeout // 0) \(.interim // 0) \(.closers_off // 0)"'
 }
 
-# write_config HANDSHAKE_TIMEOUT CLOSE_TIMEOUT QUIET TRACE IDLE_TIMEOUT INTERIM CLOSERS_OFF FLUSH
+# write_config HANDSHAKE_TIMEOUT CLOSE_TIMEOUT QUIET TRACE IDLE_TIMEOUT INTERIM CLOSERS_OFF
 write_config() {
-	write_struct nt_config "$(bytes 4 0)" "$(bytes 4 "$1") $(bytes 4 "$2") $(bytes 4 "$3") $(bytes 4 "$4") $(bytes 4 "$8") $(bytes 4 "$5") $(bytes 4 "$7") $(bytes 4 "$6")"
+	write_struct nt_config "$(bytes 4 0)" "$(bytes 4 "$1") $(bytes 4 "$2") $(bytes 4 "$3") $(bytes 4 "$4") $(bytes 4 0) $(bytes 4 "$5") $(bytes 4 "$7") $(bytes 4 "$6")"
+}
+
+# order_flush: the next frame of the local experimental type ends what is alive. Of another version the map may be, and have `flush` elsewhere
+# among its numbers.
+order_flush() {
+	local numbers number words=
+	numbers=$(dump nt_config | jq --raw-output '.[0].formatted.value | .flush = 1 | .[]')
+	for number in $numbers; do
+		words+=" $(bytes 4 "$number")"
+	done
+	update "$PINS/nt_config" "$(bytes 4 0)" "${words# }"
 }

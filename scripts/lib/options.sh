@@ -17,6 +17,7 @@ declare -rA OPTIONS=(
 	[log]="$RECORD_OPTIONS no-follow wait failed quality min-ms: since: u,utc all consumer: forget"
 	[top]='d,delay: once b,batch: by: sort: n,max-rows:'
 	[services]='by: since: sort: n,max-rows: H,no-header w,wide N,numeric j,json'
+	[report]='i,input: o,output: since: u,utc'
 	[stats]='j,json reset'
 	[metrics]='textfile:'
 	[config]=''

@@ -23,6 +23,7 @@ require_output() {
 	case $VERB in
 		attach | detach) [[ -v GIVEN[dry_run] ]] || return 0 ;;
 		stats) [[ ! -v GIVEN[reset] ]] || return 0 ;;
+		report) [[ ! -v GIVEN[output] ]] || return 0 ;;
 		metrics) [[ ! -v GIVEN[textfile] ]] || return 0 ;;
 		config) ((${#OPERANDS[@]} == 0)) || return 0 ;;
 	esac

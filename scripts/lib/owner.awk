@@ -123,13 +123,13 @@ function unescaped(name,   at, plain)
 
 # text(VALUE): between quotes, with what RFC 8259 wants escaped, and the other control characters; what is no UTF-8 is replaced by U+FFFD;
 # null if it is empty.
-function text(value)
+function text(value_)
 {
-	if (value == "")
+	if (value_ == "")
 		return "null"
-	if (!is_plain(value) || index(value, "\"") || index(value, "\\"))
-		value = with_replaced(value, "\357\277\275", "")
-	return "\"" value "\""
+	if (!is_plain(value_) || index(value_, "\"") || index(value_, "\\"))
+		value_ = with_replaced(value_, "\357\277\275", "")
+	return "\"" value_ "\""
 }
 
 # is_plain(TEXT): it has nothing but the characters of ASCII that can be printed.

@@ -80,6 +80,12 @@ has_curses() {
 	python3 -I -c 'import ctypes, curses' 2>/dev/null || missing "this python3 has no curses, with which top draws; install the package python3"
 }
 
+# The one that draws the plots; what it is asked for is not in all builds.
+has_gnuplot() {
+	has_command gnuplot gnuplot-nox || return
+	command gnuplot -d -e 'set terminal svg' </dev/null >/dev/null 2>&1 || missing "this gnuplot draws no SVG, or does not run; install the package gnuplot-nox"
+}
+
 # Asked to do what it will be asked to do: there are many awks, and old ones.
 has_awk() {
 	has_command awk mawk && has_tables || return

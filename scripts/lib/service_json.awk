@@ -9,7 +9,7 @@ function show_row(   i, n, line, part, count)
 		line = line ",\"peer\":\"" key "\""
 	else
 		line = line ",\"port\":" (key == "other" ? "null" : key) ",\"name\":" text(name)
-	line = line ",\"connections\":" ended ",\"live\":" or_null(live) ",\"failed\":" failed ",\"failed_pct\":" share(failed, ended)
+	line = line ",\"connections\":" ended ",\"live\":" or_null(live) ",\"failed\":" failed ",\"failed_pct\":" part_of(failed, ended)
 	line = line ",\"established\":" established ",\"ended\":{"
 	for (i = 1; i <= states; i++) {
 		split(state[i], part, ":")
@@ -20,7 +20,7 @@ function show_row(   i, n, line, part, count)
 	line = line "},\"handshake_p50_ns\":" nanoseconds(handshake_p50) ",\"handshake_p99_ns\":" nanoseconds(handshake_p99)
 	line = line ",\"duration_p50_ns\":" nanoseconds(duration_p50) ",\"duration_p99_ns\":" nanoseconds(duration_p99)
 	line = line ",\"orig_bytes\":" orig_bytes ",\"resp_bytes\":" resp_bytes
-	line = line ",\"segments_sent\":" segments ",\"segments_retransmitted\":" resent ",\"retransmitted_pct\":" share(resent, segments)
+	line = line ",\"segments_sent\":" segments ",\"segments_retransmitted\":" resent ",\"retransmitted_pct\":" part_of(resent, segments)
 	line = line ",\"held_by\":" text(held_by) ",\"held\":{"
 	n = split(figure[19], held, ",")
 	for (i = 1; i <= n; i++) {
@@ -42,7 +42,7 @@ function or_null(number)
 	return number == "" ? "null" : number
 }
 
-function share(part_, whole)
+function part_of(part_, whole)
 {
 	return whole + 0 ? sprintf("%.3f", percent(part_, whole)) + 0 : "null"
 }

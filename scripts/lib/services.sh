@@ -37,7 +37,7 @@ cmd_services() {
 		figures=figures_of_log
 	fi
 	"$figures" | sort --field-separator=$'\t' --key=1,1nr --key=2,2nr --key=3,3nr --key=4,4 --key=5,5n --key=5,5 |
-		awk -f "$LIBDIR/address.awk" -f "$LIBDIR/owner.awk" -f "$LIBDIR/service_rows.awk" -f "$LIBDIR/$show.awk" |
+		awk -f "$LIBDIR/address.awk" -f "$LIBDIR/owner.awk" -f "$LIBDIR/service_rows.awk" -f "$LIBDIR/service_cells.awk" -f "$LIBDIR/$show.awk" |
 		copy_out || {
 		ended=("${PIPESTATUS[@]}")
 		((ended[3] == 0)) || exit "$EXIT_FAILED"

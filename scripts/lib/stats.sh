@@ -119,7 +119,7 @@ limit_trace() {
 	local settings='0 0 0 0 0 0 0' handshake close quiet trace idle interim closers
 	! is_pinned nt_config || settings=$(read_config)
 	read -r handshake close quiet trace idle interim closers <<<"$settings"
-	((trace != TRACE_ALL)) || write_config "$handshake" "$close" "$quiet" "$TRACE_AUTO" "$idle" "$interim" "$closers" 0
+	((trace != TRACE_ALL)) || write_config "$handshake" "$close" "$quiet" "$TRACE_AUTO" "$idle" "$interim" "$closers"
 }
 
 cmd_config() {
@@ -156,7 +156,7 @@ cmd_config() {
 		[[ " $* " != *' closers='* ]] || set_closers "$closers"
 		# Rules that stay as they are are not written again.
 		[[ $only$'\n'$exclude == "$rules" ]] || write_rules "${only#*=}" "${exclude#*=}"
-		write_config "$handshake" "$close" "$quiet" "$trace" "$idle" "$interim" "$closers" 0
+		write_config "$handshake" "$close" "$quiet" "$trace" "$idle" "$interim" "$closers"
 	else
 		# 0 is what a fresh map holds: the defaults of NeTracker.h.
 		printf '%s\n' "handshake_timeout=$((handshake ? handshake : 75))" "close_timeout=$((close ? close : 120))" \

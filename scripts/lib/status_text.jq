@@ -24,6 +24,7 @@ def percent($of): if $of > 0 then "\(. * 1000 / $of | floor / 10)%" else "-" end
 (if .log then .log.max_records as $room
 		| "log        \(.log.records) records unread; room for \($room) in \(.log.size / 1048576 | ceil) MiB: \(.log.records | percent($room)) full",
 		(.log.consumers[] | "           \(.name): \(.records) records unread\(if .lost > 0 then ", \(.lost) LOST" else "" end)")
+	elif .other_version then empty
 	else "log        no file to read it from: attached by hand; 'netracker attach' on the same interface makes it, or says what this kernel lacks for it" end),
 "closers    \(if .closers.noted then "noted: FINs that leave late have their process" else "not noted, so FINs that leave late have no process: \(.closers.reason)" end)",
 (.untracked | select(. != []) | "untracked  \(map(printable) | join(" ")), which carry addresses or are ports of a bridge; 'netracker attach --all' takes them on"),

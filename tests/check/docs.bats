@@ -67,9 +67,7 @@ explained() {
 	done
 }
 
-@test "the version is one, wherever it stands" {
-	local version
-	version=$(<"$ROOT/VERSION")
-	assert_equal "of the changes" "$(sed -n 's/^## \([0-9]\)/\1/p' "$ROOT/CHANGELOG.md" | head -1)" "$version"
-	assert_equal "of the package" "$(sed -n '1s/^netracker (\(.*\)) .*/\1/p' "$ROOT/debian/changelog")" "$version"
+@test "the version is one, wherever it stands, and so is its day" {
+	run "$ROOT/scripts/release-check" versions
+	assert_equal "exit status" "$status:$output" "0:$output"
 }

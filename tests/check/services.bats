@@ -56,13 +56,13 @@ groups() {
 # same WHAT FORM: what all awks make of WHAT, figures or groups, in this form, whatever POSIX says that they should do; it is in $same.
 same() {
 	local name posix
-	same=$("$1" mawk | with mawk address owner service_rows "service_$2")
+	same=$("$1" mawk | with mawk address owner service_rows service_cells "service_$2")
 	[[ $same ]] || fail "nothing of $*"
 	for name in "${AWKS[@]}"; do
 		for posix in 0 1; do
 			(
 				((!posix)) || export POSIXLY_CORRECT=1
-				"$1" "$name" | with "$name" address owner service_rows "service_$2"
+				"$1" "$name" | with "$name" address owner service_rows service_cells "service_$2"
 			) >"$BATS_TEST_TMPDIR/got"
 			diff <(echo "$same") "$BATS_TEST_TMPDIR/got" >"$BATS_TEST_TMPDIR/difference" ||
 				fail "$name is not as mawk: $* $posix: $(head -n 4 "$BATS_TEST_TMPDIR/difference")"
@@ -190,7 +190,7 @@ out other - 0 - - - - - - - - 1 - 0 0 -'
 	NT_COLOUR=1 same figures table
 	assert_equal "rows in red" "$(grep --count $'\e\\[31m' <<<"$same")" 2
 	for name in "${AWKS[@]}"; do
-		assert_equal "$name, rows and the notice" "$(figures mawk | NT_HEADER=0 NT_MAX_ROWS=2 with "$name" address owner service_rows service_table |
+		assert_equal "$name, rows and the notice" "$(figures mawk | NT_HEADER=0 NT_MAX_ROWS=2 with "$name" address owner service_rows service_cells service_table |
 			tr -s " " | cut -d " " -f 1-2 | sort)" $'in other\nnetracker: 4\nout 7'
 	done
 }
@@ -259,7 +259,7 @@ some_peers() {
 	for name in "${AWKS[@]}"; do
 		assert_equal "$name, groups" "$(with "$name" figures groups <"$BATS_TEST_TMPDIR/grouped" | wc -l)" 3000
 		# The notice comes while rows are still held back, so it may stand in the middle of one here.
-		NT_BY=peer with "$name" figures groups <"$BATS_TEST_TMPDIR/grouped" | NT_BY=peer with "$name" address owner service_rows service_json >"$BATS_TEST_TMPDIR/rows"
+		NT_BY=peer with "$name" figures groups <"$BATS_TEST_TMPDIR/grouped" | NT_BY=peer with "$name" address owner service_rows service_cells service_json >"$BATS_TEST_TMPDIR/rows"
 		assert_equal "$name, rows and the notice" "$(grep --count '"peer":' "$BATS_TEST_TMPDIR/rows"):$(grep --only-matching 'netracker: 2000 more' "$BATS_TEST_TMPDIR/rows")" \
 			'1000:netracker: 2000 more'
 	done
