@@ -2,7 +2,7 @@
 /*
  * scope.h - whose four-tuple it is. The same addresses and ports are other connections in other network namespaces and VRFs, and
  * those between link-local addresses on other links: each of these is a scope and has a number. For parse.h, which says where a
- * segment was seen, sets.h, adopt.h, attempt.h, motion.h and rest.h.
+ * segment was seen, sets.h, adopt.h, attempt.h, motion.h, rest.h and socket.h.
  *
  * A connection may pass several scopes: out of a container, through the host, into the next one. It belongs to those that have seen
  * its SYN, or what answers that, which its initial sequence number tells from another one's. Segments from elsewhere are not its.
