@@ -6,4 +6,4 @@
 pictures: ## draw the documents' pictures anew, docs/pictures, from real runs; PICTURES='top services' some of them (root)
 	@scripts/deps --quiet build run demo picture prometheus
 	@$(MAKE) --no-print-directory all
-	@docs/pictures/draw $(PICTURES)
+	@scripts/pictures/draw $(PICTURES)

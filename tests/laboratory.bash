@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 #
 # The laboratory: network namespaces, veth pairs between them, servers in them, and the end of it all. The tests (helpers.bash, beside),
-# bench/, scripts/demo and docs/pictures/draw work in one. It is here and not in scripts/lib as nothing that is installed needs it.
+# bench/, scripts/demo and scripts/pictures/draw work in one. It is here and not in scripts/lib as nothing that is installed needs it.
 # It belongs in scripts/sandbox: what a laboratory that was killed leaves behind is gone with the sandbox. $ROOT is the tree.
 #
 # Beginning and end

@@ -477,7 +477,7 @@ is_followed() {
 	background peer server serve 8000
 	wait_for listening server 8000
 	for options in '' --numeric --all; do
-		netracker attach --quiet veth0
+		netracker attach --quiet --no-adopt veth0 # that of the round before is still open
 		# shellcheck disable=SC2086 # options are words
 		background netracker log --json $options
 		reader=$BACKGROUND_PID LOG=$BACKGROUND_OUTPUT
@@ -497,7 +497,7 @@ is_followed() {
 	background peer server serve 8000
 	wait_for listening server 8000
 	for options in '' --numeric; do
-		netracker attach --quiet veth0
+		netracker attach --quiet --no-adopt veth0 # that of the round before is still open
 		# shellcheck disable=SC2086 # options are words
 		follow $options
 		background peer client connect "$SERVER4" 8000
