@@ -172,7 +172,9 @@ class Comparison:
             self.states[record["state"]] += 1
             self.counts["records"] += 1
             key = record["src"], record["sport"]
-            queue = self.served.get(key) if record["dport"] == self.port else None
+            # Who asks for nothing has no line, also where the same port is used again before this is compared.
+            asks = record["dport"] == self.port and record["orig_bytes"] != 0
+            queue = self.served.get(key) if asks else None
             served = queue.popleft() if queue else None
             if queue is not None and not queue:
                 del self.served[key]

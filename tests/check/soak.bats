@@ -36,7 +36,7 @@ compare() {
 	summary=$(<"$BATS_TEST_TMPDIR/summary")
 }
 
-@test "what fits: requests of one connection are added up, its port may come again, interim records are not its end" {
+@test "what fits: requests of one connection are added up, its port may come again and ask for nothing, interim records are not its end" {
 	compare "$(
 		request 1000 1 200 100 40 /keep/1
 		request 1000 1 200 50 40 /keep/1
@@ -45,6 +45,7 @@ compare() {
 	)" "$(
 		record 1000 S1 40 100 80 1
 		record 1000 SF 80 150
+		record 1000 SF 0 0
 		record 1000 SF 40 7
 		record 1001 RSTO 40 300
 		record 1002 SF 0 0
@@ -52,7 +53,7 @@ compare() {
 		record 1004 S0 0 0 22
 	)"
 	assert_equal "exit status" "$status:$output" "0:"
-	assert_equal "counts" "$(jq --compact-output '[.connections, .requests, .interim, .read, .records, .mismatches]' <<<"$summary")" '[3,4,1,7,5,0]'
+	assert_equal "counts" "$(jq --compact-output '[.connections, .requests, .interim, .read, .records, .mismatches]' <<<"$summary")" '[3,4,1,8,6,0]'
 }
 
 # differs WHY REQUESTS RECORDS: one mismatch, with all lines of both.
