@@ -233,3 +233,17 @@ is_logged() {
 	assert_equal "at TCX" "$(at_tcx ingress) $(at_tcx egress)" "$before"
 	assert_status 0 netracker status
 }
+
+@test "an interface of which two tell is one target" {
+	# shellcheck disable=SC2016 # for that shell
+	run -0 bash -c '
+		source "$1/scripts/lib/targets.sh"
+		interfaces() { echo "1 3 0 7 100 veth0"; }
+		tracked_interfaces() { printf "%s\n" "7 3 ours" "7 4 stray" "7 4 stray" "8 4 stray"; }
+		enter_netns_by_inode() { :; }
+		interface_name() { echo "veth$1"; }
+		TARGETS=()
+		find_all_targets
+		printf "%s\n" "${TARGETS[@]}"' bash "$ROOT"
+	assert_equal "targets" "$output" $'7 3 1 0 100 veth0\n7 4 0 0 0 veth4\n8 4 0 0 0 veth4'
+}

@@ -42,16 +42,18 @@ find_target() {
 # Those of nt_ifaces, and those that were attached by hand, wherever they are.
 find_all_targets() {
 	local index netns ifindex owns since name known tracked
-	local -A has_entry=()
+	local -A is_target=()
 	known=$(interfaces)
 	tracked=$(tracked_interfaces)
 	while read -r index ifindex owns netns since name; do
 		[[ $index ]] || continue
 		TARGETS+=("$netns $ifindex $index $owns $since $name")
-		has_entry[${netns}_$ifindex]=1
+		is_target[${netns}_$ifindex]=1
 	done <<<"$known"
 	while read -r netns ifindex _; do
-		[[ $netns && ! ${has_entry[${netns}_$ifindex]-} ]] || continue
+		[[ $netns && ! ${is_target[${netns}_$ifindex]-} ]] || continue
+		# With TCX there may be two who tell of it: walk_namespaces().
+		is_target[${netns}_$ifindex]=1
 		enter_netns_by_inode "$netns" || continue
 		name=$(interface_name "$ifindex")
 		[[ ! $name ]] || TARGETS+=("$netns $ifindex 0 0 0 $name")
