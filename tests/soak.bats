@@ -3,6 +3,7 @@
 #
 # A short `make soak`: it passes, with all its parts at work; interrupted, it leaves nothing.
 
+bats_require_minimum_version 1.5.0
 load helpers
 
 # What a soak shares with the machine: directories in /tmp. All else is in its sandbox.

@@ -236,7 +236,7 @@ is_logged() {
 
 @test "an interface of which two tell is one target" {
 	# shellcheck disable=SC2016 # for that shell
-	run -0 bash -c '
+	run bash -c '
 		source "$1/scripts/lib/targets.sh"
 		interfaces() { echo "1 3 0 7 100 veth0"; }
 		tracked_interfaces() { printf "%s\n" "7 3 ours" "7 4 stray" "7 4 stray" "8 4 stray"; }
