@@ -87,6 +87,8 @@ untracked() {
 @test "--all --dry-run: prints, does nothing" {
 	assert_status 0 netracker attach --all --dry-run
 	assert_equal "qdiscs" "$(grep -c '^\[#\] tc qdisc add dev \(br0\|port0\|veth0\) clsact$' <<<"$stdout")" 3
+	# Each load would be told which entry is its interface's.
+	assert_equal "entries" "$(sed -n 's/^\[#\] bpftool map update id ID .* value hex \(..\) .*/\1/p' <<<"$stdout" | sort | xargs)" "01 01 02 02 03 03"
 	assert_clean
 }
 

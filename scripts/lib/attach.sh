@@ -268,7 +268,7 @@ attach_together() {
 
 # attach_interface DEV
 attach_interface() {
-	local dev=$1 kind=${KIND[$1]} hook new keep
+	local dev=$1 kind=${KIND[$1]} hook new keep program
 	local -A kept=()
 	if [[ $kind == clsact && ! ${QDISC[$dev]} ]]; then
 		NEW_QDISC[$dev]=1
@@ -293,14 +293,15 @@ attach_interface() {
 			((DRY_RUN)) || has_all_tables || find_maps
 			keep=$(new_filter "$dev" "$hook")
 		fi
+		program=${keep##* }
 		# The maps are there at the latest with the first filter.
 		[[ $hook != "${HOOKS[0]}" ]] ||
 			put_entry "$INDEX" "$dev" "${IFINDEX[$dev]}" "${NEW_QDISC[$dev]:-$OWNS}" "$NETNS" "$SINCE" "$SCOPE" "${VRF[$dev]}"
 		if [[ ${kept[$hook]} ]]; then
-			is_shared "${keep##* }" || LOADS_KEPT+=("${keep##* } $INDEX $SCOPE ${ANSWER[$kind]}")
+			is_shared "$program" || LOADS_KEPT+=("$program $INDEX $SCOPE ${ANSWER[$kind]}")
 		else
 			write_entries
-			name_loads "${keep##* } $INDEX $SCOPE ${ANSWER[$kind]}"
+			name_loads "${program:-0} $INDEX $SCOPE ${ANSWER[$kind]}" # with --dry-run there is none
 		fi
 		# It has to know its answer before the first packet.
 		[[ ! $new ]] || hang_at_tcx "$dev" "$hook" "$new"
