@@ -327,6 +327,13 @@ attach_raw_stub() {
 	assert_clean
 }
 
+@test "what cannot be taken away keeps nothing else from going" {
+	in_netns server tc qdisc add dev veth0 clsact
+	! library eval "IN_NETNS=(nsenter --net=$NETNS_DIR/server); run_batch tc 'qdisc del dev nowhere0 clsact' 'qdisc del dev veth0 clsact'" ||
+		fail "that there is no nowhere0 is no failure"
+	assert_equal "qdiscs" "$(in_netns server tc qdisc show dev veth0 clsact)" ""
+}
+
 @test "not attached: exit status 3" {
 	assert_status 3 netracker detach veth0
 	assert_status 3 netracker detach --all

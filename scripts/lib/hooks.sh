@@ -211,9 +211,10 @@ is_plain() {
 	[[ $1 =~ ^[[:alnum:]_.@:+-]+$ ]]
 }
 
-# run_batch tc|bpftool COMMAND…: all these commands by one process; the first that fails is the last. What it says is on stdout.
+# run_batch tc|bpftool COMMAND…: all these commands by one process; the first that fails is the last, but one of tc's that takes something away
+# keeps none behind it. What it says is on stdout.
 run_batch() {
-	local tool=$1 command words='' before=()
+	local tool=$1 command words='' before=() force=()
 	shift
 	(($#)) || return 0
 	if [[ $tool == tc ]]; then
@@ -226,7 +227,8 @@ run_batch() {
 	done
 	((!DRY_RUN)) || return 0
 	if [[ $tool == tc ]]; then
-		printf '%s\n' "$@" | command "${before[@]}" tc -batch - 2>&1 | { grep -v '^Command failed ' || true; }
+		[[ $1 != *' del '* ]] || force=(-force)
+		printf '%s\n' "$@" | command "${before[@]}" tc "${force[@]}" -batch - 2>&1 | { grep -v '^Command failed ' || true; }
 	else
 		printf '%s\n' "$@" | { command bpftool batch file - >/dev/null; } 2>&1
 	fi
