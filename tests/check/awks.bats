@@ -5,17 +5,10 @@
 
 load ../helpers
 load ../cli_helpers
-
-AWKS=(mawk gawk original-awk busybox)
+load awks
 
 setup() {
-	local name
-	requires "${AWKS[@]/#/tool_}"
-	for name in "${AWKS[@]}"; do
-		mkdir -p "$BATS_TEST_TMPDIR/$name"
-		ln -s "$(command -v "$name")" "$BATS_TEST_TMPDIR/$name/awk"
-	done
-	LIB=$ROOT/scripts/lib
+	have_awks
 	RECORDS=$BATS_TEST_TMPDIR/records
 }
 

@@ -4,17 +4,10 @@
 # What is made of records for `netracker report`, by whatever awk a host has. tests/report.bats looks at the page in a browser.
 
 load ../helpers
-
-AWKS=(mawk gawk original-awk busybox)
+load awks
 
 setup() {
-	local name
-	requires "${AWKS[@]/#/tool_}"
-	for name in "${AWKS[@]}"; do
-		mkdir -p "$BATS_TEST_TMPDIR/$name"
-		ln -s "$(command -v "$name")" "$BATS_TEST_TMPDIR/$name/awk"
-	done
-	LIB=$ROOT/scripts/lib
+	have_awks
 	INPUT=$BATS_TEST_TMPDIR/input
 	export NT_BY='service peer process' NT_NAMED=1 NT_LIVE=0 NT_MAX_ROWS=1 NT_CGROUPS='' NT_STYLE=$LIB/report.css NT_VERSION=1 NT_NOW=now NT_UTC=1
 	export NT_TOTALS=$BATS_TEST_TMPDIR/totals NT_PLOTS=$BATS_TEST_TMPDIR/plots

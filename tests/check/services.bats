@@ -4,16 +4,10 @@
 # What is made of the metrics and of records for `netracker services`, by whatever awk a host has.
 
 load ../helpers
-
-AWKS=(mawk gawk original-awk busybox)
+load awks
 
 setup() {
-	local name
-	requires "${AWKS[@]/#/tool_}"
-	for name in "${AWKS[@]}"; do
-		mkdir -p "$BATS_TEST_TMPDIR/$name"
-		ln -s "$(command -v "$name")" "$BATS_TEST_TMPDIR/$name/awk"
-	done
+	have_awks
 	# The names of ports do not depend on the machine.
 	mkdir "$BATS_TEST_TMPDIR/bin"
 	cat >"$BATS_TEST_TMPDIR/bin/getent" <<-'EOT'
@@ -22,7 +16,6 @@ setup() {
 		printf '%s\n' 'domain                53/udp' 'https                 443/tcp' 'other                 443/tcp' 'echo"1                7/tcp ping' 'b\a                   9/tcp'
 	EOT
 	chmod +x "$BATS_TEST_TMPDIR/bin/getent"
-	LIB=$ROOT/scripts/lib
 	INPUT=$BATS_TEST_TMPDIR/input
 	export NT_SORT=worst NT_BY=service NT_LIVE=1 NT_MAX_ROWS=1000 NT_WIDTH=80 NT_CGROUPS=''
 }
